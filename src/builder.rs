@@ -1,0 +1,538 @@
+//! Configuring a layer, in five themes.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, Response};
+use http_body::Body;
+
+use crate::{
+    BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, Limits, MemoryStore,
+    Policy, RequestHead, SessionEvent, SessionId, SessionTimeoutLayer, Store,
+    activity::{PathRule, Rules},
+    body::RefusalBody,
+    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath},
+    cookie::{SessionCookie, is_token},
+    extract::{FromClosure, Source},
+    respond::safe_return_to,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// RFC 6265bis §5.5 lets no cookie live longer.
+const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
+
+/// Builds a [`SessionTimeoutLayer`]. Where a request's session id travels has to be said; all else has a default.
+#[must_use = "a builder does nothing until `build`"]
+pub struct SessionTimeoutBuilder {
+    source: Option<SourceChoice>,
+    cookie_attributes: CookieAttributes,
+    limits: Limits,
+    beyond_400_days: bool,
+    limits_for: Option<LimitsFor>,
+    rotation_grace: Duration,
+    passive: Rules,
+    public: Rules,
+    login_path: Option<String>,
+    logout_path: Option<String>,
+    fresh_login: Option<FreshLogin>,
+    expired_response: Option<ExpiredResponse>,
+    store: Option<Arc<dyn Store>>,
+    store_deadline: Duration,
+    on_event: Option<EventSink>,
+    with_extension: bool,
+    /// The first path rule that cannot be.
+    invalid_path: Option<ConfigError>,
+}
+
+enum SourceChoice {
+    Cookie(String),
+    Custom(Box<dyn ExtractSessionId>),
+}
+
+impl SessionTimeoutBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            source: None,
+            cookie_attributes: CookieAttributes::new(),
+            limits: Limits::default(),
+            beyond_400_days: false,
+            limits_for: None,
+            rotation_grace: Duration::from_secs(30),
+            passive: Rules::default(),
+            public: Rules::default(),
+            login_path: None,
+            logout_path: None,
+            fresh_login: None,
+            expired_response: None,
+            store: None,
+            store_deadline: Duration::from_millis(500),
+            on_event: None,
+            with_extension: true,
+            invalid_path: None,
+        }
+    }
+}
+
+/// Which session.
+impl SessionTimeoutBuilder {
+    /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
+    /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
+    ///
+    /// Names are exact (RFC 6265bis §5.6).
+    pub fn cookie(self, name: impl Into<String>) -> Self {
+        Self { source: Some(SourceChoice::Cookie(name.into())), ..self }
+    }
+
+    /// How the application sets its session cookie, so that a removal matches it. Default:
+    /// [`CookieAttributes::new`].
+    pub fn cookie_attributes(self, attributes: CookieAttributes) -> Self {
+        Self { cookie_attributes: attributes, ..self }
+    }
+
+    /// The session id is a bearer token: `Authorization: Bearer …` (RFC 6750). Begin sessions with
+    /// [`Sessions::start`](crate::Sessions::start).
+    pub fn bearer(self) -> Self {
+        self.session_id(BearerToken)
+    }
+
+    /// The session id is the value of this header field. Begin sessions with
+    /// [`Sessions::start`](crate::Sessions::start).
+    pub fn header(self, name: HeaderName) -> Self {
+        self.session_id(FromHeader::new(name))
+    }
+
+    /// The session id is found by an extractor of your own.
+    pub fn session_id(self, extractor: impl ExtractSessionId) -> Self {
+        Self { source: Some(SourceChoice::Custom(Box::new(extractor))), ..self }
+    }
+
+    /// The session id is found by a closure.
+    ///
+    /// On public pages an ended session's id is removed by removing `Cookie` and `Authorization`; if the closure
+    /// still finds one, the request is refused. Implement [`ExtractSessionId`] to do better.
+    ///
+    /// ```
+    /// use tower_session_timeout::{SessionId, SessionTimeoutLayer};
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .session_id_from(|head| head.headers().get("x-session").map(|id| SessionId::from(id.as_bytes())))
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn session_id_from<F>(self, extract: F) -> Self
+    where
+        F: for<'a> Fn(&RequestHead<'a>) -> Option<SessionId<'a>> + Send + Sync + 'static,
+    {
+        self.session_id(FromClosure(extract))
+    }
+
+    /// No [`Session`](crate::Session) is put into the request's extensions: that saves its allocation. A layer
+    /// inside this one then cannot see this one's session.
+    pub fn without_extension(self) -> Self {
+        Self { with_extension: false, ..self }
+    }
+}
+
+/// How long.
+impl SessionTimeoutBuilder {
+    /// Both limits at once, from a preset for instance. Default: [`Limits::default`].
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// The idle timeout. Default: 15 minutes.
+    pub fn idle_timeout(self, idle: Duration) -> Self {
+        Self { limits: self.limits.with_idle(idle), ..self }
+    }
+
+    /// The absolute timeout. Default: 8 hours.
+    pub fn absolute_timeout(self, absolute: Duration) -> Self {
+        Self { limits: self.limits.with_absolute(Some(absolute)), ..self }
+    }
+
+    /// A session in use never has to log in again. OWASP ASVS 5.0 §7.3.2 wants it to.
+    pub fn no_absolute_timeout(self) -> Self {
+        Self { limits: self.limits.with_absolute(None), ..self }
+    }
+
+    /// Lets limits be longer than 400 days, which no cookie lives (RFC 6265bis §5.5).
+    pub fn allow_beyond_400_days(self) -> Self {
+        Self { beyond_400_days: true, ..self }
+    }
+
+    /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
+    /// Wider ones have no effect.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_session_timeout::{Limits, SessionTimeoutLayer};
+    ///
+    /// let admin = Limits::new(Duration::from_secs(300), Duration::from_secs(3600));
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("sid")
+    ///     .limits_for(move |head| head.path().starts_with("/admin/").then_some(admin))
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn limits_for(
+        self,
+        limits_for: impl Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync + 'static,
+    ) -> Self {
+        Self { limits_for: Some(Box::new(limits_for)), ..self }
+    }
+
+    /// How long an old id still works once a newer id of the session is in use, so that parallel requests and late
+    /// uploads log nobody out. Default: 30 seconds. Zero is allowed.
+    pub fn rotation_grace(self, grace: Duration) -> Self {
+        Self { rotation_grace: grace, ..self }
+    }
+}
+
+/// Which requests.
+impl SessionTimeoutBuilder {
+    /// Requests to these paths are checked, but do not renew: polling, for instance. A path ending in `/` covers all
+    /// below it. Calls add up.
+    ///
+    /// Passive by themselves are `OPTIONS`, prefetches (`Sec-Purpose`, `Purpose`) and requests with
+    /// `Session-Activity: passive`.
+    pub fn passive_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        for path in paths {
+            match self.path_rule(path.as_ref()) {
+                Ok(rule) => self.passive.add_path(rule),
+                Err(error) => self.invalid_path = Some(error),
+            }
+        }
+        self
+    }
+
+    /// Requests of which the closure says so are checked, but do not renew. Calls add up.
+    pub fn passive_if(mut self, passive: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.passive.add_predicate(Box::new(passive));
+        self
+    }
+
+    /// Where an ended session goes on as nobody's: its id is taken out of the request and out of the browser. A path
+    /// ending in `/` covers all below it, `"/"` is the root alone. Log-in and log-out page are public by themselves.
+    /// Calls add up.
+    ///
+    /// Paths are compared as they are sent, so an encoded or `..` segment matches nothing.
+    pub fn public_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        for path in paths {
+            match self.path_rule(path.as_ref()) {
+                Ok(rule) => self.public.add_path(rule),
+                Err(error) => self.invalid_path = Some(error),
+            }
+        }
+        self
+    }
+
+    /// Where an ended session goes on as nobody's, said by a closure. Calls add up.
+    pub fn public_if(mut self, public: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.public.add_predicate(Box::new(public));
+        self
+    }
+
+    /// Which answers are a successful log-in although the request had a live session: the session then begins anew,
+    /// both clocks, under the answer's session cookie alone if it sets one. For applications that only have cookies;
+    /// others put a [`NewSession`](crate::NewSession) into the answer's extensions.
+    ///
+    /// ```
+    /// use http::{Method, StatusCode};
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("session")
+    ///     .fresh_login(|request, answer| {
+    ///         *request.method() == Method::POST
+    ///             && request.path() == "/login"
+    ///             && answer.status() == StatusCode::FOUND
+    ///     })
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn fresh_login(
+        self,
+        is_login: impl Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { fresh_login: Some(Box::new(is_login)), ..self }
+    }
+
+    fn path_rule(&self, path: &str) -> Result<PathRule, ConfigError> {
+        PathRule::parse(path).map_err(|reason| ConfigError::InvalidPath { path: path.to_owned(), reason })
+    }
+}
+
+/// What answer.
+impl SessionTimeoutBuilder {
+    /// The log-in page. Browsers whose session is over are sent there with `303` and `?next=`; it is public. Without
+    /// it, everybody hears `401`.
+    pub fn login_path(self, path: impl Into<String>) -> Self {
+        Self { login_path: Some(path.into()), ..self }
+    }
+
+    /// The log-out path: a successful `POST` to it ends the session, whatever cookie the application sets there. It
+    /// is public.
+    pub fn logout_path(self, path: impl Into<String>) -> Self {
+        Self { logout_path: Some(path.into()), ..self }
+    }
+
+    /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
+    ///
+    /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added.
+    pub fn expired_response<F, B>(self, respond: F) -> Self
+    where
+        F: Fn(&Ended<'_>) -> Response<B> + Send + Sync + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let respond: ExpiredResponse = Box::new(move |ended| respond(ended).map(RefusalBody::custom));
+        Self { expired_response: Some(respond), ..self }
+    }
+
+    /// Is told what happens to sessions. It runs within requests: be quick, or hand on. It can neither keep a session
+    /// alive nor end one, not even by panicking.
+    pub fn on_event(self, receive: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
+        Self { on_event: Some(EventSink::new(receive)), ..self }
+    }
+}
+
+/// Where kept.
+impl SessionTimeoutBuilder {
+    /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers.
+    pub fn store(self, store: impl Store) -> Self {
+        Self { store: Some(Arc::new(store)), ..self }
+    }
+
+    /// How long a store on a network may take; then the answer is `503`. Default: 500 ms.
+    pub fn store_deadline(self, deadline: Duration) -> Self {
+        Self { store_deadline: deadline, ..self }
+    }
+
+    /// Checks the configuration and makes the layer.
+    ///
+    /// # Errors
+    ///
+    /// Says which value is wrong, and why.
+    pub fn build(self) -> Result<SessionTimeoutLayer, ConfigError> {
+        self.validate()?;
+        let source = match self.source.ok_or(ConfigError::NoSessionId)? {
+            SourceChoice::Custom(extractor) => Source::Custom(extractor),
+            SourceChoice::Cookie(name) => {
+                let mut attributes = self.cookie_attributes;
+                // A removal without `Secure` is ignored for these.
+                attributes.secure |= has_prefix(&name, "__Host-") || has_prefix(&name, "__Secure-");
+                Source::Cookie(SessionCookie::new(&name, &attributes))
+            }
+        };
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let sink = sink(self.on_event);
+        if let Some(sink) = &sink {
+            store.events(sink.clone());
+        }
+        Ok(SessionTimeoutLayer::new(Config {
+            source,
+            policy: Policy { rotation_grace: self.rotation_grace, ..Policy::new(self.limits) },
+            limits_for: self.limits_for,
+            passive: self.passive,
+            public: self.public,
+            login_path: self.login_path.map(LoginPath::new),
+            logout_path: self.logout_path,
+            fresh_login: self.fresh_login,
+            expired_response: self.expired_response,
+            store,
+            store_deadline: self.store_deadline,
+            sink,
+            with_extension: self.with_extension,
+        }))
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let limits =
+            [("idle timeout", Some(self.limits.idle())), ("absolute timeout", self.limits.absolute())];
+        for (which, value) in limits {
+            let Some(value) = value else { continue };
+            if value.is_zero() {
+                return Err(ConfigError::ZeroTimeout { which });
+            }
+            if value < Duration::from_millis(1) {
+                return Err(ConfigError::BelowOneMillisecond { which, value });
+            }
+            if value > LONGEST_WITHOUT_A_WORD && !self.beyond_400_days {
+                return Err(ConfigError::Beyond400Days { which, value });
+            }
+        }
+        if let Some(absolute) = self.limits.absolute()
+            && self.limits.idle() > absolute
+        {
+            return Err(ConfigError::IdleBeyondAbsolute { idle: self.limits.idle(), absolute });
+        }
+        if self.store_deadline.is_zero() {
+            return Err(ConfigError::ZeroTimeout { which: "store deadline" });
+        }
+        if let Some(SourceChoice::Cookie(name)) = &self.source {
+            validate_cookie(name, &self.cookie_attributes)?;
+        }
+        if let Some(error) = &self.invalid_path {
+            return Err(error.clone());
+        }
+        for (which, path) in [("log-in path", &self.login_path), ("log-out path", &self.logout_path)] {
+            if let Some(path) = path
+                && safe_return_to(path).is_none()
+            {
+                return Err(ConfigError::UnsafePath { which, path: path.clone() });
+            }
+        }
+        if let Some(path) = &self.logout_path
+            && path.contains('?')
+        {
+            let reason = "it is compared with request paths, which have no query";
+            return Err(ConfigError::InvalidPath { path: path.clone(), reason });
+        }
+        Ok(())
+    }
+}
+
+/// Events go to the log, too, with the feature `tracing`.
+fn sink(on_event: Option<EventSink>) -> Option<EventSink> {
+    #[cfg(feature = "tracing")]
+    return Some(EventSink::new(move |event| {
+        crate::event::trace(event);
+        if let Some(on_event) = &on_event {
+            on_event.send(event);
+        }
+    }));
+    #[cfg(not(feature = "tracing"))]
+    on_event
+}
+
+fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
+    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return invalid("a cookie's name is one or more token characters (RFC 9110 §5.6.2)");
+    }
+    if name.contains('%') {
+        return invalid("some parsers decode a % in a name, others do not");
+    }
+    if !attributes.path.starts_with('/') || !attributes.path.bytes().all(is_attribute_byte) {
+        return invalid("its Path begins with / and has no control characters, spaces or semicolons");
+    }
+    if let Some(domain) = &attributes.domain
+        && (domain.is_empty() || !domain.bytes().all(is_attribute_byte))
+    {
+        return invalid("its Domain is not empty and has no control characters, spaces or semicolons");
+    }
+    if has_prefix(name, "__Host-") && (attributes.domain.is_some() || attributes.path != "/") {
+        return invalid("a __Host- cookie has Path=/ and no Domain (RFC 6265bis §4.1.3.2)");
+    }
+    Ok(())
+}
+
+/// Browsers compare cookie name prefixes without regard to case (RFC 6265bis §5.7).
+fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+fn is_attribute_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b';'
+}
+
+impl fmt::Debug for SessionTimeoutBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTimeoutBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// A configuration that cannot work, refused by [`SessionTimeoutBuilder::build`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nothing says where the session id travels.
+    NoSessionId,
+    /// A time of zero, which would end everything at once. It never means "no limit".
+    ZeroTimeout {
+        /// Which time.
+        which: &'static str,
+    },
+    /// A time below the resolution of stores.
+    BelowOneMillisecond {
+        /// Which time.
+        which: &'static str,
+        /// Its value.
+        value: Duration,
+    },
+    /// A time so long that it is more likely a mix-up of units.
+    Beyond400Days {
+        /// Which time.
+        which: &'static str,
+        /// Its value.
+        value: Duration,
+    },
+    /// The idle timeout could never be reached.
+    IdleBeyondAbsolute {
+        /// The idle timeout.
+        idle: Duration,
+        /// The absolute timeout.
+        absolute: Duration,
+    },
+    /// A cookie browsers or parsers do not agree upon.
+    InvalidCookie {
+        /// The cookie's name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A path that could match nothing, or too much.
+    InvalidPath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A path to which no browser should be sent.
+    UnsafePath {
+        /// Which path.
+        which: &'static str,
+        /// Its value.
+        path: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSessionId => f.write_str(
+                "nothing says where the session id travels: call `cookie`, `bearer` or `session_id`",
+            ),
+            Self::ZeroTimeout { which } => {
+                write!(f, "the {which} is zero; zero never means unlimited")
+            }
+            Self::BelowOneMillisecond { which, value } => {
+                write!(
+                    f,
+                    "the {which} of {value:?} is below one millisecond, which stores cannot tell from none"
+                )
+            }
+            Self::Beyond400Days { which, value } => {
+                let days = value.as_secs() / DAY.as_secs();
+                write!(
+                    f,
+                    "the {which} of {days} days is beyond 400 days; if meant, call `allow_beyond_400_days`"
+                )
+            }
+            Self::IdleBeyondAbsolute { idle, absolute } => {
+                write!(f, "the idle timeout of {idle:?} is longer than the absolute timeout of {absolute:?}")
+            }
+            Self::InvalidCookie { name, reason } => {
+                write!(f, "the session cookie {name:?} is invalid: {reason}")
+            }
+            Self::InvalidPath { path, reason } => write!(f, "the path {path:?} is invalid: {reason}"),
+            Self::UnsafePath { which, path } => {
+                write!(
+                    f,
+                    "the {which} {path:?} is no safe path of this site: it begins with one / and is plain ASCII"
+                )
+            }
+        }
+    }
+}
+
+impl Error for ConfigError {}

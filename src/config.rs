@@ -1,0 +1,166 @@
+//! Everything a layer is told, behind one `Arc`; and a store call under its deadline.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Method, Response};
+use tokio::runtime::Handle;
+
+use crate::{
+    Access, Answer, EndReason, Ended, EventSink, IdTag, Limits, MAX_SESSION_ID_LENGTH, NewSession, Policy,
+    RequestHead, Rotated, SessionEvent, SessionId, SessionKey, Started, Store, StoreError,
+    activity::{Rules, is_passive_by_itself},
+    body::RefusalBody,
+    event,
+    extract::Source,
+};
+
+/// A lost log-out is worse than a late one.
+const END_RETRIES: u32 = 5;
+
+pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
+pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
+pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
+
+pub(crate) struct Config {
+    pub(crate) source: Source,
+    pub(crate) policy: Policy,
+    pub(crate) limits_for: Option<LimitsFor>,
+    pub(crate) passive: Rules,
+    pub(crate) public: Rules,
+    pub(crate) login_path: Option<LoginPath>,
+    pub(crate) logout_path: Option<String>,
+    pub(crate) fresh_login: Option<FreshLogin>,
+    pub(crate) expired_response: Option<ExpiredResponse>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store_deadline: Duration,
+    pub(crate) sink: Option<EventSink>,
+    pub(crate) with_extension: bool,
+}
+
+/// The log-in page: a path, perhaps with a query.
+#[derive(Debug)]
+pub(crate) struct LoginPath(String);
+
+impl LoginPath {
+    pub(crate) fn new(location: String) -> Self {
+        Self(location)
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.0
+    }
+
+    fn path(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+}
+
+impl Config {
+    pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
+        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Renew }
+    }
+
+    /// Whether an ended session goes on here, without its id.
+    pub(crate) fn is_public(&self, head: &RequestHead<'_>) -> bool {
+        *head.method() == Method::OPTIONS
+            || self.is_login_or_logout(head.path())
+            || self.public.apply_to(head)
+    }
+
+    pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
+        self.login_path.as_ref().is_some_and(|login| login.path() == path)
+            || self.logout_path.as_ref().is_some_and(|logout| logout == path)
+    }
+
+    pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
+        *head.method() == Method::POST
+            && self.logout_path.as_ref().is_some_and(|logout| logout == head.path())
+    }
+
+    pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
+        let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
+        Policy { cap, ..self.policy }
+    }
+
+    /// Asks the store; an answer later than the deadline is a failure.
+    pub(crate) async fn ask<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
+        let answer = match answer {
+            Answer::Ready(answer) => answer,
+            Answer::Pending(answer) => tokio::time::timeout(self.store_deadline, answer)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::new("no answer within the deadline"))),
+        };
+        answer.inspect_err(|error| self.store_failed(error))
+    }
+
+    pub(crate) async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
+        if !id.is_plausible() {
+            return Err(implausible_id());
+        }
+        let started = self.ask(self.store.start(id, new, &self.policy)).await?;
+        match started {
+            Started::New(_) => self.tell(&SessionEvent::Started { owner: new.owner.clone() }),
+            Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
+            Started::AlreadyLive(_) => {}
+        }
+        Ok(started)
+    }
+
+    pub(crate) async fn rotate(
+        &self,
+        key: SessionKey,
+        presented: IdTag,
+        new: &SessionId<'_>,
+    ) -> Result<Rotated, StoreError> {
+        if !new.is_plausible() {
+            return Err(implausible_id());
+        }
+        let rotated = self.ask(self.store.rotate(key, new, presented, &self.policy)).await?;
+        if rotated == Rotated::New {
+            self.tell(&SessionEvent::Rotated);
+        }
+        Ok(rotated)
+    }
+
+    /// Ends a session. If the store fails, it is tried again in the background.
+    pub(crate) async fn end(
+        self: &Arc<Self>,
+        key: SessionKey,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        let ended = self.ask(self.store.end(key, reason)).await;
+        if ended.is_err() {
+            self.end_later(key, reason);
+        }
+        ended
+    }
+
+    fn end_later(self: &Arc<Self>, key: SessionKey, reason: EndReason) {
+        let config = Arc::clone(self);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                for attempt in 0..END_RETRIES {
+                    tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+                    if config.ask(config.store.end(key, reason)).await.is_ok() {
+                        return;
+                    }
+                }
+                event::error("a session could not be ended: the store kept failing");
+            });
+        }
+    }
+
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        self.tell(&SessionEvent::StoreFailed { error: error.to_string() });
+    }
+
+    pub(crate) fn tell(&self, event: &SessionEvent) {
+        if let Some(sink) = &self.sink {
+            sink.send(event);
+        }
+    }
+}
+
+fn implausible_id() -> StoreError {
+    StoreError::new(format!("a session id has between 1 and {MAX_SESSION_ID_LENGTH} bytes"))
+}

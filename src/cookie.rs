@@ -1,0 +1,356 @@
+//! The one place that reads, strips, removes and judges cookies.
+//!
+//! Reading follows RFC 6265bis: pairs are split at `;`, names are exact, quotes are nothing special. Applications read
+//! with laxer parsers. A pair that one of those would take for the session cookie, but we would not, is *disguised*:
+//! a way round the timeout. It is removed before the request goes on.
+
+use std::borrow::Cow;
+
+use cookie::Cookie;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, Entry, SET_COOKIE},
+};
+use memchr::{memchr, memchr3};
+use percent_encoding::percent_decode;
+
+use crate::clock::wall_clock;
+
+/// How the application sets its session cookie, as far as a removal has to match it.
+///
+/// ```
+/// use tower_session_timeout::CookieAttributes;
+///
+/// let attributes = CookieAttributes::new().domain("example.com").secure(true);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieAttributes {
+    pub(crate) path: String,
+    pub(crate) domain: Option<String>,
+    pub(crate) secure: bool,
+    pub(crate) partitioned: bool,
+}
+
+impl CookieAttributes {
+    /// `Path=/`, no `Domain`, neither `Secure` nor `Partitioned`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { path: "/".to_owned(), domain: None, secure: false, partitioned: false }
+    }
+
+    /// The cookie's `Path`. Default: `/`.
+    pub fn path(self, path: impl Into<String>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+
+    /// The cookie's `Domain`. Default: none, a host-only cookie.
+    pub fn domain(self, domain: impl Into<String>) -> Self {
+        Self { domain: Some(domain.into()), ..self }
+    }
+
+    /// Whether the cookie is `Secure`. Default: `false`, or `true` if its name begins with `__Host-` or `__Secure-`.
+    pub fn secure(self, secure: bool) -> Self {
+        Self { secure, ..self }
+    }
+
+    /// Whether the cookie is `Partitioned`. Default: `false`.
+    pub fn partitioned(self, partitioned: bool) -> Self {
+        Self { partitioned, ..self }
+    }
+}
+
+impl Default for CookieAttributes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The session cookie of one layer.
+#[derive(Debug)]
+pub(crate) struct SessionCookie {
+    name: Box<[u8]>,
+    /// The name as the laxest parser reads it.
+    folded_name: Box<[u8]>,
+    removals: Vec<HeaderValue>,
+}
+
+/// What the `Cookie` fields of a request hold.
+#[derive(Debug, Default)]
+pub(crate) struct Carried<'a> {
+    pub(crate) id: Option<&'a [u8]>,
+    /// There are different values for the session's name.
+    pub(crate) several: bool,
+    /// Something has to go before the request goes on.
+    pub(crate) disguised: bool,
+}
+
+/// What an answer's `Set-Cookie` fields say about the session cookie.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Nothing,
+    Set(Vec<u8>),
+    Removed,
+}
+
+enum Pair<'a> {
+    Session(&'a [u8]),
+    Disguised,
+    Other,
+}
+
+impl SessionCookie {
+    /// Name and attributes are valid: the builder has looked.
+    pub(crate) fn new(name: &str, attributes: &CookieAttributes) -> Self {
+        let removal = |domain: Option<&String>| {
+            let mut cookie = Cookie::build((name, ""))
+                .path(&attributes.path)
+                .secure(attributes.secure)
+                .partitioned(attributes.partitioned)
+                .max_age(time::Duration::ZERO)
+                .expires(time::OffsetDateTime::UNIX_EPOCH)
+                .build();
+            if let Some(domain) = domain {
+                cookie.set_domain(domain);
+            }
+            HeaderValue::from_str(&cookie.to_string()).ok()
+        };
+        let with_domain = attributes.domain.as_ref().and_then(|domain| removal(Some(domain)));
+        Self {
+            name: name.as_bytes().into(),
+            folded_name: name.bytes().map(fold).collect(),
+            removals: with_domain.into_iter().chain(removal(None)).collect(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    pub(crate) fn carried<'a>(&self, headers: &'a HeaderMap) -> Carried<'a> {
+        let mut carried = Carried::default();
+        for pair in pairs(headers) {
+            match self.classify(pair) {
+                Pair::Other => {}
+                Pair::Session(value) => match carried.id {
+                    None => carried.id = Some(value),
+                    Some(first) => carried.several |= first != value,
+                },
+                Pair::Disguised => carried.disguised = true,
+            }
+        }
+        carried
+    }
+
+    /// The different values for the session's name, up to `limit`.
+    pub(crate) fn values<'a>(&self, headers: &'a HeaderMap, limit: usize) -> Vec<&'a [u8]> {
+        let mut values = Vec::new();
+        for pair in pairs(headers) {
+            if let Pair::Session(value) = self.classify(pair)
+                && values.len() < limit
+                && !values.contains(&value)
+            {
+                values.push(value);
+            }
+        }
+        values
+    }
+
+    /// Removes what is disguised, and every session cookie `keep` does not want.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap, keep: impl Fn(&[u8]) -> bool) {
+        let mut kept = Vec::new();
+        for pair in pairs(headers) {
+            let wanted = match self.classify(pair) {
+                Pair::Session(value) => keep(value),
+                Pair::Disguised => false,
+                Pair::Other => !trim(pair).is_empty(),
+            };
+            if wanted {
+                if !kept.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(trim(pair));
+            }
+        }
+        headers.remove(COOKIE);
+        if !kept.is_empty()
+            && let Ok(value) = HeaderValue::from_bytes(&kept)
+        {
+            headers.insert(COOKIE, value);
+        }
+    }
+
+    #[inline]
+    fn classify<'a>(&self, pair: &'a [u8]) -> Pair<'a> {
+        let pair = trim_start(pair);
+        if let Some(rest) = pair.strip_prefix(&*self.name)
+            && let Some(value) = rest.strip_prefix(b"=")
+        {
+            // No parser reads an empty value as a session, but one may stop looking at it.
+            return match trim(value) {
+                b"" => Pair::Disguised,
+                value => Pair::Session(value),
+            };
+        }
+        let Some(&first) = pair.first() else { return Pair::Other };
+        // What laxer parsers do to a name leaves its first character standing, unless it is one of these.
+        let plain = is_token(first) && first != b'%' && fold(first) != self.folded_name[0];
+        if plain && memchr3(b' ', b'\t', b',', pair).is_none() && pair.is_ascii() {
+            return Pair::Other;
+        }
+        if self.is_disguised(pair) { Pair::Disguised } else { Pair::Other }
+    }
+
+    /// Might another parser find the session cookie in this pair?
+    #[cold]
+    fn is_disguised(&self, pair: &[u8]) -> bool {
+        let mut begin = 0;
+        let mut whole = true;
+        while let Some(length) = memchr(b'=', &pair[begin..]) {
+            let before = &pair[begin..begin + length];
+            if whole && !before.is_empty() {
+                // PHP reads a space within a name as `_`.
+                if self.reads_as_ours(before) {
+                    return true;
+                }
+                whole = false;
+            }
+            // Python's SimpleCookie also splits at white space, older Java at commas, some at quotes.
+            let end = before.iter().rposition(|&byte| !is_separator(byte)).map_or(0, |last| last + 1);
+            let start = before[..end].iter().rposition(|&byte| is_separator(byte)).map_or(0, |last| last + 1);
+            if self.reads_as_ours(&before[start..end]) {
+                return true;
+            }
+            begin += length + 1;
+        }
+        false
+    }
+
+    /// Whether this name becomes the session's after percent-decoding, dropping what is no token, ignoring case,
+    /// and reading `.`, space and `[` as `_` (PHP), or ending it at `[` (PHP) or NUL (C).
+    fn reads_as_ours(&self, name: &[u8]) -> bool {
+        let decoded: Cow<'_, [u8]> = percent_decode(name).into();
+        let until = |end| memchr(end, &decoded).map_or(&*decoded, |at| &decoded[..at]);
+        [&*decoded, until(b'['), until(0)].into_iter().any(|name| {
+            let name = trim_by(name, |byte| !is_token(byte));
+            let dropping = name.iter().copied().filter(|&byte| is_token(byte)).map(fold);
+            let replacing =
+                name.iter().copied().filter(|&byte| is_token(byte) || byte == b' ' || byte == b'[');
+            dropping.eq(self.folded_name.iter().copied())
+                || replacing.map(fold).eq(self.folded_name.iter().copied())
+        })
+    }
+
+    /// What the answer says about the session cookie: the last value it sets counts.
+    pub(crate) fn said(&self, headers: &HeaderMap) -> Said {
+        let mut said = Said::Nothing;
+        for header in headers.get_all(SET_COOKIE) {
+            match self.set_by(header.as_bytes()) {
+                Some(Said::Set(value)) => said = Said::Set(value),
+                Some(Said::Removed) if said == Said::Nothing => said = Said::Removed,
+                _ => {}
+            }
+        }
+        said
+    }
+
+    fn set_by(&self, header: &[u8]) -> Option<Said> {
+        let pair = memchr(b';', header).map_or(header, |end| &header[..end]);
+        let equals = memchr(b'=', pair)?;
+        if trim(&pair[..equals]) != &*self.name {
+            return None;
+        }
+        let value = trim(&pair[equals + 1..]);
+        let removed = value.is_empty() || has_expired(header);
+        Some(if removed { Said::Removed } else { Said::Set(value.to_vec()) })
+    }
+
+    /// Leaves of the answer's session cookies those that set `value`; with `None`, none at all.
+    pub(crate) fn retain_set(&self, headers: &mut HeaderMap, value: Option<&[u8]>) {
+        let Entry::Occupied(entry) = headers.entry(SET_COOKIE) else { return };
+        let (_, all) = entry.remove_entry_mult();
+        let kept: Vec<HeaderValue> = all
+            .filter(|header| match self.set_by(header.as_bytes()) {
+                None => true,
+                Some(Said::Set(set)) => value == Some(&*set),
+                Some(_) => false,
+            })
+            .collect();
+        for header in kept {
+            headers.append(SET_COOKIE, header);
+        }
+    }
+
+    /// Makes the browser forget the session cookie.
+    pub(crate) fn remove_from_browser(&self, headers: &mut HeaderMap) {
+        for removal in &self.removals {
+            headers.append(SET_COOKIE, removal.clone());
+        }
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(|header| Pairs(Some(header.as_bytes())))
+}
+
+/// The parts of one `Cookie` field between semicolons.
+struct Pairs<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0?;
+        if let Some(end) = memchr(b';', rest) {
+            self.0 = Some(&rest[end + 1..]);
+            Some(&rest[..end])
+        } else {
+            self.0 = None;
+            Some(rest)
+        }
+    }
+}
+
+fn has_expired(set_cookie: &[u8]) -> bool {
+    let Ok(cookie) = Cookie::parse(String::from_utf8_lossy(set_cookie)) else { return false };
+    match (cookie.max_age(), cookie.expires_datetime()) {
+        // RFC 6265bis §4.1.2.2: `Max-Age` has precedence.
+        (Some(max_age), _) => !max_age.is_positive(),
+        (None, Some(expires)) => expires <= wall_clock(),
+        (None, None) => false,
+    }
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'.' | b' ' | b'[' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
+/// RFC 9110 §5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b',' | b'"' | 0..=0x1f | 0x7f..)
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    trim_by(bytes, |byte| byte == b' ' || byte == b'\t')
+}
+
+#[inline]
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn trim_by(bytes: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !unwanted(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&byte| !unwanted(byte)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}

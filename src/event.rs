@@ -1,0 +1,94 @@
+//! What happened to sessions, told to whoever wants to know.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{EndReason, Owner};
+
+/// Something that happened to a session. It never carries a session id.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The application began a session.
+    Started {
+        /// Whose it is, if the application said so.
+        owner: Option<Owner>,
+    },
+    /// A session got a further id.
+    Rotated,
+    /// A session ended. The memory store tells it exactly once for each session, as soon as a request, a sweep or
+    /// the application finds it.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// The time since its last activity.
+        idle_for: Duration,
+        /// The time since it began.
+        age: Duration,
+        /// Whose it was.
+        owner: Option<Owner>,
+    },
+    /// A request was answered by the layer, because its session was over.
+    Refused {
+        /// Why.
+        reason: EndReason,
+    },
+    /// The store is full of live sessions: a new one was refused.
+    AtCapacity,
+    /// The store failed, or took longer than its deadline.
+    StoreFailed {
+        /// What the store said.
+        error: String,
+    },
+}
+
+/// Receives [`SessionEvent`]s: a closure behind a shared pointer.
+#[derive(Clone)]
+pub struct EventSink(Arc<dyn Fn(&SessionEvent) + Send + Sync>);
+
+impl EventSink {
+    /// Events go to this closure. A panic in it is caught: it must not decide over a session.
+    pub fn new(receive: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receive))
+    }
+
+    /// Tells the closure. Stores call this after the state has changed and with no lock held.
+    pub fn send(&self, event: &SessionEvent) {
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(event))).is_err() {
+            error("a session event hook panicked");
+        }
+    }
+}
+
+impl fmt::Debug for EventSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventSink(..)")
+    }
+}
+
+/// Events as log lines, for a layer with the feature `tracing`.
+#[cfg(feature = "tracing")]
+pub(crate) fn trace(event: &SessionEvent) {
+    match event {
+        SessionEvent::Started { .. } => tracing::debug!("session started"),
+        SessionEvent::Rotated => tracing::debug!("session id rotated"),
+        SessionEvent::Ended { reason, idle_for, age, .. } => {
+            tracing::info!(%reason, ?idle_for, ?age, "session ended");
+        }
+        SessionEvent::Refused { reason } => tracing::debug!(%reason, "request refused: the session is over"),
+        SessionEvent::AtCapacity => tracing::error!("session store at capacity: a new session was refused"),
+        SessionEvent::StoreFailed { error } => tracing::error!(%error, "session store failed"),
+    }
+}
+
+/// Something the operator has to put right.
+pub(crate) fn error(message: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!("{message}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = message;
+}

@@ -1,0 +1,151 @@
+//! The way of a request's answer out.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
+use tower_service::Service;
+
+use crate::{
+    BoxFuture, SessionBody,
+    body::RefusalBody,
+    config::Config,
+    observe::{Happened, Settled, Visit},
+    service::{Admission, admit},
+};
+
+pin_project! {
+    /// The future of [`SessionTimeout`](crate::SessionTimeout).
+    pub struct ResponseFuture<S, Q>
+    where
+        S: Service<Request<Q>>,
+    {
+        #[pin]
+        state: State<S, S::Future, S::Response, Q>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<S, F, R, Q> {
+        /// The store is asked whether the session is live. Never with a store in memory and one cookie.
+        Checking { checking: Box<Checking<S, Q>> },
+        /// The application answers.
+        Calling { #[pin] answer: F, visit: Visit },
+        /// The store is told what the answer says happened.
+        Settling { settling: Box<Settling<R>> },
+        /// The layer has answered.
+        Refused { response: Option<Box<Response<RefusalBody>>> },
+    }
+}
+
+struct Checking<S, Q> {
+    check: BoxFuture<Admission>,
+    service: S,
+    /// Taken once the check is done.
+    request: Option<Request<Q>>,
+    config: Arc<Config>,
+}
+
+struct Settling<R> {
+    /// Taken once it is done.
+    settle: Option<BoxFuture<Settled>>,
+    response: Option<R>,
+    visit: Visit,
+    happened: Happened,
+}
+
+impl<R> Drop for Settling<R> {
+    /// The client went away. An end must not be lost for that.
+    fn drop(&mut self) {
+        if let (Some(settle), Ok(runtime)) = (self.settle.take(), Handle::try_current()) {
+            runtime.spawn(settle);
+        }
+    }
+}
+
+impl<S, Q> ResponseFuture<S, Q>
+where
+    S: Service<Request<Q>>,
+{
+    pub(crate) fn checking(
+        check: BoxFuture<Admission>,
+        service: S,
+        request: Request<Q>,
+        config: Arc<Config>,
+    ) -> Self {
+        let checking = Box::new(Checking { check, service, request: Some(request), config });
+        Self { state: State::Checking { checking } }
+    }
+
+    pub(crate) fn calling(answer: S::Future, visit: Visit) -> Self {
+        Self { state: State::Calling { answer, visit } }
+    }
+
+    pub(crate) fn refused(response: Response<RefusalBody>) -> Self {
+        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    }
+}
+
+impl<S, P, Q> Future for ResponseFuture<S, Q>
+where
+    S: Service<Request<Q>, Response = Response<P>>,
+    P: Body<Data = Bytes>,
+{
+    type Output = Result<Response<SessionBody<P>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                Projected::Checking { checking } => {
+                    let admission = ready!(checking.check.as_mut().poll(cx));
+                    let mut request = checking.request.take().expect("polled after completion");
+                    match admit(&checking.config, &mut request, admission) {
+                        Ok(visit) => State::Calling { answer: checking.service.call(request), visit },
+                        Err(response) => State::Refused { response: Some(Box::new(response)) },
+                    }
+                }
+                Projected::Calling { answer, visit } => {
+                    let mut response = ready!(answer.poll(cx))?;
+                    let Some(happened) = visit.observe(&mut response) else {
+                        return Poll::Ready(Ok(visit.conclude(response, None)));
+                    };
+                    let settle = Some(visit.settle(&happened));
+                    let (visit, response) = (visit.clone(), Some(response));
+                    State::Settling { settling: Box::new(Settling { settle, response, visit, happened }) }
+                }
+                Projected::Settling { settling } => {
+                    let settle = settling.settle.as_mut().expect("polled after completion");
+                    let settled = ready!(settle.as_mut().poll(cx));
+                    settling.settle = None;
+                    let response = settling.response.take().expect("polled after completion");
+                    let response = settling.visit.conclude(response, Some((&settling.happened, settled)));
+                    return Poll::Ready(Ok(response));
+                }
+                Projected::Refused { response } => {
+                    let response = response.take().expect("polled after completion");
+                    return Poll::Ready(Ok(response.map(SessionBody::refusal)));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, Q> fmt::Debug for ResponseFuture<S, Q>
+where
+    S: Service<Request<Q>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture(..)")
+    }
+}

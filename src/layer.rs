@@ -1,0 +1,64 @@
+//! The layer.
+
+use std::{fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use crate::{SessionTimeout, SessionTimeoutBuilder, Sessions, config::Config};
+
+/// Ends sessions that were idle, or lived, too long; wraps any HTTP service.
+///
+/// One type, whatever it is configured with; clones share everything. Put it outside the session library's layer and
+/// outside CSRF protection, inside tracing and request ids.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_session_timeout::SessionTimeoutLayer;
+///
+/// # fn main() -> Result<(), tower_session_timeout::ConfigError> {
+/// let layer = SessionTimeoutLayer::builder()
+///     .cookie("sid")
+///     .idle_timeout(Duration::from_secs(15 * 60))
+///     .absolute_timeout(Duration::from_secs(8 * 3600))
+///     .login_path("/login")
+///     .logout_path("/logout")
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SessionTimeoutLayer {
+    config: Arc<Config>,
+}
+
+impl SessionTimeoutLayer {
+    /// Begins a configuration.
+    pub fn builder() -> SessionTimeoutBuilder {
+        SessionTimeoutBuilder::new()
+    }
+
+    pub(crate) fn new(config: Config) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// The sessions of this layer, for code that begins or ends them itself.
+    pub fn sessions(&self) -> Sessions {
+        Sessions { config: Arc::clone(&self.config) }
+    }
+}
+
+impl<S: Clone> Layer<S> for SessionTimeoutLayer {
+    type Service = SessionTimeout<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionTimeout::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for SessionTimeoutLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTimeoutLayer")
+            .field("limits", &self.config.policy.limits)
+            .finish_non_exhaustive()
+    }
+}

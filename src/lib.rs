@@ -1,0 +1,125 @@
+//! Idle and absolute session timeouts for any [tower] service: axum, hyper, tonic.
+//!
+//! A [`SessionTimeoutLayer`] sits between the network and the application. It knows when each session was last used,
+//! renews it on each request, and answers instead of the application once the session is over. It owns neither log-in
+//! nor session data: it watches the session id go by, so it works with whatever session library the application has.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_session_timeout::SessionTimeoutLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let layer = SessionTimeoutLayer::builder()
+//!     .cookie("sid")
+//!     .idle_timeout(Duration::from_secs(15 * 60))
+//!     .absolute_timeout(Duration::from_secs(8 * 3600))
+//!     .login_path("/login")
+//!     .build()?;
+//!
+//! let service = ServiceBuilder::new().layer(layer).service(service_fn(|_request: http::Request<String>| async {
+//!     Ok::<_, std::convert::Infallible>(http::Response::new("hello".to_owned()))
+//! }));
+//!
+//! // A made-up session id goes nowhere.
+//! let request = http::Request::get("/account").header("cookie", "sid=made-up").body(String::new())?;
+//! assert_eq!(service.oneshot(request).await?.status(), http::StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which requests pass, in order
+//!
+//! 1. The session id is read: a cookie, a bearer token, a header, an extension, or what a closure finds. Cookies that
+//!    only a laxer parser would take for the session's are removed. Of up to four different duplicates the one that
+//!    is live is used, and the others are removed; if there is not exactly one, the request is refused.
+//! 2. **No session id: it passes** as anonymous. Whether it may see anything is for the application to say.
+//! 3. The request is *activity*, or *passive*: `OPTIONS`, prefetches, `Session-Activity: passive`, and what
+//!    [`passive_paths`](SessionTimeoutBuilder::passive_paths) and
+//!    [`passive_if`](SessionTimeoutBuilder::passive_if) say.
+//! 4. The store decides, and renews if it is activity, in one atomic operation. An id it does not know is over.
+//! 5. **A live session: it passes**, with a [`Session`] in its extensions.
+//! 6. **An ended session on a public page: it passes without its id**
+//!    ([`public_paths`](SessionTimeoutBuilder::public_paths), the log-in and log-out page, `OPTIONS`).
+//! 7. Anything else is answered here: a browser's navigation with `303` to the log-in page, htmx with `HX-Redirect`,
+//!    gRPC with `UNAUTHENTICATED`, all others with `401` and a problem document; or as
+//!    [`expired_response`](SessionTimeoutBuilder::expired_response) says. If the store fails: `503`.
+//!
+//! # How sessions begin, change and end
+//!
+//! With a cookie, the layer reads it off the application's answers:
+//!
+//! - A session cookie set for a request without a live session begins a session.
+//! - One set for a request with a live session is a further id of that session: its clocks go on. If the session has
+//!   ended meanwhile, the cookie does not leave: a slow answer cannot undo a log-out.
+//! - One removed ends the session; so does a successful `POST` to
+//!   [`logout_path`](SessionTimeoutBuilder::logout_path).
+//! - A [`NewSession`] in the answer's extensions, or [`fresh_login`](SessionTimeoutBuilder::fresh_login), makes the
+//!   answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
+//!
+//! Without one, [`Sessions`] and [`Session`] say so.
+//!
+//! # What is asked of the application
+//!
+//! Ids are unguessable and unique for each log-in, and travel in the configured place only. What needs a log-in is
+//! refused to anonymous requests by the application. A route outside the layer is outside its protection.
+//!
+//! # Features
+//!
+//! None is on by default; each only adds.
+//!
+//! - `axum`: respects axum's `OriginalUri`, so paths are the client's inside `Router::nest` too.
+//! - `tracing`: events and misconfigurations as log lines.
+//! - `test-util`: `ManualClock`.
+//!
+//! [tower]: https://docs.rs/tower
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod activity;
+mod body;
+mod builder;
+mod clock;
+mod config;
+mod cookie;
+mod event;
+mod extract;
+mod future;
+mod head;
+mod layer;
+mod limits;
+mod observe;
+mod service;
+mod session;
+mod session_id;
+mod store;
+
+/// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).
+pub mod respond;
+
+#[cfg(feature = "test-util")]
+pub use crate::clock::ManualClock;
+pub use crate::{
+    body::SessionBody,
+    builder::{ConfigError, SessionTimeoutBuilder},
+    clock::{Clock, SystemClock},
+    cookie::CookieAttributes,
+    event::{EventSink, SessionEvent},
+    extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader},
+    future::ResponseFuture,
+    head::RequestHead,
+    layer::SessionTimeoutLayer,
+    limits::{EndReason, Limits, Policy, Remaining, Verdict},
+    respond::{Ended, safe_return_to},
+    service::SessionTimeout,
+    session::{Session, Sessions},
+    session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+    store::{
+        Access, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, Started, Store,
+        StoreError, Sweeper,
+    },
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -1,0 +1,203 @@
+//! What an answer says happened to the session, and settling it with the store.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Response};
+
+use crate::{
+    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started, body::SessionBody,
+    config::Config, cookie::Said, event, head::OwnedHead, respond,
+};
+
+/// A request that was let through, as its answer will need it.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    pub(crate) config: Arc<Config>,
+    pub(crate) session: VisitedSession,
+    pub(crate) is_head: bool,
+    /// A `POST` to the log-out path.
+    pub(crate) is_logout: bool,
+    /// Kept only where `fresh_login` will ask for it.
+    pub(crate) head: Option<Arc<OwnedHead>>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum VisitedSession {
+    /// The request carried no id.
+    None,
+    /// It went on without its id, which was over.
+    Stripped,
+    Live {
+        key: SessionKey,
+        presented: IdTag,
+    },
+    /// A layer further out looks after this session.
+    Outer,
+}
+
+/// What to do with the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Its session cookie may leave.
+    Pass,
+    /// Its session cookie must not leave: its value is not live.
+    DropCookie,
+    /// Its session cookie is replaced by a removal.
+    RemoveCookie,
+    /// The store could not do what the answer promises.
+    Unavailable,
+}
+
+/// What the answer says happened.
+pub(crate) enum Happened {
+    /// A value was set: by a log-in or not.
+    Set {
+        value: Vec<u8>,
+        login: Option<NewSession>,
+    },
+    /// The user proved who they are, and the session keeps its id.
+    Reauthenticated,
+    SignedOut,
+    /// As signed out, and the application's session cookie is replaced.
+    LoggedOut,
+}
+
+impl Visit {
+    /// Reads the answer. `None`: nothing happened, and nothing is to be done.
+    pub(crate) fn observe<P>(&self, response: &mut Response<P>) -> Option<Happened> {
+        if matches!(self.session, VisitedSession::Outer) {
+            return None;
+        }
+        let status = response.status();
+        if self.is_logout && (status.is_success() || status.is_redirection()) {
+            return Some(Happened::LoggedOut);
+        }
+        let said = match self.config.source.cookie() {
+            Some(cookie) if response.headers().contains_key(http::header::SET_COOKIE) => {
+                cookie.said(response.headers())
+            }
+            _ => Said::Nothing,
+        };
+        let announced = response.extensions_mut().remove::<NewSession>();
+        let login = announced.or_else(|| self.is_fresh_login(response).then(NewSession::new));
+        match (said, login) {
+            (Said::Set(value), login) => Some(Happened::Set { value, login }),
+            (Said::Removed, _) => Some(Happened::SignedOut),
+            (Said::Nothing, Some(_)) => Some(Happened::Reauthenticated),
+            (Said::Nothing, None) => None,
+        }
+    }
+
+    fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
+        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, &self.head) else { return false };
+        let mut answer = Response::new(());
+        *answer.status_mut() = response.status();
+        answer.headers_mut().clone_from(response.headers());
+        fresh_login(&head.head(), &answer)
+    }
+
+    /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
+    pub(crate) fn settle(&self, happened: &Happened) -> BoxFuture<Settled> {
+        let config = Arc::clone(&self.config);
+        match (happened, self.session) {
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented }) => {
+                let value = SessionId::from(value.clone());
+                match login.clone() {
+                    Some(new) => Box::pin(async move { log_in_again(&config, key, &value, &new).await }),
+                    None => Box::pin(async move { rotate(&config, key, presented, &value).await }),
+                }
+            }
+            (Happened::Set { value, login }, _) => {
+                let (value, new) = (SessionId::from(value.clone()), login.clone().unwrap_or_default());
+                Box::pin(async move { begin(&config, &value, &new).await })
+            }
+            (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
+                match config.ask(config.store.restart(key, &config.policy)).await {
+                    Ok(_) => Settled::Pass,
+                    Err(_) => Settled::Unavailable,
+                }
+            }),
+            (Happened::Reauthenticated, _) => {
+                event::error("an answer announced a log-in, but set no session cookie: no session began");
+                Box::pin(std::future::ready(Settled::Pass))
+            }
+            (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
+                Box::pin(async move { end(&config, key, Settled::Pass).await })
+            }
+            (Happened::LoggedOut, VisitedSession::Live { key, .. }) => {
+                Box::pin(async move { end(&config, key, Settled::RemoveCookie).await })
+            }
+            (Happened::SignedOut, _) => Box::pin(std::future::ready(Settled::Pass)),
+            (Happened::LoggedOut, _) => Box::pin(std::future::ready(Settled::RemoveCookie)),
+        }
+    }
+
+    /// The answer as it leaves.
+    pub(crate) fn conclude<P>(
+        &self,
+        response: Response<P>,
+        happened: Option<(&Happened, Settled)>,
+    ) -> Response<SessionBody<P>> {
+        let mut response = match happened {
+            Some((_, Settled::Unavailable)) => {
+                return respond::unavailable(self.is_head).map(SessionBody::refusal);
+            }
+            _ => response.map(SessionBody::application),
+        };
+        let Some(cookie) = self.config.source.cookie() else { return response };
+        let headers: &mut HeaderMap = response.headers_mut();
+        match happened {
+            // An answer with several values has the last one settled: only that one may leave.
+            Some((Happened::Set { value, .. }, Settled::Pass)) => cookie.retain_set(headers, Some(value)),
+            Some((_, Settled::DropCookie)) => cookie.retain_set(headers, None),
+            Some((_, Settled::RemoveCookie)) => {
+                cookie.retain_set(headers, None);
+                cookie.remove_from_browser(headers);
+            }
+            None | Some((Happened::Reauthenticated, _))
+                if matches!(self.session, VisitedSession::Stripped) =>
+            {
+                cookie.remove_from_browser(headers);
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// No live session came with the request: the application begins one, and may do so under any id.
+async fn begin(config: &Config, id: &SessionId<'_>, new: &NewSession) -> Settled {
+    match config.start(id, new).await {
+        Ok(Started::New(_) | Started::AlreadyLive(_)) => Settled::Pass,
+        Ok(Started::AtCapacity) | Err(_) => Settled::Unavailable,
+    }
+}
+
+/// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
+/// (OWASP ASVS 5.0 §7.2.4). If it has ended meanwhile, a slow answer must not undo that.
+async fn log_in_again(
+    config: &Arc<Config>,
+    old: SessionKey,
+    id: &SessionId<'_>,
+    new: &NewSession,
+) -> Settled {
+    match config.end(old, EndReason::Superseded).await {
+        Ok(true) => begin(config, id, new).await,
+        Ok(false) => Settled::DropCookie,
+        Err(_) => Settled::Unavailable,
+    }
+}
+
+async fn rotate(config: &Config, key: SessionKey, presented: IdTag, id: &SessionId<'_>) -> Settled {
+    match config.rotate(key, presented, id).await {
+        Ok(Rotated::New | Rotated::AlreadyLive) => Settled::Pass,
+        Ok(Rotated::Refused) | Err(_) => Settled::DropCookie,
+    }
+}
+
+async fn end(config: &Arc<Config>, key: SessionKey, then: Settled) -> Settled {
+    match config.end(key, EndReason::SignedOut).await {
+        Ok(_) => then,
+        Err(_) => Settled::Unavailable,
+    }
+}

@@ -1,0 +1,254 @@
+//! What the client hears instead of the application's answer.
+
+mod ready_made;
+mod return_to;
+
+use std::{borrow::Cow, fmt};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    header::{
+        ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+pub use self::{
+    ready_made::{problem, redirect, status},
+    return_to::safe_return_to,
+};
+use crate::{EndReason, RequestHead, activity::is_prefetch, body::RefusalBody, config::Config};
+
+/// The response header that says why a session ended, if the store itself held its record.
+pub(crate) const SESSION_ENDED: HeaderName = HeaderName::from_static("session-ended");
+const SEC_FETCH_MODE: &str = "sec-fetch-mode";
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// A refused request and why: what [`expired_response`](crate::SessionTimeoutBuilder::expired_response) answers to.
+pub struct Ended<'a> {
+    reason: EndReason,
+    head: RequestHead<'a>,
+    config: &'a Config,
+}
+
+impl<'a> Ended<'a> {
+    /// Why the session is over.
+    pub fn reason(&self) -> EndReason {
+        self.reason
+    }
+
+    /// The refused request.
+    pub fn head(&self) -> &RequestHead<'a> {
+        &self.head
+    }
+
+    /// Path and query to come back to after the log-in: of a `GET` or `HEAD` to an ordinary page, and only if they
+    /// are safe ([`safe_return_to`]). For htmx, those of the page around the fragment.
+    pub fn return_to(&self) -> Option<Cow<'a, str>> {
+        if !matches!(*self.head.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let next = if is_htmx(&self.head) && !self.head.header_is("hx-boosted", "true") {
+            let page = self.head.headers().get("hx-current-url")?;
+            let page = Uri::try_from(page.as_bytes()).ok()?;
+            Cow::Owned(return_to::of_request(page.path_and_query())?.to_owned())
+        } else {
+            Cow::Borrowed(return_to::of_request(self.head.uri().path_and_query())?)
+        };
+        let path = next.split('?').next().unwrap_or_default();
+        (!self.config.is_login_or_logout(path)).then_some(next)
+    }
+
+    /// The log-in page with [`return_to`](Self::return_to) as its `next`, if there is a log-in page.
+    pub fn login_location(&self) -> Option<String> {
+        let login = self.config.login_path.as_ref()?;
+        Some(return_to::with_next(login.location(), self.return_to().as_deref()))
+    }
+
+    /// The response the layer would give by itself.
+    fn by_default(&self) -> Response<RefusalBody> {
+        if is_grpc(&self.head) {
+            return grpc_unauthenticated();
+        }
+        let login = self.login_location().and_then(|login| HeaderValue::try_from(login).ok());
+        match login {
+            Some(login) if is_htmx(&self.head) => {
+                let mut response = self.unauthorized();
+                response.headers_mut().insert("hx-redirect", login);
+                response
+            }
+            Some(login) if is_navigation(&self.head) => {
+                let mut response = Response::new(RefusalBody::text(""));
+                // Never 307 or 308, which would post a form again, to the log-in page.
+                *response.status_mut() = StatusCode::SEE_OTHER;
+                response.headers_mut().insert(LOCATION, login);
+                response
+            }
+            _ => self.unauthorized(),
+        }
+    }
+
+    fn unauthorized(&self) -> Response<RefusalBody> {
+        let mut response = problem_document(StatusCode::UNAUTHORIZED, "The session is over. Log in again.")
+            .map(RefusalBody::text);
+        response.headers_mut().insert(WWW_AUTHENTICATE, self.config.source.challenge());
+        response
+    }
+}
+
+impl fmt::Debug for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended").field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a request whose session is over. `lives_on`: merely a cap refused it.
+pub(crate) fn ended(
+    config: &Config,
+    head: RequestHead<'_>,
+    reason: EndReason,
+    lives_on: bool,
+) -> Response<RefusalBody> {
+    let ended = Ended { reason, head, config };
+    let mut response = match &config.expired_response {
+        Some(respond) => respond(&ended),
+        None => ended.by_default(),
+    };
+    let headers = response.headers_mut();
+    protect(headers);
+    vary_by(headers, config.source.vary());
+    for name in ["sec-fetch-mode", "accept", "hx-request"] {
+        vary_by(headers, HeaderName::from_static(name));
+    }
+    if reason != EndReason::Unknown {
+        headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));
+    }
+    // Not on background requests: their late answer could remove the cookie of a new log-in.
+    if let Some(cookie) = config.source.cookie()
+        && is_navigation(&head)
+        && !lives_on
+    {
+        cookie.remove_from_browser(headers);
+    }
+    // Whoever looks at answers further out can tell this one.
+    response.extensions_mut().insert(reason);
+    finish(response, *head.method() == Method::HEAD)
+}
+
+/// The store could not say: that is neither a log-in nor a log-out (OWASP ASVS 5.0 §16.5.3).
+pub(crate) fn unavailable(is_head: bool) -> Response<RefusalBody> {
+    let detail = "Sessions cannot be checked at the moment.";
+    let mut response = problem_document(StatusCode::SERVICE_UNAVAILABLE, detail).map(RefusalBody::text);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    protect(response.headers_mut());
+    finish(response, is_head)
+}
+
+/// The layers are in the wrong order.
+pub(crate) fn misconfigured(is_head: bool) -> Response<RefusalBody> {
+    let detail = "The session timeout cannot find the session. The server's log says what to change.";
+    let mut response = problem_document(StatusCode::INTERNAL_SERVER_ERROR, detail).map(RefusalBody::text);
+    protect(response.headers_mut());
+    finish(response, is_head)
+}
+
+/// RFC 9457.
+fn problem_document(status: StatusCode, detail: &str) -> Response<String> {
+    let title = status.canonical_reason().unwrap_or("Refused");
+    let code = status.as_u16();
+    let body = format!(
+        r#"{{"type":"about:blank","title":{},"status":{code},"detail":{}}}"#,
+        json_string(title),
+        json_string(detail)
+    );
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn json_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            // Also what would end a script element, wherever the document ends up.
+            control
+                if control.is_control() || matches!(control, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') =>
+            {
+                json.push_str(&format!("\\u{:04x}", u32::from(control)));
+            }
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// Trailers-only, as gRPC over HTTP/2 has it for a call that never began.
+fn grpc_unauthenticated() -> Response<RefusalBody> {
+    const UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
+    let mut response = Response::new(RefusalBody::text(""));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", UNAUTHENTICATED);
+    headers.insert("grpc-message", HeaderValue::from_static("the session is over"));
+    response
+}
+
+fn protect(headers: &mut HeaderMap) {
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
+}
+
+/// Appends to `Vary` what is not there yet; `*` says it all.
+pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderName) {
+    let listed = headers.get_all(VARY).iter().any(|vary| {
+        let mut names = vary.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    });
+    if !listed {
+        headers.append(VARY, HeaderValue::from(name));
+    }
+}
+
+/// Sets the length, and leaves the body out of an answer to `HEAD` (RFC 9110 §9.3.2).
+fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Response<RefusalBody> {
+    if let Some(length) = response.body().size_hint().exact() {
+        let is_grpc = response.headers().contains_key("grpc-status");
+        if !is_grpc {
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+    }
+    if is_head {
+        *response.body_mut() = RefusalBody::text("");
+    }
+    response
+}
+
+fn is_navigation(head: &RequestHead<'_>) -> bool {
+    if is_prefetch(head) {
+        return false;
+    }
+    match head.headers().get(SEC_FETCH_MODE) {
+        Some(mode) => mode.as_bytes() == b"navigate",
+        None => {
+            matches!(*head.method(), Method::GET | Method::HEAD)
+                && head.headers().get_all(ACCEPT).iter().any(|accept| {
+                    let mut types = accept.as_bytes().split(|&byte| byte == b',' || byte == b';');
+                    types.any(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/html"))
+                })
+        }
+    }
+}
+
+fn is_htmx(head: &RequestHead<'_>) -> bool {
+    head.header_is("hx-request", "true")
+}
+
+fn is_grpc(head: &RequestHead<'_>) -> bool {
+    head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,58 @@
+//! Where to go on after the log-in, safely.
+
+use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// Everything but RFC 3986's unreserved characters.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const MAX_LENGTH: usize = 2048;
+
+/// `target` if it is a path of this site to which a browser may be sent, else `None`.
+///
+/// For the log-in handler: it gets `next` from the client, and an attacker can make that anything. What passes begins
+/// with one `/`, and neither browsers nor servers resolve it to another origin (OWASP ASVS 5.0 §3.7.2): no `//`, no
+/// `\`, no control characters, no `.` or `..` segments, also not encoded, at most 2048 bytes.
+///
+/// ```
+/// use tower_session_timeout::safe_return_to;
+///
+/// assert_eq!(safe_return_to("/account?tab=2"), Some("/account?tab=2"));
+/// assert_eq!(safe_return_to("//evil.example"), None);
+/// assert_eq!(safe_return_to("/\\evil.example"), None);
+/// assert_eq!(safe_return_to("https://evil.example"), None);
+/// ```
+pub fn safe_return_to(target: &str) -> Option<&str> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#';
+    let safe = target.len() <= MAX_LENGTH
+        && path.starts_with('/')
+        && path.bytes().all(visible)
+        && query.bytes().all(visible)
+        && decodes_safely(path);
+    safe.then_some(target)
+}
+
+fn decodes_safely(path: &str) -> bool {
+    let path: Vec<u8> = percent_decode_str(path).collect();
+    // A space may be part of a file's name, but not the first thing: some trim there.
+    !matches!(path.get(1), Some(b'/' | b'\\' | b' '))
+        && !path.iter().any(|&byte| byte.is_ascii_control() || byte == b'\\')
+        && !path.split(|&byte| byte == b'/').any(|segment| segment == b"." || segment == b"..")
+}
+
+/// What of a request's URI may be returned to. It is built from path and query alone: an absolute-form target's
+/// authority is no part of it.
+pub(crate) fn of_request(target: Option<&PathAndQuery>) -> Option<&str> {
+    target.and_then(|target| safe_return_to(target.as_str()))
+}
+
+/// `login?next=target`
+pub(crate) fn with_next(login: &str, next: Option<&str>) -> String {
+    match next {
+        None => login.to_owned(),
+        Some(next) => {
+            let separator = if login.contains('?') { '&' } else { '?' };
+            format!("{login}{separator}next={}", utf8_percent_encode(next, QUERY_VALUE))
+        }
+    }
+}

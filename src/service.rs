@@ -1,0 +1,281 @@
+//! The way of a request in; `future.rs` is its way out.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, Policy, RequestHead, ResponseFuture,
+    Session, SessionBody, SessionEvent, SessionId, StoreError, Verdict,
+    body::RefusalBody,
+    config::Config,
+    cookie::SessionCookie,
+    event,
+    extract::Source,
+    head::OwnedHead,
+    observe::{Visit, VisitedSession},
+    respond,
+};
+
+/// Of how many different session cookies in one request the live one is looked for.
+const MAX_DUPLICATES: usize = 4;
+
+/// A service whose requests need a live session, or none: what
+/// [`SessionTimeoutLayer`](crate::SessionTimeoutLayer) makes.
+#[derive(Clone)]
+pub struct SessionTimeout<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S> SessionTimeout<S> {
+    pub(crate) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, P, Q> Service<Request<Q>> for SessionTimeout<S>
+where
+    S: Service<Request<Q>, Response = Response<P>> + Clone,
+    P: Body<Data = Bytes>,
+{
+    type Response = Response<SessionBody<P>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, Q>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Q>) -> Self::Future {
+        let config = &self.config;
+        let admitted = match check(config, &mut request) {
+            Checked::Now(admission) => admit(config, &mut request, admission),
+            Checked::Later(check) => {
+                // The readied service waits for the store; its clone has to be readied anew.
+                let clone = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, clone);
+                return ResponseFuture::checking(check, ready, request, Arc::clone(&self.config));
+            }
+        };
+        match admitted {
+            Ok(visit) => ResponseFuture::calling(self.inner.call(request), visit),
+            Err(response) => {
+                // What readiness reserved (a permit, say) is given back with the service that reserved it.
+                let clone = self.inner.clone();
+                self.inner = clone;
+                ResponseFuture::refused(response)
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for SessionTimeout<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionTimeout").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// What is known of a request's session.
+pub(crate) enum Admission {
+    Anonymous,
+    Decided(Decision),
+    /// As decided, by the one cookie of several that is live.
+    OneOfSeveral(Decision, SessionId<'static>),
+    /// A layer further out has decided.
+    Outer(Verdict),
+    Failed(StoreError),
+    Misconfigured(&'static str),
+}
+
+/// The store's answer, or what will bring it.
+enum Checked {
+    Now(Admission),
+    Later(BoxFuture<Admission>),
+}
+
+/// Reads the session id, and asks the store about it: one operation that decides and renews.
+fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
+    if let Some(verdict) = judge_outer_session(config, request) {
+        return Checked::Now(Admission::Outer(verdict));
+    }
+    let found = match &config.source {
+        Source::Cookie(cookie) => {
+            let mut carried = cookie.carried(request.headers());
+            if carried.disguised {
+                cookie.strip(request.headers_mut(), |_| true);
+                carried = cookie.carried(request.headers());
+            }
+            if carried.several {
+                return find_the_live_one(config, cookie, request);
+            }
+            carried.id.map_or(Found::Nothing, |id| Found::Id(SessionId::from(id)))
+        }
+        Source::Custom(extractor) => extractor.extract(&RequestHead::of(request)),
+    };
+    let id = match found {
+        Found::Id(id) if id.is_plausible() => id,
+        Found::Id(_) | Found::Unusable => {
+            return Checked::Now(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+        }
+        Found::Nothing => return Checked::Now(Admission::Anonymous),
+        Found::Misconfigured(what) => return Checked::Now(Admission::Misconfigured(what)),
+    };
+    let head = RequestHead::of(request);
+    match config.store.check(&id, &config.policy_for(&head), config.access(&head)) {
+        Answer::Ready(Ok(decision)) => Checked::Now(Admission::Decided(decision)),
+        Answer::Ready(Err(error)) => Checked::Now(Admission::Failed(error)),
+        pending @ Answer::Pending(_) => {
+            let config = Arc::clone(config);
+            Checked::Later(Box::pin(async move {
+                config.ask(pending).await.map_or_else(Admission::Failed, Admission::Decided)
+            }))
+        }
+    }
+}
+
+/// The session a layer further out has admitted this request with, judged by this layer's limits.
+fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
+    let outer = request.extensions().get::<Session>()?;
+    let is_same =
+        std::ptr::eq(&raw const *outer.config, config) || outer.config.source.is_same_cookie(&config.source);
+    if !is_same {
+        return None;
+    }
+    let policy = config.policy_for(&RequestHead::of(request));
+    let verdict = policy.judge(None, outer.idle_for(), outer.age());
+    let left = policy.renewed(None, outer.age());
+    if let Some(session) = request.extensions_mut().get_mut::<Session>() {
+        session.live.remaining = session.live.remaining.min(left);
+    }
+    Some(verdict)
+}
+
+/// Several different session cookies: if exactly one is live, it is the session.
+fn find_the_live_one<Q>(config: &Arc<Config>, cookie: &SessionCookie, request: &Request<Q>) -> Checked {
+    let head = RequestHead::of(request);
+    let ids: Vec<SessionId<'static>> = cookie
+        .values(head.headers(), MAX_DUPLICATES + 1)
+        .into_iter()
+        .map(|value| SessionId::from(value).into_owned())
+        .collect();
+    if ids.len() > MAX_DUPLICATES {
+        return Checked::Now(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+    }
+    let (policy, access) = (config.policy_for(&head), config.access(&head));
+    let config = Arc::clone(config);
+    Checked::Later(Box::pin(async move {
+        only_live_of(&config, ids, &policy, access).await.unwrap_or_else(Admission::Failed)
+    }))
+}
+
+async fn only_live_of(
+    config: &Config,
+    ids: Vec<SessionId<'static>>,
+    policy: &Policy,
+    access: Access,
+) -> Result<Admission, StoreError> {
+    let mut live = None;
+    let mut reason = EndReason::Unknown;
+    for id in ids {
+        if !id.is_plausible() {
+            continue;
+        }
+        match config.ask(config.store.check(&id, policy, Access::Peek)).await? {
+            Decision::Ended(EndReason::Unknown) => {}
+            Decision::Ended(ended) => reason = ended,
+            Decision::Live(_) | Decision::Capped(_) if live.is_some() => {
+                return Ok(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+            }
+            Decision::Live(_) | Decision::Capped(_) => live = Some(id),
+        }
+    }
+    let Some(id) = live else { return Ok(Admission::Decided(Decision::Ended(reason))) };
+    let decision = config.ask(config.store.check(&id, policy, access)).await?;
+    Ok(Admission::OneOfSeveral(decision, id))
+}
+
+/// Lets the request through, made ready for what comes after, or answers it.
+pub(crate) fn admit<Q>(
+    config: &Arc<Config>,
+    request: &mut Request<Q>,
+    admission: Admission,
+) -> Result<Visit, Response<RefusalBody>> {
+    let (reason, lives_on) = match admission {
+        Admission::Anonymous => return Ok(visit(config, request, VisitedSession::None)),
+        Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, request, VisitedSession::Outer)),
+        Admission::Decided(Decision::Live(live)) => return Ok(visit_live(config, request, live)),
+        Admission::OneOfSeveral(Decision::Live(live), id) => {
+            if let Source::Cookie(cookie) = &config.source {
+                cookie.strip(request.headers_mut(), |value| value == id.expose());
+            }
+            return Ok(visit_live(config, request, live));
+        }
+        Admission::Failed(error) => {
+            config.store_failed(&error);
+            return Err(respond::unavailable(*request.method() == Method::HEAD));
+        }
+        Admission::Misconfigured(what) => {
+            event::error(what);
+            return Err(respond::misconfigured(*request.method() == Method::HEAD));
+        }
+        Admission::Decided(Decision::Ended(reason)) | Admission::OneOfSeveral(Decision::Ended(reason), _) => {
+            (reason, false)
+        }
+        Admission::Decided(Decision::Capped(reason))
+        | Admission::OneOfSeveral(Decision::Capped(reason), _)
+        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true),
+    };
+    let head = RequestHead::of(request);
+    if config.is_public(&head) {
+        let stripped = visit(config, request, VisitedSession::Stripped);
+        if config.source.remove(request) {
+            request.extensions_mut().remove::<Session>();
+            return Ok(stripped);
+        }
+    }
+    config.tell(&SessionEvent::Refused { reason });
+    Err(respond::ended(config, RequestHead::of(request), reason, lives_on))
+}
+
+fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
+    let session = VisitedSession::Live { key: live.key, presented: live.presented };
+    if config.with_extension {
+        request.extensions_mut().insert(Session { config: Arc::clone(config), live });
+    }
+    visit(config, request, session)
+}
+
+fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession) -> Visit {
+    let head = RequestHead::of(request);
+    let head_is_needed = config.fresh_login.is_some() && matches!(session, VisitedSession::Live { .. });
+    Visit {
+        session,
+        is_head: *head.method() == Method::HEAD,
+        is_logout: config.is_logout(&head),
+        head: head_is_needed.then(|| Arc::new(OwnedHead::of(&head))),
+        config: Arc::clone(config),
+    }
+}

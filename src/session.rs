@@ -1,0 +1,179 @@
+//! What the application can say about sessions: about this request's, and about any.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, Started, StoreError,
+    config::Config,
+};
+
+/// The live session a request was admitted with, in the request's extensions.
+///
+/// Times are as of the admission.
+///
+/// ```
+/// # use tower_session_timeout::Session;
+/// async fn remaining<B>(request: http::Request<B>) -> String {
+///     match request.extensions().get::<Session>() {
+///         Some(session) => format!("{} seconds left", session.remaining().as_secs()),
+///         None => "nobody is signed in".to_owned(),
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) config: Arc<Config>,
+    pub(crate) live: Live,
+}
+
+impl Session {
+    /// Whose session it is, if its start said so.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.live.owner.as_ref()
+    }
+
+    /// The time between the activity before this request and this request.
+    pub fn idle_for(&self) -> Duration {
+        self.live.idle_for
+    }
+
+    /// The time since the session began, or since it was last reauthenticated.
+    pub fn age(&self) -> Duration {
+        self.live.age
+    }
+
+    /// The time until the session ends if nothing else happens.
+    pub fn remaining(&self) -> Duration {
+        self.live.remaining.shortest()
+    }
+
+    /// Signs the user out: the session is over, under all its ids. `false` if it was already.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails; the end is then tried again in the background.
+    pub async fn end(&self) -> Result<bool, StoreError> {
+        self.config.end(self.live.key, EndReason::SignedOut).await
+    }
+
+    /// The user proved again who they are: both clocks begin anew (NIST SP 800-63B-4 §5.2), and ids that a newer
+    /// one superseded end at once. `false` if the session is over.
+    ///
+    /// If the answer gives the browser a new id, put a [`NewSession`] into its extensions instead: then the present
+    /// id ends at once, too.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
+        let config = &self.config;
+        config.ask(config.store.restart(self.live.key, &config.policy)).await
+    }
+
+    /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
+    /// cookie is noticed by the layer itself.) `false` if the session is over.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or the id is empty or too long.
+    pub async fn rotate_to(&self, new: &SessionId<'_>) -> Result<bool, StoreError> {
+        Ok(self.config.rotate(self.live.key, self.live.presented, new).await? != Rotated::Refused)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("live", &self.live).finish_non_exhaustive()
+    }
+}
+
+/// The sessions of a layer, for code that has no request, or begins sessions itself: a service that issues bearer
+/// tokens, an admin page. Cheap to clone.
+///
+/// ```
+/// use tower_session_timeout::{NewSession, SessionId, SessionTimeoutLayer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let layer = SessionTimeoutLayer::builder().bearer().build()?;
+/// let sessions = layer.sessions();
+///
+/// let token = SessionId::from("a fresh random token");
+/// sessions.start(&token, &NewSession::new().owner("user-4711")).await?;
+/// assert!(sessions.end(&token).await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Sessions {
+    pub(crate) config: Arc<Config>,
+}
+
+impl Sessions {
+    /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or the id is empty or too long.
+    pub async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
+        self.config.start(id, new).await
+    }
+
+    /// What the store would decide about this id now. It renews nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn peek(&self, id: &SessionId<'_>) -> Result<Decision, StoreError> {
+        if !id.is_plausible() {
+            return Ok(Decision::Ended(EndReason::Unknown));
+        }
+        let config = &self.config;
+        config.ask(config.store.check(id, &config.policy, Access::Peek)).await
+    }
+
+    /// Ends the session of this id from outside. `false` if it was over already.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails; once the session was found, the end is then tried again in the background.
+    pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
+        match self.peek(id).await? {
+            Decision::Live(live) => self.config.end(live.key, EndReason::Revoked).await,
+            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+        }
+    }
+
+    /// The user of this session proved again who they are: see [`Session::reauthenticated`].
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn reauthenticated(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
+        let config = &self.config;
+        match self.peek(id).await? {
+            Decision::Live(live) => config.ask(config.store.restart(live.key, &config.policy)).await,
+            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+        }
+    }
+
+    /// Gives the session of this id a further one: see [`Session::rotate_to`].
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or the new id is empty or too long.
+    pub async fn rotate_to(&self, id: &SessionId<'_>, new: &SessionId<'_>) -> Result<bool, StoreError> {
+        match self.peek(id).await? {
+            Decision::Live(live) => {
+                Ok(self.config.rotate(live.key, live.presented, new).await? != Rotated::Refused)
+            }
+            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+        }
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sessions(..)")
+    }
+}

@@ -1,0 +1,235 @@
+//! Where sessions are kept: the contract of a store.
+
+mod memory;
+
+use std::{error::Error, fmt, pin::Pin, time::Duration};
+
+pub use self::memory::{MemoryStore, Sweeper};
+use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey};
+
+/// Keeps the clocks of sessions and decides by them.
+///
+/// Every method is one atomic operation on one session. There is no `get` and no `set`, so no store can be written
+/// whose renewal races a log-out.
+///
+/// - **An id the store does not know is over** ([`EndReason::Unknown`]).
+/// - **Only [`start`](Self::start) creates a session.** Nothing else brings one into being or back.
+/// - The boundary is closed: a session is over once `elapsed >= limit` ([`Policy::judge`]).
+/// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one.
+/// - Several ids may lead to one session, 64 at most. An old id works for [`Policy::rotation_grace`] from the moment
+///   a newer one is first used.
+/// - Arguments are ages and durations: each store has a clock of its own.
+/// - Ids are kept hashed.
+pub trait Store: Send + Sync + 'static {
+    /// Is this id's session live? With [`Access::Renew`] its last activity is now, unless it is over.
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision>;
+
+    /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
+
+    /// Makes `new` an id of this session. `presented` is the id the request came with.
+    ///
+    /// Refused if this session is over, and if `new` is the presented id itself and was superseded meanwhile: a slow
+    /// answer must not bring it back.
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated>;
+
+    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. `false` if the
+    /// session is over.
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool>;
+
+    /// Ends this session, all its ids. `true` if it was live until now.
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
+
+    /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
+    fn events(&self, sink: EventSink) {
+        let _ = sink;
+    }
+}
+
+/// A boxed future, as stores on a network answer with.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A store's answer: there already, or on its way.
+///
+/// An answer that is `Ready` costs a request neither an allocation nor a clone of the inner service.
+pub enum Answer<T> {
+    /// The answer of a store in memory.
+    Ready(Result<T, StoreError>),
+    /// The answer of a store on a network. It borrows nothing.
+    Pending(BoxFuture<Result<T, StoreError>>),
+}
+
+impl<T> IntoFuture for Answer<T>
+where
+    T: Send + 'static,
+{
+    type Output = Result<T, StoreError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        match self {
+            Self::Ready(result) => Box::pin(std::future::ready(result)),
+            Self::Pending(future) => future,
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
+            Self::Pending(_) => f.write_str("Pending(..)"),
+        }
+    }
+}
+
+/// Whether a check renews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The request is activity: it renews.
+    Renew,
+    /// The request is passive, or merely a look: no later decision changes.
+    Peek,
+}
+
+/// What a store decided about an id.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The session is live.
+    Live(Live),
+    /// The session is over.
+    Ended(EndReason),
+    /// The session lives, but this request's cap refuses the request.
+    Capped(EndReason),
+}
+
+/// A live session, as of the moment it was checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Live {
+    /// Names the session in later calls.
+    pub key: SessionKey,
+    /// Tells the presented id from the session's others.
+    pub presented: IdTag,
+    /// The time since the activity before this one.
+    pub idle_for: Duration,
+    /// The time since the session began.
+    pub age: Duration,
+    /// What is left, this check's own renewal included.
+    pub remaining: Remaining,
+    /// Whose session it is, if its start said so.
+    pub owner: Option<Owner>,
+}
+
+impl Live {
+    /// A live session nobody owns.
+    pub fn new(
+        key: SessionKey,
+        presented: IdTag,
+        idle_for: Duration,
+        age: Duration,
+        remaining: Remaining,
+    ) -> Self {
+        Self { key, presented, idle_for, age, remaining, owner: None }
+    }
+
+    /// The same, with its owner.
+    pub fn with_owner(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
+    }
+}
+
+/// How a session begins.
+///
+/// Given to [`Sessions::start`](crate::Sessions::start), or put into a response's extensions: such an answer *is* a
+/// log-in, and the session cookie it sets begins a session of this kind (a live session the request came with ends).
+///
+/// ```
+/// use tower_session_timeout::NewSession;
+///
+/// let login = NewSession::new().owner("user-4711");
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct NewSession {
+    /// Whose session it is.
+    pub owner: Option<Owner>,
+    /// Limits of its own, instead of the layer's.
+    pub limits: Option<Limits>,
+    /// How long ago the user was authenticated: the absolute clock starts there.
+    pub age: Duration,
+}
+
+impl NewSession {
+    /// A session nobody owns, under the layer's limits, beginning now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whose session it is: a short, opaque user id.
+    pub fn owner(self, owner: impl Into<Owner>) -> Self {
+        Self { owner: Some(owner.into()), ..self }
+    }
+
+    /// Limits of its own ("remember me"), which replace the layer's for this session.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// How long ago the user was authenticated, if elsewhere and earlier.
+    pub fn age(self, age: Duration) -> Self {
+        Self { age, ..self }
+    }
+}
+
+/// What became of [`Store::start`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// A new session.
+    New(SessionKey),
+    /// The id already led to a live session, which was left as it is.
+    AlreadyLive(SessionKey),
+    /// The store is full of live sessions. Nothing was begun.
+    AtCapacity,
+}
+
+/// What became of [`Store::rotate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// The value is an id of this session now.
+    New,
+    /// The value leads to a live session already: to this one, as a rule.
+    AlreadyLive,
+    /// The value is not live, and must not reach the client.
+    Refused,
+}
+
+/// A store could not answer.
+#[derive(Debug)]
+pub struct StoreError(Box<dyn Error + Send + Sync>);
+
+impl StoreError {
+    /// The store failed for this reason. Keep session ids and passwords out of it.
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the session store failed: {}", self.0)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
