@@ -2,7 +2,7 @@
 
 mod memory;
 
-use std::{error::Error, fmt, pin::Pin, time::Duration};
+use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 pub use self::memory::{MemoryStore, Sweeper};
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey};
@@ -49,6 +49,39 @@ pub trait Store: Send + Sync + 'static {
     /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
     fn events(&self, sink: EventSink) {
         let _ = sink;
+    }
+}
+
+/// A store that is shared: between layers, or to sweep it.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        (**self).check(id, policy, access)
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        (**self).start(id, new, policy)
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        (**self).rotate(session, new, presented, policy)
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        (**self).restart(session, policy)
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
+        (**self).end(session, reason)
+    }
+
+    fn events(&self, sink: EventSink) {
+        (**self).events(sink);
     }
 }
 

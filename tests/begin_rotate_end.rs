@@ -1,0 +1,508 @@
+//! Sessions begin, change their id and end as the application's answers say; and the sequences that break naive
+//! designs.
+
+mod support;
+
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use support::{
+    ABSOLUTE, App, IDLE, NANO, get, header, post, removes_cookie, set_cookie, set_cookies, sid, slow, with,
+};
+use tower_session_timeout::{Decision, EndReason, NewSession, SessionId, Started};
+
+const GRACE: Duration = Duration::from_secs(30);
+
+fn rotate(from: &str, to: &str) -> Request<http_body_util::Full<bytes::Bytes>> {
+    set_cookie(sid(get("/account", &[]), from), &format!("sid={to}"))
+}
+
+#[tokio::test]
+async fn a_cookie_set_without_a_live_session_begins_one() {
+    let app = App::new();
+    app.log_in("A").await;
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test]
+async fn an_ended_id_may_begin_again_if_the_application_says_so() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(IDLE);
+    assert!(!app.admits("A").await);
+    app.log_in("A").await;
+    assert!(app.admits("A").await);
+    app.advance(IDLE - NANO);
+    assert!(app.admits("A").await);
+}
+
+/// T18
+#[tokio::test]
+async fn a_log_in_with_a_dead_cookie_succeeds_and_its_cookie_is_not_removed() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(IDLE);
+    let response = app.send(set_cookie(sid(post("/login"), "A"), "sid=B; Path=/")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(set_cookies(&response), ["sid=B; Path=/"]);
+    assert!(app.admits("B").await);
+    assert!(!app.admits("A").await);
+}
+
+/// T11
+#[tokio::test]
+async fn a_rotation_keeps_the_absolute_clock() {
+    let app = App::with(|builder| builder.idle_timeout(ABSOLUTE));
+    app.log_in("A").await;
+    app.advance(ABSOLUTE - Duration::from_secs(600));
+    assert_eq!(app.send(rotate("A", "B")).await.status(), StatusCode::OK);
+    app.advance(Duration::from_secs(600) - NANO);
+    assert!(app.admits("B").await);
+    app.advance(NANO);
+    assert!(!app.admits("B").await);
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Absolute));
+}
+
+/// T12
+#[tokio::test]
+async fn an_old_id_works_for_the_grace_after_the_new_one_is_first_used() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.advance(GRACE * 2);
+    assert!(app.admits("A").await, "nobody has used B yet");
+    assert!(app.admits("B").await);
+    app.advance(GRACE - NANO);
+    assert!(app.admits("A").await, "a parallel tab, late");
+    app.advance(NANO);
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    assert!(app.admits("B").await);
+}
+
+#[tokio::test]
+async fn looking_at_a_new_id_does_not_supersede_the_old_one() {
+    let app = App::with(|builder| builder.passive_paths(["/poll"]));
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.peek("B").await;
+    app.send(sid(get("/poll", &[]), "B")).await;
+    app.advance(GRACE * 2);
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test]
+async fn without_grace_an_old_id_ends_when_the_new_one_is_used() {
+    let app = App::with(|builder| builder.rotation_grace(Duration::ZERO));
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    assert!(app.admits("A").await);
+    assert!(app.admits("B").await);
+    assert!(!app.admits("A").await);
+}
+
+/// A signed client-side session changes its value on every answer.
+#[tokio::test]
+async fn a_value_that_changes_with_every_answer_stays_one_session() {
+    let app = App::new();
+    app.log_in("v0").await;
+    for n in 0..500 {
+        app.advance(Duration::from_secs(10));
+        let response = app.send(rotate(&format!("v{n}"), &format!("v{}", n + 1))).await;
+        assert_eq!(response.status(), StatusCode::OK, "{n}");
+    }
+    assert_eq!(app.store.len(), 65, "64 ids, and the session itself, whose own first id is forgotten");
+    assert!(!app.admits("v1").await);
+    assert!(!app.admits("v490").await);
+    assert!(app.admits("v499").await, "in its grace");
+    app.layer.sessions().end(&SessionId::from("v500")).await.unwrap();
+    for n in [436, 470, 499, 500] {
+        assert!(!app.admits(&format!("v{n}")).await, "one end for all ids");
+    }
+}
+
+#[tokio::test]
+async fn a_value_from_before_set_again_is_current_again() {
+    let app = App::new();
+    app.log_in("empty-cart").await;
+    app.send(rotate("empty-cart", "one-item")).await;
+    let response = app.send(rotate("one-item", "empty-cart")).await;
+    assert_eq!(set_cookies(&response), ["sid=empty-cart"]);
+    app.advance(GRACE * 2);
+    assert!(app.admits("empty-cart").await);
+    app.advance(GRACE * 2);
+    assert!(!app.admits("one-item").await);
+}
+
+#[tokio::test]
+async fn the_same_value_set_again_changes_nothing() {
+    let app = App::new();
+    app.log_in("A").await;
+    let response = app.send(rotate("A", "A")).await;
+    assert_eq!(set_cookies(&response), ["sid=A"]);
+    assert_eq!(app.store.len(), 1);
+    app.advance(ABSOLUTE);
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn a_value_that_is_another_live_session_keeps_that_sessions_clocks() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(Duration::from_secs(60));
+    app.log_in("B").await;
+    let response = app.send(rotate("B", "A")).await;
+    assert_eq!(set_cookies(&response), ["sid=A"], "A is live, so it may leave");
+    app.advance(IDLE - Duration::from_secs(60));
+    assert!(!app.admits("A").await);
+    assert!(app.admits("B").await);
+}
+
+#[tokio::test]
+async fn a_removed_cookie_ends_the_session() {
+    for removal in [
+        "sid=; Path=/",
+        "sid=gone; Max-Age=0",
+        "sid=gone; Max-Age=-1; Expires=Fri, 01 Jan 2100 00:00:00 GMT",
+        "sid=gone; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        " sid = gone ; path=/ ; MAX-AGE=0",
+    ] {
+        let app = App::new();
+        app.log_in("A").await;
+        let response = app.send(set_cookie(sid(post("/bye"), "A"), removal)).await;
+        assert_eq!(set_cookies(&response), [removal], "it leaves as it is");
+        assert!(!app.admits("A").await, "{removal}");
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+    }
+}
+
+#[tokio::test]
+async fn other_cookies_and_other_names_mean_nothing() {
+    let app = App::new();
+    app.log_in("A").await;
+    let answers =
+        ["theme=", "xsid=1", "sid2=; Max-Age=0", "SID=; Max-Age=0", "sid", "=sid", "", "a=sid=; Max-Age=0"];
+    for cookie in answers {
+        let response = app.send(set_cookie(sid(get("/account", &[]), "A"), cookie)).await;
+        assert_eq!(set_cookies(&response), [cookie]);
+    }
+    assert!(app.admits("A").await);
+    assert_eq!(app.store.len(), 1);
+}
+
+#[tokio::test]
+async fn a_removal_beside_a_new_value_is_a_rotation() {
+    let app = App::new();
+    app.log_in("A").await;
+    let request = set_cookie(sid(get("/account", &[]), "A"), "sid=; Max-Age=0; Path=/old");
+    let response = app.send(set_cookie(request, "sid=B; Path=/")).await;
+    assert_eq!(set_cookies(&response), ["sid=B; Path=/"]);
+    assert!(app.admits("B").await);
+}
+
+/// I11: of several values only one was settled, so only that one leaves.
+#[tokio::test]
+async fn of_several_values_only_the_last_leaves() {
+    let app = App::new();
+    let request = set_cookie(set_cookie(set_cookie(post("/login"), "sid=A"), "theme=dark"), "sid=B");
+    let response = app.send(request).await;
+    let mut cookies = set_cookies(&response);
+    cookies.sort();
+    assert_eq!(cookies, ["sid=B", "theme=dark"]);
+    assert!(app.admits("B").await);
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn a_successful_post_to_the_log_out_path_ends_the_session_whatever_is_set() {
+    for set in [None, Some("sid=still-here; Path=/")] {
+        let app = App::new();
+        app.log_in("A").await;
+        let mut request = sid(post("/logout"), "A");
+        if let Some(set) = set {
+            request = set_cookie(request, set);
+        }
+        let response = app.send(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(set_cookies(&response).len(), 1);
+        assert!(removes_cookie(&response));
+        assert!(!app.admits("A").await);
+        assert!(!app.admits("still-here").await);
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_log_out_ends_nothing() {
+    let app = App::new();
+    app.log_in("A").await;
+    let response = app.send(with(sid(post("/logout"), "A"), "x-status", "403")).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test]
+async fn get_logout_that_shows_a_confirmation_page_ends_nothing() {
+    let app = App::new();
+    app.log_in("A").await;
+    let response = app.send(sid(get("/logout", &[]), "A")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(set_cookies(&response).is_empty());
+    assert!(app.admits("A").await);
+}
+
+/// T04
+#[tokio::test]
+async fn a_log_out_during_a_slow_answer_is_not_undone_by_it() {
+    for value in ["B", "A"] {
+        let app = App::new();
+        app.log_in("A").await;
+        let slow_answer = app.send_slow(slow(rotate("A", value))).await;
+        app.send(sid(post("/logout"), "A")).await;
+        app.release();
+        let response = slow_answer.await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "the answer itself is delivered");
+        assert!(set_cookies(&response).is_empty());
+        assert!(!app.admits(value).await);
+        assert!(!app.admits("A").await);
+    }
+}
+
+#[tokio::test]
+async fn the_slow_answer_of_an_old_session_does_not_overwrite_a_new_log_in() {
+    let app = App::new();
+    app.log_in("A").await;
+    let slow_answer = app.send_slow(slow(rotate("A", "A2"))).await;
+    app.send(sid(post("/logout"), "A")).await;
+    app.log_in("B").await;
+    app.release();
+    assert!(set_cookies(&slow_answer.await.unwrap()).is_empty());
+    assert!(app.admits("B").await);
+    assert!(!app.admits("A2").await);
+}
+
+/// The same id, as an application may use it again: the old session's answer is not the new session's.
+#[tokio::test]
+async fn a_slow_answer_has_no_part_in_a_new_session_under_its_old_id() {
+    let app = App::new();
+    app.log_in("A").await;
+    let slow_answer = app.send_slow(slow(rotate("A", "B"))).await;
+    app.send(sid(post("/logout"), "A")).await;
+    app.log_in("A").await;
+    app.release();
+    assert!(set_cookies(&slow_answer.await.unwrap()).is_empty());
+    assert!(!app.admits("B").await);
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test]
+async fn an_upload_that_ends_after_another_tab_rotated_logs_nobody_out() {
+    let app = App::new();
+    app.log_in("A").await;
+    let upload = app.send_slow(slow(rotate("A", "C"))).await;
+    app.send(rotate("A", "B")).await;
+    assert!(app.admits("B").await);
+    app.advance(GRACE * 2);
+    assert!(!app.admits("A").await);
+    app.release();
+    assert_eq!(set_cookies(&upload.await.unwrap()), ["sid=C"]);
+    assert!(app.admits("C").await);
+    assert!(app.admits("B").await);
+}
+
+/// A sliding cookie's late answer repeats the id it was asked with, which another tab has replaced meanwhile.
+#[tokio::test]
+async fn a_superseded_id_repeated_by_a_slow_answer_does_not_come_back() {
+    let app = App::new();
+    app.log_in("A").await;
+    let slow_answer = app.send_slow(slow(rotate("A", "A"))).await;
+    app.send(rotate("A", "B")).await;
+    assert!(app.admits("B").await);
+    app.release();
+    assert!(set_cookies(&slow_answer.await.unwrap()).is_empty(), "the browser keeps B");
+    app.advance(GRACE);
+    assert!(!app.admits("A").await);
+    assert!(app.admits("B").await);
+}
+
+#[tokio::test]
+async fn a_lost_answer_retried_after_the_grace_logs_nobody_out() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await; // never arrives
+    app.advance(GRACE * 10);
+    let response = app.send(rotate("A", "C")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(app.admits("C").await);
+}
+
+#[tokio::test]
+async fn a_wrong_password_posted_by_a_live_session_restarts_no_clock() {
+    let app = App::with(|builder| {
+        builder.fresh_login(|request, answer| {
+            *request.method() == Method::POST
+                && request.path() == "/login"
+                && answer.status() == StatusCode::SEE_OTHER
+        })
+    });
+    app.log_in("A").await;
+    for n in 0..(ABSOLUTE.as_secs() / 600) {
+        app.advance(Duration::from_secs(600) - NANO);
+        let failed = set_cookie(sid(post("/login"), "A"), "sid=A");
+        assert_eq!(app.send(with(failed, "x-status", "401")).await.status(), StatusCode::UNAUTHORIZED, "{n}");
+    }
+    app.advance(Duration::from_secs(1));
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
+}
+
+#[tokio::test]
+async fn a_visit_to_the_log_in_page_restarts_no_absolute_clock() {
+    let app = App::new();
+    app.log_in("A").await;
+    for _ in 1..ABSOLUTE.as_secs() / 600 {
+        app.advance(Duration::from_secs(600));
+        app.send(set_cookie(sid(get("/login", &[]), "A"), "sid=A")).await;
+    }
+    assert!(matches!(app.peek("A").await, Decision::Live(_)));
+    app.advance(Duration::from_secs(600));
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
+}
+
+fn is_login(request: &tower_session_timeout::RequestHead<'_>, answer: &http::Response<()>) -> bool {
+    request.path() == "/login" && answer.status() == StatusCode::SEE_OTHER
+}
+
+/// OWASP ASVS 5.0 §7.2.4
+#[tokio::test]
+async fn a_fresh_login_begins_anew_under_the_new_id_alone() {
+    let app = App::with(|builder| builder.fresh_login(is_login));
+    app.log_in("A").await;
+    app.send(rotate("A", "A2")).await;
+    app.advance(IDLE - NANO);
+    let login = with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-status", "303");
+    assert_eq!(set_cookies(&app.send(login).await), ["sid=B"]);
+    assert!(!app.admits("A").await);
+    assert!(!app.admits("A2").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    let Decision::Live(live) = app.peek("B").await else { panic!("B is live") };
+    assert_eq!(live.age, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_fresh_login_that_keeps_the_id_begins_both_clocks_anew() {
+    for set in [None, Some("sid=A")] {
+        let app = App::with(|builder| builder.fresh_login(is_login));
+        app.log_in("A").await;
+        app.advance(IDLE - NANO);
+        let mut login = with(sid(post("/login"), "A"), "x-status", "303");
+        if let Some(set) = set {
+            login = set_cookie(login, set);
+        }
+        app.send(login).await;
+        let Decision::Live(live) = app.peek("A").await else { panic!("live") };
+        assert_eq!((live.age, live.idle_for), (Duration::ZERO, Duration::ZERO), "{set:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_announced_log_in_names_the_owner_and_replaces_a_live_session() {
+    let app = App::new();
+    app.send(with(set_cookie(post("/login"), "sid=A"), "x-login", "alice")).await;
+    let response = app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(header(&response, "x-session"), "alice");
+
+    app.send(with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-login", "bob")).await;
+    let response = app.send(sid(get("/account", &[]), "B")).await;
+    assert_eq!(header(&response, "x-session"), "bob");
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn a_slow_log_in_does_not_undo_a_log_out() {
+    let app = App::new();
+    app.log_in("A").await;
+    let login = with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-login", "alice");
+    let slow_login = app.send_slow(slow(login)).await;
+    app.send(sid(post("/logout"), "A")).await;
+    app.release();
+    assert!(set_cookies(&slow_login.await.unwrap()).is_empty());
+    assert!(!app.admits("B").await);
+}
+
+/// T143
+#[tokio::test]
+async fn a_previous_cookie_replayed_after_log_out_is_refused() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.send(sid(post("/logout"), "B")).await;
+    for id in ["A", "B"] {
+        assert!(!app.admits(id).await);
+    }
+    app.advance(Duration::from_secs(3600));
+    app.store.sweep();
+    for id in ["A", "B"] {
+        assert!(!app.admits(id).await);
+    }
+    assert!(app.store.is_empty());
+}
+
+/// T142: an id planted before the log-in has no age and no life of its own.
+#[tokio::test]
+async fn a_planted_id_lives_only_from_its_log_in() {
+    let app = App::new();
+    assert!(!app.admits("planted").await);
+    app.advance(ABSOLUTE);
+    app.log_in("planted").await;
+    let Decision::Live(live) = app.peek("planted").await else { panic!("live") };
+    assert_eq!(live.age, Duration::ZERO);
+}
+
+#[tokio::test]
+async fn the_application_can_say_it_through_its_session() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(with(sid(get("/account", &[]), "A"), "x-say", "rotate_to=B")).await;
+    assert!(app.admits("B").await);
+    app.advance(IDLE - NANO);
+    app.send(with(sid(get("/account", &[]), "B"), "x-say", "reauthenticated")).await;
+    let Decision::Live(live) = app.peek("B").await else { panic!("live") };
+    assert_eq!(live.age, Duration::ZERO);
+    assert!(!app.admits("A").await, "superseded ids end at once");
+    app.send(with(sid(get("/account", &[]), "B"), "x-say", "end")).await;
+    assert_eq!(app.end_reason("B").await, Some(EndReason::SignedOut));
+}
+
+#[tokio::test]
+async fn the_application_can_say_it_without_a_request() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    let (a, b) = (SessionId::from("A"), SessionId::from("B"));
+    assert!(matches!(sessions.start(&a, &NewSession::new()).await.unwrap(), Started::New(_)));
+    app.advance(Duration::from_secs(60));
+    assert!(matches!(sessions.start(&a, &NewSession::new()).await.unwrap(), Started::AlreadyLive(_)));
+    let Decision::Live(live) = sessions.peek(&a).await.unwrap() else { panic!("live") };
+    assert_eq!(live.age, Duration::from_secs(60), "a live one is left as it is");
+    assert!(sessions.rotate_to(&a, &b).await.unwrap());
+    assert!(sessions.reauthenticated(&b).await.unwrap());
+    assert!(sessions.end(&b).await.unwrap());
+    assert!(!sessions.end(&b).await.unwrap());
+    assert!(!sessions.reauthenticated(&a).await.unwrap());
+    assert!(!sessions.rotate_to(&a, &SessionId::from("C")).await.unwrap());
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Revoked));
+}
+
+#[tokio::test]
+async fn empty_and_oversized_ids_are_never_begun() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    let long = "x".repeat(4097);
+    for id in ["", &long] {
+        assert!(sessions.start(&SessionId::from(id), &NewSession::new()).await.is_err());
+    }
+    let response = app.send(set_cookie(post("/login"), &format!("sid={long}"))).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(set_cookies(&response).is_empty());
+    assert!(app.store.is_empty());
+}

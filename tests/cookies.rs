@@ -1,0 +1,276 @@
+//! Which cookie is the session's: T20–T30, and what other parsers would take for it.
+
+mod support;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
+use http_body_util::Full;
+use support::{App, get, header, post, removes_cookie, set_cookies};
+use tower_session_timeout::MAX_SESSION_ID_LENGTH;
+
+fn cookies(fields: &[&[u8]]) -> Request<Full<Bytes>> {
+    let mut request = get("/account", &[]);
+    for field in fields {
+        request.headers_mut().append(COOKIE, HeaderValue::from_bytes(field).unwrap());
+    }
+    request
+}
+
+/// Sends these `Cookie` fields with session A live: what the application saw, or `None` if it was not asked.
+async fn seen(fields: &[&[u8]]) -> Option<String> {
+    let app = App::new();
+    app.log_in("A").await;
+    let before = app.calls();
+    let response = app.send(cookies(fields)).await;
+    (app.calls() > before).then(|| text(&response))
+}
+
+fn text(response: &Response<Bytes>) -> String {
+    String::from_utf8_lossy(response.body()).into_owned()
+}
+
+/// T20
+#[tokio::test]
+async fn the_session_is_found_in_any_cookie_field() {
+    assert_eq!(seen(&[b"a=1", b"b=2; sid=A"]).await.unwrap(), "a=1 | b=2; sid=A");
+    assert!(seen(&[b"sid=A"]).await.is_some());
+    assert!(seen(&[b"a=1;sid=A;b=2"]).await.is_some());
+    assert!(seen(&[b"a=1;   sid=A  ; b=2"]).await.is_some());
+}
+
+/// T28
+#[tokio::test]
+async fn neighbours_that_are_no_utf8_do_no_harm() {
+    assert!(seen(&[b"x=\xff\xfe; sid=A; y=\xe9"]).await.unwrap().contains("sid=A"));
+    assert_eq!(seen(&[b"x=\xff\xfe; sid=\xff"]).await, None);
+}
+
+/// T25: every spelling but the very bytes that were set is unknown.
+#[tokio::test]
+async fn other_spellings_of_the_id_are_over() {
+    for id in ["a", "%41", "\"A\"", "A\\", "A,", "A=", "'A'", "A A", "A\"", "A%20", "A\u{a0}"] {
+        let app = App::new();
+        app.log_in("A").await;
+        let response = app.send(cookies(&[format!("sid={id}").as_bytes()])).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{id}");
+        assert!(app.admits("A").await);
+    }
+}
+
+/// T26: a quoted string hides nothing.
+#[tokio::test]
+async fn quotes_are_not_special() {
+    assert_eq!(seen(&[b"lang=\"b; sid=EVIL; c=d\""]).await, None);
+    assert_eq!(seen(&[b"lang=\"b; sid=A; c=d\""]).await.unwrap(), "lang=\"b; sid=A; c=d\"");
+}
+
+#[tokio::test]
+async fn an_id_set_with_quotes_is_read_with_quotes() {
+    let app = App::new();
+    app.log_in("\"A\"").await;
+    assert!(app.admits("\"A\"").await);
+    assert!(!app.admits("A").await);
+}
+
+/// T22, T30
+#[tokio::test]
+async fn look_alikes_and_empty_values_are_no_session() {
+    for other in
+        ["xsid=1; sid2=2; id=3", "si=A", "sidsid=A", "s=id=A", "_sid=A", "sid-=A", "theme=sid", "a=A; sid"]
+    {
+        let app = App::new();
+        let response = app.send(cookies(&[other.as_bytes()])).await;
+        assert_eq!(text(&response), other, "anonymous, and nothing is taken away");
+    }
+    for empty in ["sid=", "sid= ", "a=1; sid=;", "sid=;sid="] {
+        let app = App::new();
+        let response = app.send(cookies(&[empty.as_bytes()])).await;
+        assert_eq!(response.status(), StatusCode::OK, "{empty:?}");
+        assert!(!text(&response).contains("sid"), "{empty:?}");
+    }
+    assert_eq!(seen(&[b"sid=; sid=A; sid="]).await.unwrap(), "sid=A");
+}
+
+/// One case for each way in which a parser known to be in use reads names that RFC 6265bis does not. Each would be a
+/// session to it and none to us, so each has to go.
+#[tokio::test]
+async fn what_a_laxer_parser_reads_as_the_session_is_removed() {
+    let disguises: &[(&str, &[u8])] = &[
+        ("non-breaking space, Latin-1 (Django, Starlette, PHP trim it)", b"\xa0sid=EVIL"),
+        ("non-breaking space after", b"sid\xa0=EVIL"),
+        ("non-breaking space, UTF-8", b"\xc2\xa0sid=EVIL"),
+        ("next line, a white space to Python", b"\x85sid=EVIL"),
+        ("byte order mark", b"\xef\xbb\xbfsid=EVIL"),
+        ("tab", b"\tsid\t=EVIL"),
+        ("space before the =", b"sid =EVIL"),
+        ("letter case", b"SID=EVIL"),
+        ("letter case, in part", b"Sid=EVIL"),
+        ("percent-encoding", b"%73id=EVIL"),
+        ("percent-encoding, upper case letter", b"%53ID=EVIL"),
+        ("percent-encoded space", b"%20sid=EVIL"),
+        ("percent-encoded NUL ends the name in C", b"sid%00x=EVIL"),
+        ("percent-encoded control", b"sid%0d%0a=EVIL"),
+        ("PHP array", b"sid[]=EVIL"),
+        ("PHP array with a key", b"sid[x]=EVIL"),
+        ("quoted name", b"\"sid\"=EVIL"),
+        ("nameless cookie holding a pair", b"=sid=EVIL"),
+        ("comma, an old separator (RFC 2109)", b"a=1,sid=EVIL"),
+        ("comma and space", b"a=1, sid=EVIL"),
+        ("white space separates for SimpleCookie", b"a=1 sid=EVIL"),
+        ("white space around the = for SimpleCookie", b"a=1 sid = EVIL"),
+        ("tab separates for SimpleCookie", b"a=1\tsid=EVIL"),
+        ("non-breaking space separates for SimpleCookie", b"a=1\xa0sid=EVIL"),
+        ("quote, then a pair", b"a=\"1\" sid=EVIL"),
+        ("several at once", b"\xa0%53I\xadD[0] =EVIL"),
+    ];
+    for (why, disguise) in disguises {
+        let app = App::new();
+        app.log_in("A").await;
+        let mut field = b"theme=dark; ".to_vec();
+        field.extend_from_slice(disguise);
+        field.extend_from_slice(b"; lang=en");
+        let response = app.send(cookies(&[&field])).await;
+        assert_eq!(text(&response), "theme=dark; lang=en", "anonymous: {why}");
+
+        field.extend_from_slice(b"; sid=A");
+        let response = app.send(cookies(&[&field])).await;
+        assert_eq!(text(&response), "theme=dark; lang=en; sid=A", "signed in: {why}");
+
+        let response = app.send(cookies(&[b"sid=A", &field])).await;
+        assert!(!text(&response).contains("EVIL"), "in a second field: {why}");
+    }
+}
+
+#[tokio::test]
+async fn php_reads_dots_spaces_and_brackets_as_underscores() {
+    let app = App::with(|builder| builder.cookie("my_app.sid"));
+    for disguise in ["my.app.sid", "my app sid", "my[app.sid", "my_app_sid", "My.App_sid", "my%20app.sid"] {
+        let response = app.send(cookies(&[format!("{disguise}=EVIL; a=1").as_bytes()])).await;
+        assert_eq!(text(&response), "a=1", "{disguise}");
+    }
+    let app = App::with(|builder| builder.cookie("__Host-sid"));
+    for disguise in ["..Host-sid", "__host-sid", "._Host-sid", "_%5fHost-sid", "_ Host-sid"] {
+        let response = app.send(cookies(&[format!("{disguise}=EVIL; a=1").as_bytes()])).await;
+        assert_eq!(text(&response), "a=1", "{disguise}");
+    }
+}
+
+/// What has nothing to do with us is forwarded byte for byte.
+#[tokio::test]
+async fn ordinary_cookies_are_not_touched() {
+    let ordinary = [
+        "_ga=GA1.1.1234567890.1700000000; sid=A",
+        "sid=A;",
+        "sid=A;;",
+        "sso=abc==; s=1; sidebar=open; sid=A; SidX=1",
+        "prefs={\"a\":1,\"b\":2}; sid=A",
+        "q=a b; sid=A",
+        "x=y=z; sid=A; %E2=1",
+    ];
+    for field in ordinary {
+        assert_eq!(seen(&[field.as_bytes()]).await.unwrap(), field);
+    }
+}
+
+/// T24
+#[tokio::test]
+async fn of_different_duplicates_the_one_that_is_live_is_used() {
+    for fields in [
+        &[&b"sid=A; sid=dead"[..]][..],
+        &[b"sid=dead; sid=A"],
+        &[b"sid=dead", b"a=1; sid=A"],
+        &[b"sid=x; sid=y; sid=z; sid=A"],
+        &[b"sid=A; sid=A; sid=dead; SID=A"],
+    ] {
+        let saw = seen(fields).await.expect("let through");
+        assert_eq!(saw.matches("sid=").count(), saw.matches("sid=A").count(), "{saw}");
+        assert!(saw.contains("sid=A"));
+    }
+    assert_eq!(seen(&[b"sid=A; sid=A"]).await.unwrap(), "sid=A; sid=A");
+}
+
+/// T24
+#[tokio::test]
+async fn duplicates_of_which_not_exactly_one_is_live_are_refused() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.log_in("B").await;
+    let before = app.calls();
+    for field in ["sid=A; sid=B", "sid=x; sid=y", "sid=a; sid=b; sid=c; sid=d; sid=A"] {
+        let response = app.send(cookies(&[field.as_bytes()])).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{field}");
+    }
+    assert_eq!(app.calls(), before);
+    assert!(app.admits("A").await && app.admits("B").await, "the users themselves suffer nothing");
+}
+
+#[tokio::test]
+async fn duplicates_are_all_removed_on_a_public_page() {
+    let app = App::new();
+    let request = get("/", &[("cookie", "sid=x; a=1; SID=z"), ("cookie", "sid=y; b=2")]);
+    let response = app.send(request).await;
+    assert_eq!(text(&response), "a=1; b=2");
+    assert!(removes_cookie(&response));
+}
+
+#[tokio::test]
+async fn a_duplicate_request_of_the_live_session_is_activity() {
+    let app = App::new();
+    app.log_in("A").await;
+    for _ in 0..3 {
+        app.advance(support::IDLE - support::NANO);
+        let response = app.send(cookies(&[b"sid=dead; sid=A"])).await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
+
+/// T27
+#[tokio::test]
+async fn an_oversized_id_is_over() {
+    let app = App::new();
+    let longest = "x".repeat(MAX_SESSION_ID_LENGTH);
+    app.log_in(&longest).await;
+    assert!(app.admits(&longest).await);
+    for length in [MAX_SESSION_ID_LENGTH + 1, 8 << 10, 1 << 20] {
+        assert!(!app.admits(&"x".repeat(length)).await);
+    }
+}
+
+/// T29: also the slow checks are linear; this takes minutes if they are not.
+#[tokio::test]
+async fn a_flood_of_cookies_is_read_in_linear_time() {
+    let app = App::new();
+    app.log_in("A").await;
+    for piece in
+        ["a=;", ";", "=", "s", "si d=", "%73", "sid ,", "a=1 sid", "\u{a0}", "sid=x;", "s[=", "a,sid"]
+    {
+        let flood = piece.repeat(200_000 / piece.len());
+        app.send(cookies(&[flood.as_bytes()])).await;
+        let before = app.calls();
+        app.send(cookies(&[format!("{flood};sid=A").as_bytes()])).await;
+        assert!(app.calls() > before || piece == "sid=x;" || piece == "sid ,", "{piece}");
+    }
+}
+
+/// T21, T23
+#[tokio::test]
+async fn the_exact_name_wins_over_its_look_alikes() {
+    assert_eq!(seen(&[b"SID=EVIL; sid=A; =sid=EVIL"]).await.unwrap(), "sid=A");
+    assert_eq!(seen(&[b"SID=A"]).await.unwrap(), "", "no session");
+    let app = App::with(|builder| builder.cookie("__Host-sid"));
+    for nameless in ["=__Host-sid=evil", "__Host-sid", ";;;", "="] {
+        let response = app.send(cookies(&[nameless.as_bytes()])).await;
+        assert_eq!(response.status(), StatusCode::OK, "no id: {nameless}");
+        assert!(!text(&response).contains("evil"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_cookies_is_anonymous() {
+    let app = App::new();
+    let response = app.send(get("/account", &[])).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "x-session"), "");
+    assert!(set_cookies(&app.send(post("/login")).await).is_empty());
+    assert!(app.store.is_empty());
+}

@@ -1,0 +1,226 @@
+//! A session ends after the idle timeout, and after the absolute one.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, sid};
+use tower_session_timeout::{
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, SessionId, SessionTimeoutBuilder,
+    SessionTimeoutLayer,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_session_in_use_outlives_the_idle_timeout() {
+    let app = App::new();
+    app.log_in("A").await;
+    for _ in 0..10 {
+        app.advance(IDLE - NANO);
+        assert!(app.admits("A").await);
+    }
+}
+
+/// T07
+#[tokio::test]
+async fn the_idle_boundary_itself_is_over() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.log_in("B").await;
+    app.advance(IDLE - NANO);
+    assert!(app.admits("A").await);
+    app.advance(NANO);
+    assert!(!app.admits("B").await);
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Idle));
+}
+
+/// T09
+#[tokio::test]
+async fn activity_does_not_move_the_absolute_timeout() {
+    let app = App::new();
+    app.log_in("A").await;
+    for _ in 1..8 * 60 {
+        app.advance(MINUTE);
+        assert!(app.admits("A").await);
+    }
+    app.advance(MINUTE - NANO);
+    assert!(app.admits("A").await);
+    app.advance(NANO);
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
+}
+
+/// T08
+#[tokio::test]
+async fn a_renewal_just_before_the_absolute_timeout_does_not_make_immortal() {
+    let app = App::with(|builder| builder.absolute_timeout(IDLE + Duration::from_millis(500)));
+    app.log_in("A").await;
+    app.advance(IDLE - NANO);
+    assert!(app.admits("A").await);
+    app.advance(Duration::from_millis(500));
+    assert!(app.admits("A").await);
+    app.advance(NANO);
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn without_an_absolute_timeout_use_keeps_a_session() {
+    let app = App::with(SessionTimeoutBuilder::no_absolute_timeout);
+    app.log_in("A").await;
+    for _ in 0..1000 {
+        app.advance(IDLE - NANO);
+        assert!(app.admits("A").await);
+    }
+}
+
+/// T01, T02: nobody sweeps, somebody swept: over is over.
+#[tokio::test]
+async fn an_expired_id_stays_over_before_and_after_its_record_is_swept() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(IDLE);
+    assert!(!app.admits("A").await);
+    app.advance(Duration::from_secs(3600));
+    app.store.sweep();
+    assert!(app.store.is_empty());
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Unknown));
+    assert!(app.store.is_empty(), "a refused id leaves no record");
+}
+
+/// T01
+#[tokio::test]
+async fn a_made_up_id_is_over_and_leaves_nothing_behind() {
+    let app = App::new();
+    for made_up in ["X", "admin", "00000000-0000-0000-0000-000000000000"] {
+        assert!(!app.admits(made_up).await);
+        assert!(!app.admits(made_up).await);
+    }
+    assert!(app.store.is_empty());
+    assert_eq!(app.calls(), 0);
+}
+
+/// T06: whatever order they come in, refused is not followed by admitted.
+#[tokio::test]
+async fn parallel_requests_at_the_deadline_never_see_refused_then_admitted() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(IDLE);
+    let (one, two) = tokio::join!(app.admits("A"), app.admits("A"));
+    assert!(!one && !two);
+}
+
+/// T17: records keep instants, not deadlines; the same store under a stricter layer.
+#[tokio::test]
+async fn shortened_limits_bind_sessions_that_live_already() {
+    let app = App::with(|builder| builder.idle_timeout(MINUTE * 60));
+    app.log_in("A").await;
+    app.advance(MINUTE * 20);
+    let stricter = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(MINUTE * 15)
+        .store(Arc::clone(&app.store))
+        .build()
+        .unwrap();
+    let decision = stricter.sessions().peek(&SessionId::from("A")).await.unwrap();
+    assert!(matches!(decision, Decision::Ended(EndReason::Idle)));
+    assert!(!app.admits("A").await, "ended once is ended for every layer (T17b)");
+}
+
+#[tokio::test]
+async fn a_session_with_limits_of_its_own_follows_those() {
+    let app = App::new();
+    let remember_me = Limits::new(MINUTE * 60 * 24, MINUTE * 60 * 24 * 30);
+    let sessions = app.layer.sessions();
+    sessions.start(&SessionId::from("A"), &NewSession::new().limits(remember_me)).await.unwrap();
+    app.advance(MINUTE * 60 * 24 - NANO);
+    app.store.sweep();
+    assert!(app.admits("A").await);
+    app.advance(MINUTE * 60 * 24);
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn a_session_authenticated_earlier_elsewhere_has_that_much_less() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    sessions.start(&SessionId::from("A"), &NewSession::new().age(ABSOLUTE - MINUTE)).await.unwrap();
+    assert!(app.admits("A").await);
+    app.advance(MINUTE);
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
+}
+
+#[tokio::test]
+async fn a_cap_refuses_the_request_and_spares_the_session() {
+    let admin = Limits::idle_only(MINUTE * 5);
+    let app = App::with(|builder| {
+        builder.limits_for(move |head| head.path().starts_with("/admin/").then_some(admin))
+    });
+    app.log_in("A").await;
+    app.advance(MINUTE * 5);
+    let response = app.send(sid(get("/admin/users", &[("sec-fetch-mode", "navigate")]), "A")).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert!(!support::removes_cookie(&response), "the session lives on");
+    assert!(app.admits("A").await);
+    let response = app.send(sid(get("/admin/users", &[]), "A")).await;
+    assert_eq!(response.status(), StatusCode::OK, "renewed elsewhere");
+}
+
+/// `limits_for` may only shorten.
+#[tokio::test]
+async fn a_cap_wider_than_the_limits_extends_nothing() {
+    let app = App::with(|builder| builder.limits_for(|_| Some(Limits::idle_only(Duration::MAX))));
+    app.log_in("A").await;
+    app.advance(IDLE);
+    assert!(!app.admits("A").await);
+}
+
+/// T94: no arithmetic overflows, whatever limits and ages are.
+#[tokio::test]
+async fn extreme_limits_and_ages_saturate() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+    let layer = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(Duration::MAX)
+        .absolute_timeout(Duration::MAX)
+        .allow_beyond_400_days()
+        .store(Arc::clone(&store))
+        .build()
+        .unwrap();
+    let app = App::around(layer, clock, store);
+    app.log_in("A").await;
+    let sessions = app.layer.sessions();
+    sessions.start(&SessionId::from("old"), &NewSession::new().age(Duration::MAX)).await.unwrap();
+    sessions
+        .start(&SessionId::from("own"), &NewSession::new().limits(Limits::idle_only(Duration::MAX)))
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        app.advance(Duration::MAX);
+        assert!(app.admits("A").await);
+        assert!(app.admits("old").await);
+        assert!(app.admits("own").await);
+        app.store.sweep();
+    }
+    let response = app.send(set_cookie(post("/logout"), "sid=; Max-Age=-99999999999999999999")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn remaining_is_what_is_enforced() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.advance(MINUTE);
+    let Decision::Live(live) = app.peek("A").await else { panic!("live") };
+    assert_eq!(live.idle_for, MINUTE);
+    assert_eq!(live.remaining.shortest(), IDLE - MINUTE);
+    assert_eq!(live.remaining.absolute, Some(ABSOLUTE - MINUTE));
+    app.advance(live.remaining.shortest() - NANO);
+    assert!(matches!(app.peek("A").await, Decision::Live(_)), "I10: the look before changed nothing");
+    app.advance(NANO);
+    assert!(!app.admits("A").await);
+}

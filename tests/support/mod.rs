@@ -1,0 +1,225 @@
+//! What the tests share: an application behind the layer, and a clock that is set.
+#![allow(dead_code, unreachable_pub)]
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::SET_COOKIE};
+use http_body_util::{BodyExt, Full};
+use tokio::sync::Semaphore;
+use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
+use tower_session_timeout::{
+    Decision, EndReason, ManualClock, MemoryStore, NewSession, Session, SessionBody, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer,
+};
+
+pub const IDLE: Duration = Duration::from_secs(15 * 60);
+pub const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
+pub const NANO: Duration = Duration::from_nanos(1);
+
+/// An application that does what the request's `x-…` headers say:
+///
+/// - `x-set-cookie: sid=A; Path=/` is sent back as `Set-Cookie` (also several)
+/// - `x-login: alice` announces a log-in of this owner
+/// - `x-status: 403` is the answer's status
+/// - `x-slow: 1` answers only once [`App::release`] was called
+/// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`
+///
+/// The answer's body is the `Cookie` field the application got; `x-session` tells its session's owner.
+pub struct App {
+    pub clock: ManualClock,
+    pub store: Arc<MemoryStore>,
+    pub layer: SessionTimeoutLayer,
+    calls: Arc<AtomicUsize>,
+    gate: Arc<Semaphore>,
+    service: BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>,
+}
+
+impl App {
+    pub fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub fn with(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> Self {
+        Self::with_store(MemoryStore::new(), configure)
+    }
+
+    pub fn with_store(
+        store: MemoryStore,
+        configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let store = Arc::new(store.clock(clock.clone()));
+        let builder = SessionTimeoutLayer::builder()
+            .cookie("sid")
+            .idle_timeout(IDLE)
+            .absolute_timeout(ABSOLUTE)
+            .login_path("/login")
+            .logout_path("/logout")
+            .public_paths(["/", "/public/"])
+            .store(Arc::clone(&store));
+        let layer = configure(builder).build().expect("a valid configuration");
+        Self::around(layer, clock, store)
+    }
+
+    pub fn around(layer: SessionTimeoutLayer, clock: ManualClock, store: Arc<MemoryStore>) -> Self {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Semaphore::new(0));
+        let application = {
+            let (calls, gate) = (Arc::clone(&calls), Arc::clone(&gate));
+            tower::service_fn(move |request| {
+                calls.fetch_add(1, SeqCst);
+                answer(request, Arc::clone(&gate))
+            })
+        };
+        let service =
+            layer.layer(application).and_then(|response: Response<SessionBody<Full<Bytes>>>| async {
+                let (parts, body) = response.into_parts();
+                let body = body.collect().await?.to_bytes();
+                Ok(Response::from_parts(parts, body))
+            });
+        Self { clock, store, layer, calls, gate, service: BoxCloneSyncService::new(service) }
+    }
+
+    /// How often the application was called.
+    pub fn calls(&self) -> usize {
+        self.calls.load(SeqCst)
+    }
+
+    /// Lets one slow answer go.
+    pub fn release(&self) {
+        self.gate.add_permits(1);
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
+        self.service.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends in the background, and returns once the application has the request.
+    pub async fn send_slow(&self, request: Request<Full<Bytes>>) -> tokio::task::JoinHandle<Response<Bytes>> {
+        let before = self.calls();
+        let task = tokio::spawn(self.service.clone().oneshot(request));
+        while self.calls() == before {
+            tokio::task::yield_now().await;
+        }
+        tokio::spawn(async { task.await.unwrap().unwrap() })
+    }
+
+    /// A log-in as a cookie application does it: the answer sets the session cookie.
+    pub async fn log_in(&self, id: &str) {
+        let response = self.send(set_cookie(post("/login"), &format!("sid={id}"))).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(set_cookies(&response), [format!("sid={id}")]);
+    }
+
+    /// Whether a request with this id is let through. It is activity.
+    pub async fn admits(&self, id: &str) -> bool {
+        let before = self.calls();
+        let response = self.send(get("/account", &[("cookie", &format!("sid={id}"))])).await;
+        let admitted = self.calls() > before;
+        assert_eq!(admitted, response.status() == StatusCode::OK);
+        admitted
+    }
+
+    pub async fn peek(&self, id: &str) -> Decision {
+        self.layer.sessions().peek(&SessionId::from(id)).await.unwrap()
+    }
+
+    pub async fn end_reason(&self, id: &str) -> Option<EndReason> {
+        match self.peek(id).await {
+            Decision::Ended(reason) => Some(reason),
+            Decision::Live(_) | Decision::Capped(_) => None,
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Full<Bytes>>,
+    gate: Arc<Semaphore>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let headers = request.headers().clone();
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    if header("x-slow").is_some() {
+        gate.acquire().await.unwrap().forget();
+    }
+    let session = request.extensions().get::<Session>();
+    if let (Some(what), Some(session)) = (header("x-say"), session) {
+        let did = match what.split_once('=') {
+            None if what == "end" => session.end().await,
+            None => session.reauthenticated().await,
+            Some((_, id)) => session.rotate_to(&SessionId::from(id)).await,
+        };
+        did.unwrap();
+    }
+    let cookies: Vec<_> = headers.get_all("cookie").iter().map(|value| value.as_bytes()).collect();
+    let mut response = Response::new(Full::from(cookies.join(&b" | "[..])));
+    if let Some(session) = session {
+        let owner = session.owner().map_or("nobody", |owner| owner.as_str());
+        response.headers_mut().insert("x-session", owner.parse().unwrap());
+    }
+    if let Some(status) = header("x-status") {
+        *response.status_mut() = status.parse().unwrap();
+    }
+    if let Some(owner) = header("x-login") {
+        response.extensions_mut().insert(NewSession::new().owner(owner));
+    }
+    for cookie in headers.get_all("x-set-cookie") {
+        response.headers_mut().append(SET_COOKIE, cookie.clone());
+    }
+    Ok(response)
+}
+
+pub fn get(path: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::default()).unwrap()
+}
+
+pub fn post(path: &str) -> Request<Full<Bytes>> {
+    Request::post(path).body(Full::default()).unwrap()
+}
+
+pub fn with(mut request: Request<Full<Bytes>>, name: &'static str, value: &str) -> Request<Full<Bytes>> {
+    request.headers_mut().append(name, value.parse().unwrap());
+    request
+}
+
+pub fn sid(request: Request<Full<Bytes>>, id: &str) -> Request<Full<Bytes>> {
+    with(request, "cookie", &format!("sid={id}"))
+}
+
+pub fn set_cookie(request: Request<Full<Bytes>>, cookie: &str) -> Request<Full<Bytes>> {
+    with(request, "x-set-cookie", cookie)
+}
+
+pub fn slow(request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    with(request, "x-slow", "1")
+}
+
+pub fn set_cookies<B>(response: &Response<B>) -> Vec<String> {
+    let all = response.headers().get_all(SET_COOKIE);
+    all.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+pub fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// Whether the browser is told to forget `sid`.
+pub fn removes_cookie<B>(response: &Response<B>) -> bool {
+    let removal = |cookie: &String| cookie.starts_with("sid=;") && cookie.contains("Max-Age=0");
+    set_cookies(response).iter().any(removal)
+}
