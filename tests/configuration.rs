@@ -1,0 +1,175 @@
+//! What cannot work is refused by `build`, with its name and a reason: T94–T97.
+
+use std::time::Duration;
+
+use tower_session_timeout::{
+    ConfigError, CookieAttributes, Limits, SessionTimeoutBuilder, SessionTimeoutLayer,
+};
+
+fn refusal(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> ConfigError {
+    configure(SessionTimeoutLayer::builder().cookie("sid")).build().unwrap_err()
+}
+
+fn accepted(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) {
+    configure(SessionTimeoutLayer::builder().cookie("sid")).build().unwrap();
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[test]
+fn where_the_session_id_travels_has_to_be_said() {
+    let error = SessionTimeoutLayer::builder().build().unwrap_err();
+    assert_eq!(error, ConfigError::NoSessionId);
+    assert!(error.to_string().contains("`cookie`"));
+}
+
+/// T95
+#[test]
+fn zero_is_never_unlimited() {
+    let error = refusal(|b| b.idle_timeout(Duration::ZERO));
+    assert_eq!(error, ConfigError::ZeroTimeout { which: "idle timeout" });
+    assert_eq!(error.to_string(), "the idle timeout is zero; zero never means unlimited");
+    let error = refusal(|b| b.absolute_timeout(Duration::ZERO));
+    assert_eq!(error, ConfigError::ZeroTimeout { which: "absolute timeout" });
+    let error = refusal(|b| b.store_deadline(Duration::ZERO));
+    assert_eq!(error, ConfigError::ZeroTimeout { which: "store deadline" });
+}
+
+/// T95
+#[test]
+fn times_below_a_millisecond_are_refused() {
+    for value in [Duration::from_nanos(1), Duration::from_micros(999)] {
+        let error = refusal(|b| b.idle_timeout(value));
+        assert_eq!(error, ConfigError::BelowOneMillisecond { which: "idle timeout", value });
+        let error = refusal(|b| b.idle_timeout(value).absolute_timeout(value));
+        assert!(error.to_string().contains("below one millisecond"), "{error}");
+    }
+    accepted(|b| b.idle_timeout(Duration::from_millis(1)));
+}
+
+/// T94
+#[test]
+fn more_than_400_days_have_to_be_meant() {
+    let error = refusal(|b| b.absolute_timeout(DAY * 401));
+    assert_eq!(error, ConfigError::Beyond400Days { which: "absolute timeout", value: DAY * 401 });
+    assert!(error.to_string().contains("401 days") && error.to_string().contains("allow_beyond_400_days"));
+    refusal(|b| b.idle_timeout(Duration::MAX).no_absolute_timeout());
+    accepted(|b| b.absolute_timeout(DAY * 400));
+    accepted(|b| b.idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX).allow_beyond_400_days());
+}
+
+/// T96
+#[test]
+fn an_idle_timeout_beyond_the_absolute_one_is_refused() {
+    let error = refusal(|b| b.idle_timeout(DAY));
+    let absolute = Duration::from_secs(8 * 3600);
+    assert_eq!(error, ConfigError::IdleBeyondAbsolute { idle: DAY, absolute });
+    accepted(|b| b.idle_timeout(absolute));
+    accepted(|b| b.idle_timeout(DAY).no_absolute_timeout());
+}
+
+#[test]
+fn cookie_names_that_cannot_be_are_refused() {
+    for name in ["", "a b", "a=b", "a;b", "é", "a\n", "a%b", "\"sid\"", "a,b"] {
+        let error = refusal(|b| b.cookie(name));
+        assert!(matches!(&error, ConfigError::InvalidCookie { name: named, .. } if named == name), "{error}");
+    }
+    for name in ["sid", "__Host-sid", "__Secure-sid", "connect.sid", "!#$&'*+-.^_`|~"] {
+        accepted(|b| b.cookie(name));
+    }
+}
+
+#[test]
+fn the_rules_of_host_cookies_hold() {
+    for name in ["__Host-sid", "__host-sid"] {
+        for attributes in
+            [CookieAttributes::new().path("/app"), CookieAttributes::new().domain("example.com")]
+        {
+            let error = refusal(|b| b.cookie(name).cookie_attributes(attributes));
+            assert!(error.to_string().contains("Path=/ and no Domain"), "{error}");
+        }
+    }
+    accepted(|b| b.cookie("__Host-sid").cookie_attributes(CookieAttributes::new().secure(true)));
+}
+
+/// T55
+#[test]
+fn cookie_attributes_that_would_break_the_header_are_refused() {
+    for attributes in [
+        CookieAttributes::new().path("app"),
+        CookieAttributes::new().path("/a;b"),
+        CookieAttributes::new().path("/a\r\nx: y"),
+        CookieAttributes::new().domain(""),
+        CookieAttributes::new().domain("a; Secure"),
+        CookieAttributes::new().domain("a b"),
+    ] {
+        let error = refusal(|b| b.cookie_attributes(attributes));
+        assert!(matches!(error, ConfigError::InvalidCookie { .. }));
+    }
+}
+
+#[test]
+fn log_in_and_log_out_pages_are_safe_paths_of_this_site() {
+    let unsafe_paths = [
+        "",
+        "login",
+        "//evil.example",
+        "/\\evil",
+        "https://sso.example/",
+        "javascript:alert(1)",
+        "/a b",
+        "/a\n",
+        "/a/../b",
+    ];
+    for path in unsafe_paths {
+        let error = refusal(|b| b.login_path(path));
+        assert_eq!(error, ConfigError::UnsafePath { which: "log-in path", path: path.to_owned() });
+        let error = refusal(|b| b.logout_path(path));
+        assert_eq!(error, ConfigError::UnsafePath { which: "log-out path", path: path.to_owned() });
+    }
+    accepted(|b| b.login_path("/login?tenant=1").logout_path("/auth/logout"));
+    assert!(matches!(refusal(|b| b.logout_path("/logout?x=1")), ConfigError::InvalidPath { .. }));
+}
+
+#[test]
+fn paths_that_match_nothing_or_too_much_are_refused() {
+    for path in
+        ["", "public", "/a/*", "/{id}", "/a?b", "/a#b", "/a/../b", "/a//b", "//", "/%2e%2e/", "/a%2fb"]
+    {
+        for error in [refusal(|b| b.public_paths([path])), refusal(|b| b.passive_paths(["/ok", path]))] {
+            assert!(
+                matches!(&error, ConfigError::InvalidPath { path: named, .. } if named == path),
+                "{error}"
+            );
+        }
+    }
+    accepted(|b| b.public_paths(["/", "/a", "/a/", "/a.b/c-d", "/caf%C3%A9"]));
+}
+
+#[test]
+fn presets_are_what_their_standards_say() {
+    let minutes = |limits: Limits| (limits.idle().as_secs() / 60, limits.absolute().unwrap().as_secs() / 60);
+    assert_eq!(minutes(Limits::owasp_high_value()), (5, 4 * 60));
+    assert_eq!(minutes(Limits::owasp_low_risk()), (30, 8 * 60));
+    assert_eq!(minutes(Limits::nist_aal2()), (60, 24 * 60));
+    assert_eq!(minutes(Limits::nist_aal3()), (15, 12 * 60));
+    assert_eq!(minutes(Limits::pci_dss()), (15, 8 * 60));
+    for limits in [
+        Limits::owasp_high_value(),
+        Limits::owasp_low_risk(),
+        Limits::nist_aal2(),
+        Limits::nist_aal3(),
+        Limits::pci_dss(),
+    ] {
+        accepted(|b| b.limits(limits));
+    }
+}
+
+/// T97: however the units are given.
+#[test]
+fn equal_times_are_equal_whatever_their_unit() {
+    let layer = |idle| SessionTimeoutLayer::builder().cookie("sid").idle_timeout(idle).build().unwrap();
+    let debug = format!("{:?}", layer(Duration::from_secs(900)));
+    assert_eq!(debug, format!("{:?}", layer(Duration::from_millis(900_000))));
+    assert!(debug.contains("900s"), "{debug}");
+}
