@@ -74,6 +74,7 @@
 //! - `test-util`: `ManualClock`.
 //!
 //! [tower]: https://docs.rs/tower
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;

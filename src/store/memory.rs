@@ -608,10 +608,8 @@ impl Shard {
     /// Frees a session's slot and leaves its other ids to the aftermath.
     fn free(&mut self, slot: usize, aftermath: &mut Aftermath) {
         let key = self.key(self.slots[slot].id, slot);
-        let id = self.slots[slot].id;
         if let Content::Session(Session { rare: Some(rare), .. }) = self.remove(slot) {
-            let others = rare.ids.iter().filter(|issued| issued.id != id);
-            aftermath.orphans.extend(others.map(|issued| (issued.id, key)));
+            aftermath.orphans.extend(rare.ids.iter().map(|issued| (issued.id, key)));
         }
         aftermath.freed += 1;
     }

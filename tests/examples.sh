@@ -1,0 +1,328 @@
+#!/usr/bin/env bash
+# Starts the examples and speaks to them with curl, as a user would: tests/examples.sh
+# Scenarios run side by side, for most of their time is waiting for a session to end.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+cargo build --quiet --example axum --example hyper || exit 1
+programs=${CARGO_TARGET_DIR:-target}/debug/examples
+work=$(mktemp -d)
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null; wait; rm -rf "$work"' EXIT
+
+ok() { echo "ok - $label: ${scenario//_/ }: $1"; }
+failed() { echo "FAILED - $label: ${scenario//_/ }: $1"; }
+is() { if [[ $2 == "$3" ]]; then ok "$1"; else failed "$1: expected '$3', got '$2'"; fi; }
+has() { if [[ $2 == *"$3"* ]]; then ok "$1"; else failed "$1: no '$3' in '$2'"; fi; }
+lacks() { if [[ $2 != *"$3"* ]]; then ok "$1"; else failed "$1: '$3' in '$2'"; fi; }
+
+# start PROGRAM [OPTIONS]: sets $server and $base.
+start() {
+    local output
+    output=$(mktemp "$work/server.XXXXXX")
+    "$programs/$1" --listen 127.0.0.1:0 "${@:2}" >"$output" 2>&1 &
+    server=$!
+    servers+=("$server")
+    for _ in {1..100}; do
+        base=$(sed -nE 's|^listening on (http://127\.0\.0\.1:[0-9]+)$|\1|p' "$output")
+        [[ $base ]] && return
+        sleep 0.05
+    done
+    failed "$1 ${*:2} does not start: $(<"$output")"
+    exit 1
+}
+
+# ask METHOD PATH [CURL OPTIONS]: sets $status, $head and $body.
+ask() {
+    status=$(curl --silent --max-time 10 "$protocol" --request "$1" --header "Cookie: $cookie" \
+        --dump-header "$scratch.head" --output "$scratch.body" --write-out '%{http_code}' "${@:3}" "$base$2")
+    head=$(tr -d '\r' <"$scratch.head")
+    body=$(<"$scratch.body")
+}
+visit() { ask GET "$1" --header 'Accept: text/html' "${@:2}"; }
+field() { sed -n "s/^$1: //Ip" <<<"$head"; }
+new_cookie() { field set-cookie | grep -oE "^${1:-sid}=[0-9a-f]{32}"; }
+
+log_in() {
+    cookie=
+    ask POST /login --data "user=ada"
+    cookie=$(new_cookie)
+    is 'a log-in sets a cookie and leads on' "$status ${cookie%=*}" '303 sid'
+    began=${EPOCHREALTIME/[.,]/}
+}
+# after TENTHS: waits until so many tenths of a second have passed since the log-in.
+after() {
+    local left=$((began + $1 * 100000 - ${EPOCHREALTIME/[.,]/}))
+    ((left <= 0)) || sleep "$(printf '%d.%06d' $((left / 1000000)) $((left % 1000000)))"
+}
+# statuses METHOD PATH TENTHS...: the status of the same request at each of these times.
+statuses() {
+    local tenths seen=()
+    for tenths in "${@:3}"; do
+        after "$tenths"
+        ask "$1" "$2"
+        seen+=("$status")
+    done
+    echo "${seen[*]}"
+}
+
+# What both programs do; they run with --idle 2 --absolute 6.
+
+a_session_in_use_lives_until_the_absolute_timeout() {
+    log_in
+    is 'a request each second keeps the session alive' "$(statuses GET /api/me 10 20 30 40 50)" '200 200 200 200 200'
+    after 62
+    ask GET /api/me
+    is 'after the absolute timeout it is over' "$status $(field session-ended)" '401 absolute'
+}
+
+an_idle_session_ends() {
+    log_in
+    local old=$cookie
+    after 30
+    visit /account
+    is 'a browser is sent to the log-in page' "$status $(field location)" '303 /login?next=%2Faccount'
+    has 'and its cookie is removed' "$(field set-cookie)" 'sid=; '
+    ask GET /api/me
+    is 'a program hears 401' "$status $(field content-type)" '401 application/problem+json'
+    has 'with a challenge' "$(field www-authenticate)" 'Session'
+    is 'and the reason' "$(field session-ended)" idle
+    visit /
+    is 'the public page is there' "$status" 200
+    has 'for a visitor' "$body" 'Nobody is signed in'
+    visit /login
+    is 'the log-in page is there' "$status" 200
+    ask POST /login --data user=ada
+    is 'a log-in with the dead cookie succeeds' "$status" 303
+    cookie=$(new_cookie)
+    lacks 'under a new id' "$cookie" "$old"
+    ask GET /api/me
+    has 'which works' "$status $body" '200 {"remaining_seconds":2,"user":"ada"}'
+    cookie=$old
+    ask GET /api/me
+    is 'the old id does not come back' "$status" 401
+}
+
+a_made_up_id_is_refused() {
+    cookie=sid=0123456789abcdef0123456789abcdef
+    ask GET /api/me
+    is 'a made-up id is refused' "$status" 401
+    is 'without a reason' "$(field session-ended)" ''
+    ask GET /api/me
+    is 'and refused again: it created nothing' "$status" 401
+    visit /account
+    is 'a browser is sent to the log-in page for it' "$status $(field location)" '303 /login?next=%2Faccount'
+}
+
+a_log_out_ends_the_session() {
+    log_in
+    ask GET /api/me
+    is 'before, it works' "$status" 200
+    ask POST /logout
+    is 'a log-out leads home' "$status $(field location)" '303 /'
+    has 'and removes the cookie' "$(field set-cookie)" 'sid=; '
+    ask GET /api/me
+    is 'the old id does not work' "$status $(field session-ended)" '401 signed-out'
+}
+
+a_log_in_over_a_session_ends_it() {
+    log_in
+    local old=$cookie
+    ask POST /login --data user=grace
+    cookie=$(new_cookie)
+    ask GET /api/me
+    has 'a second log-in changes the user' "$status $body" '"user":"grace"'
+    cookie=$old
+    ask GET /api/me
+    is 'and ends the session of the first' "$status" 401
+}
+
+visitors_are_visitors() {
+    visit /
+    has 'nobody is signed in' "$status $body" 'Nobody is signed in'
+    ask GET /api/me
+    is 'a visitor is refused' "$status" 401
+    has 'with a challenge' "$(field www-authenticate)" 'Session'
+    ask GET /nothing
+    is 'there is no such page' "$status" 404
+    ask POST /login --data user=
+    is 'a name is needed to log in' "$status" 422
+}
+
+it_speaks_http_2() {
+    ask GET / --http2-prior-knowledge
+    has 'HTTP/2 is spoken' "$head" 'HTTP/2 200'
+}
+
+# What the axum example does besides.
+
+polling_does_not_keep_a_session_alive() {
+    log_in
+    is 'a session that is only polled ends' "$(statuses GET /poll 5 10 15 22 27)" '200 200 200 401 401'
+}
+
+pages_are_protected() {
+    local page
+    for page in /account /notes; do
+        visit $page
+        is "a visitor to $page is sent to the log-in page" "$status $(field location)" "303 /login?next=%2F${page#/}"
+    done
+    for page in /poll /events; do
+        ask GET $page
+        is "a visitor to $page is refused" "$status" 401
+    done
+    ask POST /upload --data x
+    is 'a visitor cannot upload' "$status" 401
+    visit /
+    has 'pages run no scripts' "$(field content-security-policy)" "default-src 'none'; style-src 'self'"
+    ask GET /style.css
+    is 'the stylesheet is public' "$status $(field content-type)" '200 text/css; charset=utf-8'
+}
+
+log_in_leads_to_this_site_only() {
+    local next
+    for next in //evil.example 'https://evil.example/' '/\evil.example' '/%2Fevil.example' ''; do
+        visit '/login' --get --data-urlencode "next=$next"
+        has "the form does not keep next=$next" "$body" 'name="next" value="/account"'
+        ask POST /login --data user=ada --data-urlencode "next=$next"
+        is "next=$next is not followed" "$status $(field location)" '303 /account'
+    done
+    visit /login --get --data-urlencode 'next=/notes?a="b"'
+    has 'the form keeps a safe next' "$body" 'name="next" value="/notes?a=&quot;b&quot;"'
+    has 'and says for how long sessions last' "$body" 'for 2 seconds, and after 6 seconds'
+    ask POST /login --data user=ada --data-urlencode 'next=/notes?a=b'
+    is 'a safe next is followed' "$status $(field location)" '303 /notes?a=b'
+    has 'the cookie is for this site and no script' "$(field set-cookie)" '; Path=/; HttpOnly; SameSite=Lax'
+    ask POST /login --data user= --data next=/notes
+    has 'an empty name is said to be wrong' "$status $body" 'Enter a name'
+    has 'and next is not lost over it' "$body" 'name="next" value="/notes"'
+}
+
+names_are_escaped() {
+    ask POST /login --data-urlencode 'user=<i>"&'\'
+    cookie=$(new_cookie)
+    visit /account
+    has 'a name is text' "$status $body" '<dd>&lt;i&gt;&quot;&amp;&#39;</dd>'
+}
+
+a_note_is_kept() {
+    log_in
+    ask POST /notes --data-urlencode $'text=\nfor </textarea>'
+    is 'a note is taken' "$status $(field location)" '303 /notes'
+    visit /notes
+    has 'and kept as it was' "$body" $'rows="8">\n\nfor &lt;/textarea&gt;</textarea>'
+    ask POST /login --data user=grace
+    cookie=$(new_cookie)
+    visit /notes
+    lacks 'for its user alone' "$status $body" 'for &lt;'
+    is 'others have their own' "$status" 200
+}
+
+an_upload_may_be_long() {
+    log_in
+    head -c 5000000 /dev/zero >"$scratch.upload"
+    ask POST /upload --header 'Content-Type: application/octet-stream' --data-binary "@$scratch.upload"
+    is 'an upload of known length arrives whole' "$status $body" '200 {"length":5000000}'
+    ask POST /upload --header 'Transfer-Encoding: chunked' --data-binary "@$scratch.upload"
+    is 'and one in chunks' "$status $body" '200 {"length":5000000}'
+}
+
+events_come_twice_a_second() {
+    log_in
+    ask GET /events --no-buffer --max-time 1.8
+    is 'it is an event stream' "$status $(field content-type)" '200 text/event-stream'
+    is 'with two events a second' "$(grep '^data: ' <<<"$body" | head -n 3 | tr '\n' ' ')" 'data: 1 data: 2 data: 3 '
+}
+
+a_look_at_the_log_out_page_ends_nothing() {
+    log_in
+    visit /logout
+    has 'GET /logout asks' "$status $body" '<form method="post" action="/logout">'
+    ask GET /api/me
+    is 'and ends nothing' "$status" 200
+}
+
+a_secure_cookie_is_a_host_cookie() {
+    ask POST /login --data user=ada
+    cookie=$(new_cookie __Host-sid)
+    has 'the cookie is __Host-sid and Secure' "$(field set-cookie)" '; Path=/; HttpOnly; SameSite=Lax; Secure'
+    ask GET /api/me
+    is 'it works' "$status" 200
+    ask POST /logout
+    has 'and is removed as Secure' "$(field set-cookie)" '__Host-sid=; '
+    has 'as browsers demand' "$(field set-cookie)" 'Secure'
+    ask GET /api/me
+    is 'it is over' "$status" 401
+}
+
+it_stops_when_told_to() {
+    start axum
+    log_in
+    ask GET /events --max-time 8 &
+    local stream=$!
+    sleep 0.5
+    kill -TERM "$server"
+    { sleep 6 && kill -KILL "$server"; } 2>/dev/null &
+    local impatience=$!
+    wait "$server" 2>/dev/null
+    is 'SIGTERM is heeded, open stream or not' "$?" 0
+    kill "$stream" "$impatience" 2>/dev/null
+}
+
+mistakes_on_the_command_line_are_explained() {
+    local program said
+    for program in axum hyper; do
+        said=$("$programs/$program" --ilde 5 2>&1)
+        is "$program refuses an unknown option" "$? ${said%%$'\n'*}" '2 unknown option "--ilde"'
+        said=$("$programs/$program" --idle soon 2>&1)
+        is "$program refuses what is no number" "$? ${said%%$'\n'*}" '2 "soon" is no number of seconds'
+        said=$("$programs/$program" --idle 2>&1)
+        is "$program misses a value" "$? ${said%%$'\n'*}" '2 --idle needs a value'
+        said=$("$programs/$program" --idle 9 --absolute 3 2>&1)
+        has "$program refuses limits that cannot be" "$? $said" '2 the idle timeout of 9s is longer'
+    done
+    said=$("$programs/axum" --help)
+    has 'axum explains itself' "$? $said" '0 Usage: axum'
+}
+
+# run LABEL PROTOCOL SCENARIO...: starts these, side by side, against $base.
+scenarios=()
+logs=()
+run() {
+    local label=$1 protocol=$2 cookie='' scenario scratch
+    for scenario in "${@:3}"; do
+        scratch=$(mktemp "$work/scenario.XXXXXX")
+        "$scenario" >"$scratch" 2>&1 &
+        scenarios+=($!)
+        logs+=("$scratch")
+    done
+}
+
+common=(
+    a_session_in_use_lives_until_the_absolute_timeout
+    an_idle_session_ends
+    a_made_up_id_is_refused
+    a_log_out_ends_the_session
+    a_log_in_over_a_session_ends_it
+    visitors_are_visitors
+)
+label=start scenario=${0##*/}
+start axum --idle 2 --absolute 6 --warn 0.5
+run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected \
+    log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
+    events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to
+start axum --secure
+run 'axum --secure' --http1.1 a_secure_cookie_is_a_host_cookie
+start hyper --idle 2 --absolute 6
+run 'hyper, HTTP/1.1' --http1.1 "${common[@]}"
+run 'hyper, HTTP/2' --http2-prior-knowledge "${common[@]}" it_speaks_http_2
+run 'command line' --http1.1 mistakes_on_the_command_line_are_explained
+
+broken=0
+for index in "${!scenarios[@]}"; do
+    wait "${scenarios[index]}" || true
+    cat "${logs[index]}"
+    grep -q '^ok' "${logs[index]}" && ! grep -qv '^ok' "${logs[index]}" || broken=$((broken + 1))
+done
+echo "${#scenarios[@]} scenarios, $broken of them failed"
+((broken == 0))
