@@ -197,7 +197,7 @@ impl SessionTimeoutBuilder {
     /// `Session-Activity: passive`.
     pub fn passive_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
-            match self.path_rule(path.as_ref()) {
+            match path_rule(path.as_ref()) {
                 Ok(rule) => self.passive.add_path(rule),
                 Err(error) => self.invalid_path = Some(error),
             }
@@ -218,7 +218,7 @@ impl SessionTimeoutBuilder {
     /// Paths are compared as they are sent, so an encoded or `..` segment matches nothing.
     pub fn public_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
-            match self.path_rule(path.as_ref()) {
+            match path_rule(path.as_ref()) {
                 Ok(rule) => self.public.add_path(rule),
                 Err(error) => self.invalid_path = Some(error),
             }
@@ -255,10 +255,6 @@ impl SessionTimeoutBuilder {
         is_login: impl Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self { fresh_login: Some(Box::new(is_login)), ..self }
-    }
-
-    fn path_rule(&self, path: &str) -> Result<PathRule, ConfigError> {
-        PathRule::parse(path).map_err(|reason| ConfigError::InvalidPath { path: path.to_owned(), reason })
     }
 }
 
@@ -324,7 +320,9 @@ impl SessionTimeoutBuilder {
             }
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let sink = sink(self.on_event);
+        let sink = self.on_event;
+        #[cfg(feature = "tracing")]
+        let sink = Some(log(sink));
         if let Some(sink) = &sink {
             store.events(sink.clone());
         }
@@ -391,17 +389,19 @@ impl SessionTimeoutBuilder {
     }
 }
 
-/// Events go to the log, too, with the feature `tracing`.
-fn sink(on_event: Option<EventSink>) -> Option<EventSink> {
-    #[cfg(feature = "tracing")]
-    return Some(EventSink::new(move |event| {
+fn path_rule(path: &str) -> Result<PathRule, ConfigError> {
+    PathRule::parse(path).map_err(|reason| ConfigError::InvalidPath { path: path.to_owned(), reason })
+}
+
+/// Events go to the log, too.
+#[cfg(feature = "tracing")]
+fn log(on_event: Option<EventSink>) -> EventSink {
+    EventSink::new(move |event| {
         crate::event::trace(event);
         if let Some(on_event) = &on_event {
             on_event.send(event);
         }
-    }));
-    #[cfg(not(feature = "tracing"))]
-    on_event
+    })
 }
 
 fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {

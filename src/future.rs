@@ -90,8 +90,8 @@ where
         Self { state: State::Calling { answer, visit } }
     }
 
-    pub(crate) fn refused(response: Response<RefusalBody>) -> Self {
-        Self { state: State::Refused { response: Some(Box::new(response)) } }
+    pub(crate) fn refused(response: Box<Response<RefusalBody>>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
     }
 }
 
@@ -111,7 +111,7 @@ where
                     let mut request = checking.request.take().expect("polled after completion");
                     match admit(&checking.config, &mut request, admission) {
                         Ok(visit) => State::Calling { answer: checking.service.call(request), visit },
-                        Err(response) => State::Refused { response: Some(Box::new(response)) },
+                        Err(response) => State::Refused { response: Some(response) },
                     }
                 }
                 Projected::Calling { answer, visit } => {

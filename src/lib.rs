@@ -111,7 +111,7 @@ pub use crate::{
     head::RequestHead,
     layer::SessionTimeoutLayer,
     limits::{EndReason, Limits, Policy, Remaining, Verdict},
-    respond::{Ended, safe_return_to},
+    respond::{Ended, login_location, safe_return_to},
     service::SessionTimeout,
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},

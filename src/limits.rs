@@ -90,21 +90,18 @@ impl Limits {
 
     /// What is left of these limits, or which of them ran out first.
     fn judge(&self, idle_for: Duration, age: Duration) -> Result<Remaining, EndReason> {
-        let idle_over = idle_for >= self.idle;
-        match self.absolute {
-            Some(absolute) if age >= absolute => {
-                let idle_overrun = idle_for.saturating_sub(self.idle);
-                Err(if idle_over && idle_overrun > age - absolute {
-                    EndReason::Idle
-                } else {
-                    EndReason::Absolute
-                })
-            }
-            _ if idle_over => Err(EndReason::Idle),
-            absolute => Ok(Remaining {
-                idle: self.idle - idle_for,
-                absolute: absolute.map(|absolute| absolute - age),
+        let left = |limit: Duration, elapsed| limit.saturating_sub(elapsed);
+        let overrun = |limit: Duration, elapsed: Duration| elapsed.checked_sub(limit);
+        let idle = overrun(self.idle, idle_for);
+        let absolute = self.absolute.and_then(|absolute| overrun(absolute, age));
+        match (idle, absolute) {
+            (None, None) => Ok(Remaining {
+                idle: left(self.idle, idle_for),
+                absolute: self.absolute.map(|absolute| left(absolute, age)),
             }),
+            // Whichever ran out first.
+            (Some(idle), absolute) if absolute.is_none_or(|absolute| idle > absolute) => Err(EndReason::Idle),
+            _ => Err(EndReason::Absolute),
         }
     }
 }

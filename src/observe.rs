@@ -2,11 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Response};
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CACHE_CONTROL, COOKIE},
+};
 
 use crate::{
-    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started, body::SessionBody,
-    config::Config, cookie::Said, event, head::OwnedHead, respond,
+    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
+    body::SessionBody,
+    config::Config,
+    cookie::{Said, SessionCookie},
+    event,
+    head::OwnedHead,
+    respond,
 };
 
 /// A request that was let through, as its answer will need it.
@@ -26,7 +34,9 @@ pub(crate) enum VisitedSession {
     /// The request carried no id.
     None,
     /// It went on without its id, which was over.
-    Stripped,
+    Stripped {
+        is_navigation: bool,
+    },
     Live {
         key: SessionKey,
         presented: IdTag,
@@ -69,7 +79,10 @@ impl Visit {
             return None;
         }
         let status = response.status();
-        if self.is_logout && (status.is_success() || status.is_redirection()) {
+        // Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not
+        // make the browser forget it (T71).
+        let carried_a_session = !matches!(self.session, VisitedSession::None);
+        if self.is_logout && carried_a_session && (status.is_success() || status.is_redirection()) {
             return Some(Happened::LoggedOut);
         }
         let said = match self.config.source.cookie() {
@@ -152,17 +165,24 @@ impl Visit {
             Some((_, Settled::DropCookie)) => cookie.retain_set(headers, None),
             Some((_, Settled::RemoveCookie)) => {
                 cookie.retain_set(headers, None);
-                cookie.remove_from_browser(headers);
+                remove_from_browser(cookie, headers);
             }
             None | Some((Happened::Reauthenticated, _))
-                if matches!(self.session, VisitedSession::Stripped) =>
+                if matches!(self.session, VisitedSession::Stripped { is_navigation: true }) =>
             {
-                cookie.remove_from_browser(headers);
+                remove_from_browser(cookie, headers);
             }
             _ => {}
         }
         response
     }
+}
+
+/// What a cache would hand to others would sign them out (T58).
+fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap) {
+    cookie.remove_from_browser(headers);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    respond::vary_by(headers, COOKIE);
 }
 
 /// No live session came with the request: the application begins one, and may do so under any id.

@@ -222,7 +222,7 @@ pub(crate) fn admit<Q>(
     config: &Arc<Config>,
     request: &mut Request<Q>,
     admission: Admission,
-) -> Result<Visit, Response<RefusalBody>> {
+) -> Result<Visit, Box<Response<RefusalBody>>> {
     let (reason, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, request, VisitedSession::Outer)),
@@ -235,11 +235,11 @@ pub(crate) fn admit<Q>(
         }
         Admission::Failed(error) => {
             config.store_failed(&error);
-            return Err(respond::unavailable(*request.method() == Method::HEAD));
+            return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
         Admission::Misconfigured(what) => {
             event::error(what);
-            return Err(respond::misconfigured(*request.method() == Method::HEAD));
+            return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
         }
         Admission::Decided(Decision::Ended(reason)) | Admission::OneOfSeveral(Decision::Ended(reason), _) => {
             (reason, false)
@@ -250,14 +250,15 @@ pub(crate) fn admit<Q>(
     };
     let head = RequestHead::of(request);
     if config.is_public(&head) {
-        let stripped = visit(config, request, VisitedSession::Stripped);
+        let is_navigation = respond::is_navigation(&head);
+        let stripped = visit(config, request, VisitedSession::Stripped { is_navigation });
         if config.source.remove(request) {
             request.extensions_mut().remove::<Session>();
             return Ok(stripped);
         }
     }
     config.tell(&SessionEvent::Refused { reason });
-    Err(respond::ended(config, RequestHead::of(request), reason, lives_on))
+    Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
 }
 
 fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {

@@ -20,7 +20,7 @@ pub const MAX_SESSION_ID_LENGTH: usize = 4096;
 #[derive(Clone)]
 pub struct SessionId<'a>(Cow<'a, [u8]>);
 
-impl<'a> SessionId<'a> {
+impl SessionId<'_> {
     /// The id itself. Keep it out of logs and error messages.
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -1,4 +1,5 @@
 //! Which requests keep a session alive: T73–T75.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Sessions begin, change their id and end as the application's answers say; and the sequences that break naive
 //! designs.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A session ends after the idle timeout, and after the absolute one.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 mod support;
 

@@ -7,9 +7,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid};
+use support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use tower::{Layer, Service, ServiceExt};
-use tower_session_timeout::{ManualClock, MemoryStore, Session, SessionTimeoutLayer};
+use tower_session_timeout::{ManualClock, MemoryStore, Session, SessionBody, SessionTimeoutLayer};
 
 /// T51
 #[tokio::test]
@@ -19,13 +19,42 @@ async fn an_ended_session_goes_on_without_its_id() {
     app.advance(IDLE);
     for path in ["/", "/login", "/login?next=%2F", "/logout", "/public/", "/public/style.css", "/public/a/b/"]
     {
-        let request = get(path, &[("cookie", "a=1; sid=A; b=2"), ("cookie", "SID=A; c=3")]);
+        let cookies = [("cookie", "a=1; sid=A; b=2"), ("cookie", "SID=A; c=3")];
+        let request = with(get(path, &cookies), "accept", "text/html");
         let response = app.send(request).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         assert_eq!(response.body(), "a=1; b=2; c=3");
         assert_eq!(header(&response, "x-session"), "", "no session");
         assert!(removes_cookie(&response), "and the browser forgets it");
+        assert_eq!(header(&response, "cache-control"), "no-store", "a cache must not sign others out (T58)");
+        assert_eq!(header(&response, "vary"), "cookie");
     }
+}
+
+/// The late answer of a style sheet could remove the cookie of a new log-in.
+#[tokio::test]
+async fn what_is_no_page_goes_on_without_its_id_and_removes_no_cookie() {
+    let app = App::new();
+    for headers in
+        [&[("sec-fetch-mode", "no-cors")], &[("accept", "text/css,*/*;q=0.1")], &[("sec-fetch-mode", "cors")]]
+    {
+        let response = app.send(sid(get("/public/style.css", headers), "dead")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.body().is_empty() && set_cookies(&response).is_empty());
+        assert_eq!(header(&response, "cache-control"), "");
+    }
+}
+
+/// T71: a form on another site, which the browser sends without the cookie.
+#[tokio::test]
+async fn a_log_out_without_a_session_removes_nothing() {
+    let app = App::new();
+    app.log_in("A").await;
+    let response = app.send(post("/logout")).await;
+    assert!(set_cookies(&response).is_empty());
+    assert!(app.admits("A").await);
+    let response = app.send(sid(post("/logout"), "dead")).await;
+    assert!(removes_cookie(&response), "with a dead one, its own is removed");
 }
 
 #[tokio::test]
@@ -102,12 +131,12 @@ async fn public_predicates_add_up() {
     let app = App::with(|builder| {
         builder
             .public_if(|head| head.headers().contains_key("x-public"))
-            .public_if(|head| head.path().ends_with(".css"))
+            .public_if(|head| head.path().ends_with("/style"))
     });
     let sent =
         |path: &'static str, headers: &'static [(&str, &str)]| app.send(sid(get(path, headers), "dead"));
     assert_eq!(sent("/a", &[("x-public", "1")]).await.status(), StatusCode::OK);
-    assert_eq!(sent("/a.css", &[]).await.status(), StatusCode::OK);
+    assert_eq!(sent("/a/style", &[]).await.status(), StatusCode::OK);
     assert_eq!(sent("/a", &[]).await.status(), StatusCode::UNAUTHORIZED);
 }
 
@@ -145,14 +174,12 @@ async fn inside_axums_nest_paths_are_the_clients() {
     );
 }
 
+type NestedResponse = Response<SessionBody<SessionBody<Full<Bytes>>>>;
+
 /// An inner layer with a cookie of the same name: one session, one renewal, the stricter limits.
 struct Nested {
     clock: ManualClock,
-    service: tower::util::BoxCloneSyncService<
-        Request<Full<Bytes>>,
-        Response<tower_session_timeout::SessionBody<tower_session_timeout::SessionBody<Full<Bytes>>>>,
-        Infallible,
-    >,
+    service: tower::util::BoxCloneSyncService<Request<Full<Bytes>>, NestedResponse, Infallible>,
 }
 
 fn nested(inner_idle: Duration, inner_cookie: &str) -> Nested {

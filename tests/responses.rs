@@ -1,4 +1,5 @@
 //! What a client hears when its session is over: T52–T63.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 mod support;
 

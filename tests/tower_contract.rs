@@ -288,6 +288,7 @@ async fn a_store_on_a_network_begins_rotates_and_ends_like_memory() {
 }
 
 /// A store that fails, hangs, or does so for some questions only.
+#[allow(clippy::struct_excessive_bools)] // one for each question
 struct Failing {
     inner: MemoryStore,
     check: bool,

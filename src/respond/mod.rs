@@ -3,7 +3,10 @@
 mod ready_made;
 mod return_to;
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
@@ -15,7 +18,7 @@ use http::{
 
 pub use self::{
     ready_made::{problem, redirect, status},
-    return_to::safe_return_to,
+    return_to::{login_location, safe_return_to},
 };
 use crate::{EndReason, RequestHead, activity::is_prefetch, body::RefusalBody, config::Config};
 
@@ -62,7 +65,10 @@ impl<'a> Ended<'a> {
     /// The log-in page with [`return_to`](Self::return_to) as its `next`, if there is a log-in page.
     pub fn login_location(&self) -> Option<String> {
         let login = self.config.login_path.as_ref()?;
-        Some(return_to::with_next(login.location(), self.return_to().as_deref()))
+        Some(match self.return_to() {
+            Some(next) => login_location(login.location(), &next),
+            None => login.location().to_owned(),
+        })
     }
 
     /// The response the layer would give by itself.
@@ -174,11 +180,9 @@ fn json_string(text: &str) -> String {
         match character {
             '"' => json.push_str("\\\""),
             '\\' => json.push_str("\\\\"),
-            // Also what would end a script element, wherever the document ends up.
-            control
-                if control.is_control() || matches!(control, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') =>
-            {
-                json.push_str(&format!("\\u{:04x}", u32::from(control)));
+            // Control characters, and what would end a script element, wherever the document ends up.
+            '\0'..' ' | '<' | '>' | '&' | '\x7f'..'\u{a0}' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(character));
             }
             other => json.push(other),
         }
@@ -229,7 +233,7 @@ fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Response<Refusa
     response
 }
 
-fn is_navigation(head: &RequestHead<'_>) -> bool {
+pub(crate) fn is_navigation(head: &RequestHead<'_>) -> bool {
     if is_prefetch(head) {
         return false;
     }

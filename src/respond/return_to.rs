@@ -46,9 +46,17 @@ pub(crate) fn of_request(target: Option<&PathAndQuery>) -> Option<&str> {
     target.and_then(|target| safe_return_to(target.as_str()))
 }
 
-/// `login?next=target`
-pub(crate) fn with_next(login: &str, next: Option<&str>) -> String {
-    match next {
+/// The log-in page with a way back: for applications that send anonymous visitors there themselves. A target that is
+/// not [safe](safe_return_to) is left out.
+///
+/// ```
+/// use tower_session_timeout::login_location;
+///
+/// assert_eq!(login_location("/login", "/account?tab=2"), "/login?next=%2Faccount%3Ftab%3D2");
+/// assert_eq!(login_location("/login", "//evil.example"), "/login");
+/// ```
+pub fn login_location(login: &str, return_to: &str) -> String {
+    match safe_return_to(return_to) {
         None => login.to_owned(),
         Some(next) => {
             let separator = if login.contains('?') { '&' } else { '?' };

@@ -11,12 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::SET_COOKIE};
+use http::{HeaderValue, Request, Response, StatusCode, header::SET_COOKIE};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    Decision, EndReason, ManualClock, MemoryStore, NewSession, Session, SessionBody, SessionId,
+    Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
     SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
@@ -162,10 +162,10 @@ async fn answer(
         };
         did.unwrap();
     }
-    let cookies: Vec<_> = headers.get_all("cookie").iter().map(|value| value.as_bytes()).collect();
+    let cookies: Vec<_> = headers.get_all("cookie").iter().map(HeaderValue::as_bytes).collect();
     let mut response = Response::new(Full::from(cookies.join(&b" | "[..])));
     if let Some(session) = session {
-        let owner = session.owner().map_or("nobody", |owner| owner.as_str());
+        let owner = session.owner().map_or("nobody", Owner::as_str);
         response.headers_mut().insert("x-session", owner.parse().unwrap());
     }
     if let Some(status) = header("x-status") {

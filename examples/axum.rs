@@ -1,0 +1,486 @@
+//! A small site to start from: log-in, pages, JSON, polling, server-sent events and uploads, all behind one
+//! [`SessionTimeoutLayer`].
+//!
+//! ```sh
+//! cargo run --example axum -- --idle 30 --absolute 120
+//! ```
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    env,
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Form, Json, Router,
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts, Query, State},
+    http::{
+        HeaderValue, StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, WWW_AUTHENTICATE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+        request::Parts,
+    },
+    middleware::map_response,
+    response::{
+        Html, IntoResponse, Redirect, Response,
+        sse::{Event, Sse},
+    },
+    routing::{get, post},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, signal, time};
+use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
+use tower_session_timeout::{ConfigError, NewSession, Owner, Session, SessionTimeoutLayer, safe_return_to};
+
+const USAGE: &str = "\
+Usage: axum [OPTIONS]
+
+  --listen ADDRESS    where to listen; port 0 picks one [default: 127.0.0.1:3000]
+  --idle SECONDS      sessions end after so long without a request [default: 900]
+  --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
+  --warn SECONDS      lead time of the warning before a session ends; the pages show none yet [default: 120]
+  --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
+";
+const LONGEST_NAME: usize = 64;
+/// How long a stream or an upload may go on once the program is told to stop.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+struct Options {
+    listen: String,
+    idle: Duration,
+    absolute: Duration,
+    secure: bool,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            listen: "127.0.0.1:3000".to_owned(),
+            idle: Duration::from_secs(15 * 60),
+            absolute: Duration::from_secs(8 * 60 * 60),
+            secure: false,
+        };
+        while let Some(flag) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
+            match flag.as_str() {
+                "--listen" => options.listen = value()?,
+                "--idle" => options.idle = seconds(&value()?)?,
+                "--absolute" => options.absolute = seconds(&value()?)?,
+                // No page warns yet; the flag is here so that command lines can stay as they are.
+                "--warn" => _ = seconds(&value()?)?,
+                "--secure" => options.secure = true,
+                _ => return Err(format!("unknown option {flag:?}")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn cookie_name(&self) -> &'static str {
+        // Browsers take a `__Host-` cookie from HTTPS only, for this host only (RFC 6265bis §4.1.3.2).
+        if self.secure { "__Host-sid" } else { "sid" }
+    }
+
+    fn layer(&self) -> Result<SessionTimeoutLayer, ConfigError> {
+        SessionTimeoutLayer::builder()
+            .cookie(self.cookie_name())
+            .idle_timeout(self.idle)
+            .absolute_timeout(self.absolute)
+            .passive_paths(["/poll"])
+            .public_paths(["/", "/style.css"])
+            .login_path("/login")
+            .logout_path("/logout")
+            .build()
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{text:?} is no number of seconds"))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if env::args().any(|argument| argument == "--help" || argument == "-h") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let configured = Options::parse(env::args().skip(1)).and_then(|options| {
+        let layer = options.layer().map_err(|error| error.to_string())?;
+        Ok((options, layer))
+    });
+    let (options, layer) = match configured {
+        Ok(configured) => configured,
+        Err(problem) => {
+            eprint!("{problem}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(options, layer).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: Options, layer: SessionTimeoutLayer) -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind(&options.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    stdout.flush()?;
+
+    let server = axum::serve(listener, app(options, layer)).with_graceful_shutdown(told_to_stop());
+    // A graceful shutdown waits for answers to end, and /events never does.
+    let out_of_patience = async {
+        told_to_stop().await;
+        time::sleep(SHUTDOWN_GRACE).await;
+    };
+    tokio::select! {
+        stopped = server => Ok(stopped?),
+        () = out_of_patience => Ok(()),
+    }
+}
+
+async fn told_to_stop() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+        return;
+    }
+    _ = signal::ctrl_c().await;
+}
+
+/// What handlers share.
+struct App {
+    options: Options,
+    /// The last note of each user.
+    notes: Mutex<HashMap<Owner, String>>,
+}
+
+fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/style.css", get(stylesheet))
+        .route("/login", get(login_form).post(login))
+        .route("/logout", get(logout_form).post(logout))
+        .route("/account", get(account))
+        .route("/notes", get(notes).post(save_note))
+        .route("/api/me", get(me))
+        .route("/poll", get(poll))
+        .route("/events", get(events))
+        .route("/upload", post(upload))
+        .fallback(not_found)
+        .with_state(Arc::new(App { options, notes: Mutex::default() }))
+        .layer(map_response(harden))
+        // Outermost, so that nothing is reached without a look at the session.
+        .layer(layer)
+}
+
+/// Who is signed in: the owner of the request's session.
+///
+/// The layer lets requests without a session pass. A handler that takes a `User` refuses them; one that takes an
+/// `Option<User>` decides by itself.
+struct User {
+    name: Owner,
+    remaining: Duration,
+}
+
+impl User {
+    fn of(request: &Parts) -> Option<Self> {
+        let session = request.extensions.get::<Session>()?;
+        Some(Self { name: session.owner()?.clone(), remaining: session.remaining() })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = Response;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Response> {
+        Self::of(request).ok_or_else(|| {
+            let challenge = [(WWW_AUTHENTICATE, "Session realm=\"session\"")];
+            (StatusCode::UNAUTHORIZED, challenge, Json(json!({ "error": "Nobody is signed in." })))
+                .into_response()
+        })
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for User {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Self::of(request))
+    }
+}
+
+/// Where pages send visitors who are not signed in.
+fn to_login(return_to: &str) -> Redirect {
+    Redirect::to(&format!("/login?next={}", utf8_percent_encode(return_to, NON_ALPHANUMERIC)))
+}
+
+async fn home(State(app): State<Arc<App>>, user: Option<User>) -> Html<String> {
+    let who = match &user {
+        Some(user) => format!("You are signed in as {}", escape(user.name.as_str())),
+        None => "Nobody is signed in".to_owned(),
+    };
+    let (idle, absolute) = (in_words(app.options.idle), in_words(app.options.absolute));
+    page(
+        "Home",
+        user.as_ref(),
+        &format!(
+            r#"<h1>{who}</h1>
+<p>Leave this site alone for {idle}, and your session is over: the next click asks you to sign in again.
+However busy you are, that also happens {absolute} after you signed in.</p>
+<p>This page is public. With a session that is over, you are a visitor here like any other.</p>
+<h2>For programs</h2>
+<ul>
+<li><a href="/api/me"><code>GET /api/me</code></a>: who is signed in. Like every request, it keeps the session alive.</li>
+<li><a href="/poll"><code>GET /poll</code></a>: the time left. It does <em>not</em> keep the session alive.</li>
+<li><a href="/events"><code>GET /events</code></a>: server-sent events, two a second.</li>
+<li><code>POST /upload</code>: takes a body of any length, and says how long it was.</li>
+</ul>"#
+        ),
+    )
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Login {
+    user: String,
+    next: String,
+}
+
+async fn login_form(
+    State(app): State<Arc<App>>,
+    user: Option<User>,
+    Query(login): Query<Login>,
+) -> Html<String> {
+    login_page(&app.options, user.as_ref(), &login, "")
+}
+
+/// The password is not looked at: whoever types a name is signed in under it.
+async fn login(State(app): State<Arc<App>>, user: Option<User>, Form(login): Form<Login>) -> Response {
+    let name = login.user.trim();
+    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+        let problem = format!("Enter a name of 1 to {LONGEST_NAME} characters.");
+        let form = login_page(&app.options, user.as_ref(), &login, &problem);
+        return (StatusCode::UNPROCESSABLE_ENTITY, form).into_response();
+    }
+    // `SameSite=Lax` keeps the cookie off forms other sites send, which is all the CSRF protection a demo needs.
+    let cookie = format!(
+        "{}={:032x}; Path=/; HttpOnly; SameSite=Lax{}",
+        app.options.cookie_name(),
+        rand::random::<u128>(),
+        if app.options.secure { "; Secure" } else { "" }
+    );
+    // The layer sees the cookie and begins the session; `NewSession` tells it whose.
+    let session = NewSession::new().owner(name);
+    (Extension(session), [(SET_COOKIE, cookie)], Redirect::to(return_to(&login))).into_response()
+}
+
+/// `next` comes from the address bar: it must not lead to another site.
+fn return_to(login: &Login) -> &str {
+    safe_return_to(&login.next).unwrap_or("/account")
+}
+
+fn login_page(options: &Options, user: Option<&User>, login: &Login, problem: &str) -> Html<String> {
+    let invalid = if problem.is_empty() { "" } else { r#"aria-invalid="true" aria-describedby="problem""# };
+    page(
+        "Sign in",
+        user,
+        &format!(
+            r#"<h1>Sign in</h1>
+<p id="problem" role="alert">{problem}</p>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="{next}">
+<label for="user">Name</label>
+<input id="user" name="user" value="{name}" autocomplete="username" required maxlength="{LONGEST_NAME}" {invalid}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" aria-describedby="any">
+<p id="any">This is a demonstration: any name will do, and the password is ignored.</p>
+<button>Sign in</button>
+</form>
+<p>You are signed out once you have not used this site for {idle}, and after {absolute} in any case.</p>"#,
+            next = escape(return_to(login)),
+            name = escape(&login.user),
+            idle = in_words(options.idle),
+            absolute = in_words(options.absolute),
+        ),
+    )
+}
+
+async fn logout_form(user: Option<User>) -> Html<String> {
+    let main = match &user {
+        None => "<h1>You are signed out</h1>\n<p><a href=\"/login\">Sign in</a></p>".to_owned(),
+        Some(user) => format!(
+            r#"<h1>Sign out?</h1>
+<p>You are signed in as {}.</p>
+<form method="post" action="/logout"><button>Sign out</button></form>"#,
+            escape(user.name.as_str())
+        ),
+    };
+    page("Sign out", user.as_ref(), &main)
+}
+
+/// The layer ends the session and removes its cookie, for this is its `logout_path`.
+async fn logout() -> Redirect {
+    Redirect::to("/")
+}
+
+async fn account(user: Option<User>) -> Result<Html<String>, Redirect> {
+    let user = user.ok_or_else(|| to_login("/account"))?;
+    let main = format!(
+        "<h1>Your account</h1>
+<dl>
+<dt>Name</dt><dd>{}</dd>
+<dt>Time left without another click</dt><dd>{}</dd>
+</dl>",
+        escape(user.name.as_str()),
+        in_words(Duration::from_secs(user.remaining.as_secs())),
+    );
+    Ok(page("Your account", Some(&user), &main))
+}
+
+async fn notes(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<String>, Redirect> {
+    let user = user.ok_or_else(|| to_login("/notes"))?;
+    let note = app.notes.lock().expect("no handler panics").get(&user.name).cloned().unwrap_or_default();
+    // HTML drops one line break after `<textarea>`, and must not take it from the note.
+    let main = format!(
+        r#"<h1>Your note</h1>
+<form method="post" action="/notes">
+<label for="text">Text</label>
+<textarea id="text" name="text" rows="8">
+{}</textarea>
+<button>Save</button>
+</form>"#,
+        escape(&note)
+    );
+    Ok(page("Your note", Some(&user), &main))
+}
+
+#[derive(Deserialize)]
+struct Note {
+    text: String,
+}
+
+async fn save_note(State(app): State<Arc<App>>, user: Option<User>, Form(note): Form<Note>) -> Redirect {
+    let Some(user) = user else { return to_login("/notes") };
+    app.notes.lock().expect("no handler panics").insert(user.name, note.text);
+    Redirect::to("/notes")
+}
+
+async fn me(user: User) -> Json<Value> {
+    Json(json!({ "user": user.name.as_str(), "remaining_seconds": user.remaining.as_secs() }))
+}
+
+async fn poll(user: User) -> Json<Value> {
+    Json(json!({ "remaining_seconds": user.remaining.as_secs() }))
+}
+
+async fn events(_: User) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let mut count = 0_u64;
+    Sse::new(IntervalStream::new(time::interval(Duration::from_millis(500))).map(move |_| {
+        count += 1;
+        Ok(Event::default().data(count.to_string()))
+    }))
+}
+
+/// axum limits the length of what it collects, but hands out a plain `Body` whatever its length.
+async fn upload(_: User, body: Body) -> Result<Json<Value>, StatusCode> {
+    let mut chunks = body.into_data_stream();
+    let mut length = 0;
+    while let Some(chunk) = chunks.next().await {
+        length += chunk.map_err(|_| StatusCode::BAD_REQUEST)?.len();
+    }
+    Ok(Json(json!({ "length": length })))
+}
+
+async fn not_found(user: Option<User>) -> (StatusCode, Html<String>) {
+    let main = "<h1>There is no such page</h1>\n<p><a href=\"/\">Home</a></p>";
+    (StatusCode::NOT_FOUND, page("Not found", user.as_ref(), main))
+}
+
+async fn stylesheet() -> impl IntoResponse {
+    (
+        [(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "max-age=3600")],
+        include_str!("common/style.css"),
+    )
+}
+
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // After the log-out, the browser's Back button must not show what was private.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn page(title: &str, user: Option<&User>, main: &str) -> Html<String> {
+    let links = match user {
+        Some(_) => {
+            r#"<a href="/account">Account</a> <a href="/notes">Note</a>
+<form method="post" action="/logout"><button>Sign out</button></form>"#
+        }
+        None => r#"<a href="/login">Sign in</a>"#,
+    };
+    Html(format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} – Session timeout</title>
+<link rel="stylesheet" href="/style.css">
+</head>
+<body>
+<header><nav aria-label="Site"><a href="/">Session timeout</a> {links}</nav></header>
+<main>
+{main}
+</main>
+</body>
+</html>
+"#
+    ))
+}
+
+/// `text` for an element or a quoted attribute.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+/// In the largest unit that leaves no fraction: "8 hours", "15 minutes", "2.5 seconds".
+fn in_words(duration: Duration) -> String {
+    let units = [("hour", 60 * 60), ("minute", 60), ("second", 1)];
+    let counts = units.map(|(unit, seconds)| (duration.div_duration_f64(Duration::from_secs(seconds)), unit));
+    let whole = counts.into_iter().find(|(count, _)| *count >= 1.0 && count.fract() == 0.0);
+    let (count, unit) = whole.unwrap_or((duration.as_secs_f64(), "second"));
+    match count.to_string().as_str() {
+        "1" => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
+    }
+}

@@ -1,0 +1,480 @@
+//! Sessions in this process's memory.
+//!
+//! Ids are spread over shards by a keyed 128-bit hash. Each shard is a mutex around a slab of slots and a hash table
+//! of slot numbers. A slot holds a session (under its first id) or leads to one (under a later id). At most one shard
+//! is locked at a time, so there is no lock order to keep.
+
+mod session;
+mod shard;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use siphasher::sip128::SipHasher13;
+
+use self::{
+    session::{Reissue, Session},
+    shard::{Aftermath, Content, IdHash, Place, Shard},
+};
+use super::{Access, Answer, Decision, NewSession, Rotated, Started, Store};
+use crate::{Clock, EndReason, EventSink, IdTag, Limits, Policy, SessionId, SessionKey, SystemClock};
+
+const SHARDS: u32 = 64;
+const MAX_IDS_PER_SESSION: usize = 64;
+const DEFAULT_CAPACITY: usize = 1_000_000;
+/// How long an ended session keeps its reason.
+const KEEP_ENDED: u64 = nanos(Duration::from_secs(5 * 60));
+/// How many slots one ordinary call looks at to clear away what is over.
+const SLOTS_PER_CHECK: u32 = 1;
+const SLOTS_PER_START: u32 = 4;
+/// How many slots a sweep looks at before it lets others have the shard.
+const SLOTS_PER_LOCK: u32 = 256;
+/// A full store is not searched for room more often than this, however many new sessions are asked for.
+const FULL_SWEEP_INTERVAL: u64 = nanos(Duration::from_secs(1));
+/// Added to the clock, so that a session older than the clock's origin has a start, too.
+const ORIGIN: u64 = 1 << 62;
+
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
+}
+
+/// Keeps sessions in memory: for one process. They end with it.
+///
+/// Expiry is judged at every look, so nothing depends on sweeping. Sweeping only frees memory: each ordinary call
+/// looks at a slot or a few, [`sweep`](Self::sweep) at all of them, [`sweep_every`](Self::sweep_every) regularly.
+///
+/// The capacity is hard: when it is full of live sessions, new ones are refused; a live one is never dropped. (Ids of
+/// rotated sessions count; a session may always have a second id, so that a rotation never fails for want of room.)
+///
+/// ```
+/// use tower_session_timeout::MemoryStore;
+///
+/// let store = MemoryStore::new().capacity(100_000);
+/// ```
+pub struct MemoryStore {
+    shards: Box<[Padded]>,
+    hasher: SipHasher13,
+    clock: Box<dyn Clock>,
+    capacity: usize,
+    /// Slots in use, over all shards.
+    ids: AtomicUsize,
+    /// The most generous limits any layer has asked by, in nanoseconds: a sweep must not end what a layer would
+    /// admit. `absolute` is `u64::MAX` for none; both are zero before the first question.
+    widest_idle: AtomicU64,
+    widest_absolute: AtomicU64,
+    last_full_sweep: AtomicU64,
+    sink: OnceLock<EventSink>,
+}
+
+/// One shard to a pair of cache lines: two cores working on neighbours must not slow each other.
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+impl MemoryStore {
+    /// An empty store for a million ids, on the [`SystemClock`].
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers for the hash key.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).expect("the operating system gives random numbers");
+        Self {
+            shards: (0..SHARDS).map(|_| Padded(Mutex::default())).collect(),
+            hasher: SipHasher13::new_with_key(&key),
+            clock: Box::new(SystemClock),
+            capacity: DEFAULT_CAPACITY,
+            ids: AtomicUsize::new(0),
+            widest_idle: AtomicU64::new(0),
+            widest_absolute: AtomicU64::new(0),
+            last_full_sweep: AtomicU64::new(0),
+            sink: OnceLock::new(),
+        }
+    }
+
+    /// How many session ids are kept at most. Default: 1,000,000, which take some 100 MB.
+    pub fn capacity(self, ids: usize) -> Self {
+        Self { capacity: ids, ..self }
+    }
+
+    /// The clock to judge by, in place of the [`SystemClock`].
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Box::new(clock), ..self }
+    }
+
+    /// How many ids are kept, those of sessions that ended lately included.
+    pub fn len(&self) -> usize {
+        self.ids.load(Relaxed)
+    }
+
+    /// Whether no id is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Clears away every session that is over, a few at a time, and tells of those nobody came back to.
+    pub fn sweep(&self) {
+        self.sweep_all(KEEP_ENDED);
+    }
+
+    /// Sweeps regularly in a task of its own, until the guard is dropped. Useful if endings should be told in time
+    /// although nobody comes back; nothing else needs it.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, and if the period is zero.
+    #[must_use = "sweeping stops when the guard is dropped"]
+    pub fn sweep_every(self: &Arc<Self>, period: Duration) -> Sweeper {
+        let store = Arc::downgrade(self);
+        let mut ticks = tokio::time::interval(period);
+        let task = tokio::spawn(async move {
+            loop {
+                ticks.tick().await;
+                let Some(store) = store.upgrade() else { return };
+                store.sweep();
+            }
+        });
+        Sweeper(task.abort_handle())
+    }
+
+    fn sweep_all(&self, keep_ended: u64) {
+        let widest = self.widest();
+        for shard in &self.shards {
+            let mut from = 0;
+            loop {
+                let mut aftermath = Aftermath::default();
+                let mut shard = lock(shard);
+                let now = self.now();
+                let until = shard.number_of_slots().min(from + SLOTS_PER_LOCK);
+                for slot in from..until {
+                    shard.clear(slot, now, widest, keep_ended, &mut aftermath);
+                }
+                let done = until == shard.number_of_slots();
+                drop(shard);
+                self.follow_up(aftermath);
+                if done {
+                    break;
+                }
+                from = until;
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.clock.now()).saturating_add(ORIGIN)
+    }
+
+    fn hash(&self, id: &SessionId<'_>) -> IdHash {
+        let hash = self.hasher.hash(id.expose());
+        IdHash { bucket: hash.h1, shard: hash.h2 }
+    }
+
+    fn shard(&self, id: IdHash) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[id.shard_number() as usize])
+    }
+
+    fn widen(&self, limits: Limits) {
+        let idle = nanos(limits.idle());
+        if idle > self.widest_idle.load(Relaxed) {
+            self.widest_idle.fetch_max(idle, Relaxed);
+        }
+        let absolute = limits.absolute().map_or(u64::MAX, nanos);
+        if absolute > self.widest_absolute.load(Relaxed) {
+            self.widest_absolute.fetch_max(absolute, Relaxed);
+        }
+    }
+
+    fn widest(&self) -> Option<Limits> {
+        let idle = Duration::from_nanos(self.widest_idle.load(Relaxed));
+        match self.widest_absolute.load(Relaxed) {
+            0 => None,
+            u64::MAX => Some(Limits::idle_only(idle)),
+            absolute => Some(Limits::new(idle, Duration::from_nanos(absolute))),
+        }
+    }
+
+    fn decide(&self, id: IdHash, policy: &Policy, access: Access) -> Decision {
+        let mut aftermath = Aftermath::default();
+        let mut shard = self.shard(id);
+        // Read under the lock: a request that had to wait for it is judged by the time it got it.
+        let now = self.now();
+        let mut elsewhere = None;
+        let mut decision = Decision::Ended(EndReason::Unknown);
+        if let Some(slot) = shard.find(id) {
+            let key = shard.key(slot);
+            match shard.content(slot) {
+                Content::Session(session) => {
+                    decision = session.check(id, key, policy, access, now, &mut aftermath);
+                }
+                Content::Leads(to) => elsewhere = Some(*to),
+                Content::Free { .. } => {}
+            }
+        }
+        shard.tidy(SLOTS_PER_CHECK, now, self.widest(), &mut aftermath);
+        drop(shard);
+        self.follow_up(aftermath);
+        if let Some(key) = elsewhere {
+            let check = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
+                session.check(id, key, policy, access, now, aftermath)
+            };
+            if let Some(found) = self.with_session(key, check) {
+                decision = found;
+            }
+        }
+        decision
+    }
+
+    /// Works on a session under its shard's lock. `None` if it is gone, or another has its place.
+    fn with_session<T>(
+        &self,
+        key: SessionKey,
+        work: impl FnOnce(&mut Session, IdHash, u64, &mut Aftermath) -> T,
+    ) -> Option<T> {
+        let place = Place::of(key);
+        let mut aftermath = Aftermath::default();
+        let mut shard = lock(self.shards.get(place.shard as usize)?);
+        let now = self.now();
+        let result =
+            shard.session(place).map(|(first_id, session)| work(session, first_id, now, &mut aftermath));
+        drop(shard);
+        self.follow_up(aftermath);
+        result
+    }
+
+    /// Tells the events and removes the ids that a change left behind in other shards: with no lock held.
+    fn follow_up(&self, aftermath: Aftermath) {
+        for (id, key) in aftermath.orphans {
+            let mut shard = self.shard(id);
+            let Some(slot) = shard.find(id) else { continue };
+            let is_its_first_id = shard.key(slot) == key;
+            match shard.content(slot) {
+                Content::Leads(to) if *to == key => {
+                    shard.remove(slot);
+                    self.count_out(1);
+                }
+                // Its slot stays, for the session has other ids.
+                Content::Session(_) if is_its_first_id => shard.unlist(slot),
+                _ => {}
+            }
+        }
+        self.count_out(aftermath.freed);
+        if let Some(sink) = self.sink.get() {
+            for event in &aftermath.events {
+                sink.send(event);
+            }
+        }
+    }
+
+    /// Puts `content` under `id`, unless a live session is there: then that one's key.
+    fn place(
+        &self,
+        id: IdHash,
+        policy: &Policy,
+        content: impl Fn(u64) -> Content,
+    ) -> Result<SessionKey, SessionKey> {
+        // Once round for almost everybody; again only if another request took the id in between.
+        loop {
+            let mut aftermath = Aftermath::default();
+            let mut shard = self.shard(id);
+            let now = self.now();
+            shard.tidy(SLOTS_PER_START, now, self.widest(), &mut aftermath);
+            let mut elsewhere = None;
+            if let Some(slot) = shard.find(id) {
+                match shard.content(slot) {
+                    Content::Session(session) => {
+                        if session.is_live_under(id, policy, now, &mut aftermath) {
+                            let key = shard.key(slot);
+                            drop(shard);
+                            self.follow_up(aftermath);
+                            return Err(key);
+                        }
+                        if session.ended_at().is_some() {
+                            shard.free(slot, &mut aftermath);
+                        } else {
+                            // It lives on under newer ids; this one is superseded and may begin anew.
+                            session.forget(id);
+                            shard.unlist(slot);
+                        }
+                    }
+                    Content::Leads(to) => elsewhere = Some(*to),
+                    Content::Free { .. } => {}
+                }
+            }
+            if let Some(to) = elsewhere {
+                drop(shard);
+                self.follow_up(std::mem::take(&mut aftermath));
+                let live = self
+                    .with_session(to, |session, _, now, after| session.is_live_under(id, policy, now, after));
+                if live == Some(true) {
+                    return Err(to);
+                }
+                shard = self.shard(id);
+                let Some(slot) = shard.find(id) else { continue };
+                if !matches!(shard.content(slot), Content::Leads(still) if *still == to) {
+                    continue;
+                }
+                shard.remove(slot);
+                aftermath.freed += 1;
+            }
+            let key = shard.insert(id, content(now));
+            drop(shard);
+            self.follow_up(aftermath);
+            return Ok(key);
+        }
+    }
+
+    /// Makes `id` lead to this session.
+    fn join(&self, session: SessionKey, id: IdHash, policy: &Policy) -> Rotated {
+        if self.place(id, policy, |_| Content::Leads(session)).is_err() {
+            // Live already, under another session: it may leave, and keeps that session's clocks.
+            return Rotated::AlreadyLive;
+        }
+        // Counted although the store may be full: a rotation is never refused for want of room.
+        let is_full = self.ids.fetch_add(1, Relaxed) >= self.capacity;
+        let joined = self.with_session(session, |joined, first_id, now, aftermath| {
+            let is_over = joined.end_if_over(policy, now, aftermath);
+            if !is_over {
+                joined.add_id(id, first_id, session, now, is_full, aftermath);
+            }
+            !is_over
+        });
+        if joined == Some(true) {
+            return Rotated::New;
+        }
+        // It ended in between.
+        self.follow_up(Aftermath { orphans: vec![(id, session)], ..Aftermath::default() });
+        Rotated::Refused
+    }
+
+    /// Counts one more id in, unless the store is full: then after a search for room.
+    fn reserve(&self) -> bool {
+        let one_more = |ids| (ids < self.capacity).then_some(ids + 1);
+        if self.ids.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
+            return true;
+        }
+        let now = self.now();
+        let last = self.last_full_sweep.load(Relaxed);
+        let due = last == 0 || now.saturating_sub(last) >= FULL_SWEEP_INTERVAL;
+        if due && self.last_full_sweep.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+            // Ended sessions are the first to go when room is short.
+            self.sweep_all(0);
+        }
+        self.ids.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+
+    fn count_out(&self, ids: usize) {
+        if ids > 0 {
+            self.ids.fetch_sub(ids, Relaxed);
+        }
+    }
+}
+
+/// A panic cannot leave a shard half changed (no foreign code runs under its lock), so poison says nothing.
+fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
+    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        self.widen(policy.limits);
+        Answer::Ready(Ok(self.decide(self.hash(id), policy, access)))
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        let id = self.hash(id);
+        self.widen(policy.limits);
+        if !self.reserve() {
+            // Full; but an id that is live already needs no room.
+            let started = match self.decide(id, policy, Access::Peek) {
+                Decision::Live(live) => Started::AlreadyLive(live.key),
+                _ => Started::AtCapacity,
+            };
+            return Answer::Ready(Ok(started));
+        }
+        let started = match self.place(id, policy, |now| Content::Session(Session::new(new, now))) {
+            Ok(key) => Started::New(key),
+            Err(live) => {
+                self.count_out(1);
+                Started::AlreadyLive(live)
+            }
+        };
+        Answer::Ready(Ok(started))
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        let id = self.hash(new);
+        self.widen(policy.limits);
+        let known = self.with_session(session, |session, first_id, now, aftermath| {
+            let is_presented = id.tag() == presented;
+            let is_over = session.end_if_over(policy, now, aftermath);
+            if is_over { Reissue::Stale } else { session.reissue(id, first_id, is_presented) }
+        });
+        Answer::Ready(Ok(match known {
+            None | Some(Reissue::Stale) => Rotated::Refused,
+            Some(Reissue::Works) => Rotated::AlreadyLive,
+            Some(Reissue::New) => self.join(session, id, policy),
+        }))
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        self.widen(policy.limits);
+        let restarted = self.with_session(session, |restarted, _, now, aftermath| {
+            let is_over = restarted.end_if_over(policy, now, aftermath);
+            if !is_over {
+                restarted.restart(session, now, aftermath);
+            }
+            !is_over
+        });
+        Answer::Ready(Ok(restarted == Some(true)))
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
+        let ended =
+            self.with_session(session, |session, _, now, aftermath| session.end(reason, now, aftermath));
+        Answer::Ready(Ok(ended == Some(true)))
+    }
+
+    /// The first layer built on a store is told of its endings.
+    fn events(&self, sink: EventSink) {
+        let _ = self.sink.set(sink);
+    }
+}
+
+/// Stops the sweeping begun by [`MemoryStore::sweep_every`] when it is dropped.
+#[derive(Debug)]
+pub struct Sweeper(tokio::task::AbortHandle);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,229 @@
+//! One session: its clocks, its ids, its end. What happens to it under its shard's lock.
+
+use std::time::Duration;
+
+use super::{
+    MAX_IDS_PER_SESSION, nanos,
+    shard::{Aftermath, IdHash},
+};
+use crate::{
+    Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionEvent, SessionKey, Verdict,
+};
+
+pub(super) struct Session {
+    started: u64,
+    state: State,
+    /// What few sessions have, out of the way of those that do not.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Live { active: u64 },
+    Ended { at: u64, reason: EndReason },
+}
+
+#[derive(Default)]
+struct Rare {
+    limits: Option<Limits>,
+    owner: Option<Owner>,
+    /// In the order they were issued. Empty as long as there is only the first.
+    ids: Vec<IssuedId>,
+}
+
+pub(super) struct IssuedId {
+    pub(super) id: IdHash,
+    used: bool,
+    /// Set once a newer id is in use: the end of this one's grace.
+    works_until: Option<u64>,
+}
+
+/// What issuing an id again means.
+pub(super) enum Reissue {
+    New,
+    Works,
+    Stale,
+}
+
+impl Session {
+    pub(super) fn new(new: &NewSession, now: u64) -> Self {
+        let rare = (new.owner.is_some() || new.limits.is_some())
+            .then(|| Box::new(Rare { limits: new.limits, owner: new.owner.clone(), ids: Vec::new() }));
+        Self { started: now.saturating_sub(nanos(new.age)), state: State::Live { active: now }, rare }
+    }
+
+    pub(super) fn own_limits(&self) -> Option<Limits> {
+        self.rare.as_ref().and_then(|rare| rare.limits)
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        self.rare.as_ref().and_then(|rare| rare.owner.clone())
+    }
+
+    pub(super) fn ended_at(&self) -> Option<u64> {
+        match self.state {
+            State::Live { .. } => None,
+            State::Ended { at, .. } => Some(at),
+        }
+    }
+
+    fn age(&self, now: u64) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.started))
+    }
+
+    /// What the store says to a request with this id.
+    pub(super) fn check(
+        &mut self,
+        id: IdHash,
+        key: SessionKey,
+        policy: &Policy,
+        access: Access,
+        now: u64,
+        aftermath: &mut Aftermath,
+    ) -> Decision {
+        let (verdict, idle_for) = self.judge(policy, now, aftermath);
+        let mut remaining = match verdict {
+            Verdict::Over(reason) => return Decision::Ended(reason),
+            _ if self.is_superseded(id, now) => return Decision::Ended(EndReason::Superseded),
+            Verdict::Capped(reason) => return Decision::Capped(reason),
+            Verdict::Live(remaining) => remaining,
+        };
+        let age = self.age(now);
+        if access == Access::Renew {
+            self.state = State::Live { active: now };
+            self.supersede_older_than(id, now.saturating_add(nanos(policy.rotation_grace)));
+            remaining = policy.renewed(self.own_limits(), age);
+        }
+        Decision::Live(Live::new(key, id.tag(), idle_for, age, remaining).with_owner(self.owner()))
+    }
+
+    /// Judges by both clocks, and ends the session if it is over. Also says for how long it has been idle.
+    fn judge(&mut self, policy: &Policy, now: u64, aftermath: &mut Aftermath) -> (Verdict, Duration) {
+        let active = match self.state {
+            State::Live { active } => active,
+            State::Ended { reason, .. } => return (Verdict::Over(reason), Duration::ZERO),
+        };
+        let idle_for = Duration::from_nanos(now.saturating_sub(active));
+        let verdict = policy.judge(self.own_limits(), idle_for, self.age(now));
+        if let Verdict::Over(reason) = verdict {
+            self.end(reason, now, aftermath);
+        }
+        (verdict, idle_for)
+    }
+
+    /// Whether the session is over. A cap does not end it.
+    pub(super) fn end_if_over(&mut self, policy: &Policy, now: u64, aftermath: &mut Aftermath) -> bool {
+        matches!(self.judge(policy, now, aftermath), (Verdict::Over(_), _))
+    }
+
+    pub(super) fn is_live_under(
+        &mut self,
+        id: IdHash,
+        policy: &Policy,
+        now: u64,
+        aftermath: &mut Aftermath,
+    ) -> bool {
+        !self.end_if_over(policy, now, aftermath) && !self.is_superseded(id, now)
+    }
+
+    /// `false` if it had ended before.
+    pub(super) fn end(&mut self, reason: EndReason, now: u64, aftermath: &mut Aftermath) -> bool {
+        let State::Live { active } = self.state else { return false };
+        self.state = State::Ended { at: now, reason };
+        aftermath.events.push(SessionEvent::Ended {
+            reason,
+            idle_for: Duration::from_nanos(now.saturating_sub(active)),
+            age: self.age(now),
+            owner: self.owner(),
+        });
+        true
+    }
+
+    /// Both clocks begin anew, and superseded ids end.
+    pub(super) fn restart(&mut self, key: SessionKey, now: u64, aftermath: &mut Aftermath) {
+        self.started = now;
+        self.state = State::Live { active: now };
+        if let Some(rare) = &mut self.rare {
+            let superseded = rare.ids.extract_if(.., |issued| issued.works_until.is_some());
+            aftermath.orphans.extend(superseded.map(|issued| (issued.id, key)));
+        }
+    }
+
+    pub(super) fn ids(&self) -> &[IssuedId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.ids)
+    }
+
+    fn ids_mut(&mut self) -> &mut Vec<IssuedId> {
+        &mut self.rare.get_or_insert_default().ids
+    }
+
+    fn is_superseded(&self, id: IdHash, now: u64) -> bool {
+        let issued = self.ids().iter().find(|issued| issued.id == id);
+        issued.is_some_and(|issued| issued.works_until.is_some_and(|until| now >= until))
+    }
+
+    /// This id is in use: the grace of every older one begins, if it has not yet.
+    fn supersede_older_than(&mut self, id: IdHash, works_until: u64) {
+        let Some(rare) = &mut self.rare else { return };
+        if let Some(newest_used) = rare.ids.iter().position(|issued| issued.id == id) {
+            rare.ids[newest_used].used = true;
+            for older in &mut rare.ids[..newest_used] {
+                older.works_until.get_or_insert(works_until);
+            }
+        }
+    }
+
+    /// The application sets a value that may be an id already.
+    pub(super) fn reissue(&mut self, id: IdHash, first_id: IdHash, is_presented: bool) -> Reissue {
+        match self.ids().iter().position(|issued| issued.id == id) {
+            None if id == first_id && self.ids().is_empty() => Reissue::Works,
+            None if is_presented => Reissue::Stale,
+            None => Reissue::New,
+            Some(issued) => {
+                let ids = self.ids_mut();
+                if ids[issued].works_until.is_some() {
+                    if is_presented {
+                        return Reissue::Stale;
+                    }
+                    let again = ids.remove(issued);
+                    ids.push(IssuedId { used: false, works_until: None, ..again });
+                }
+                Reissue::Works
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: IdHash) {
+        self.ids_mut().retain(|issued| issued.id != id);
+    }
+
+    pub(super) fn add_id(
+        &mut self,
+        id: IdHash,
+        first_id: IdHash,
+        key: SessionKey,
+        now: u64,
+        store_is_full: bool,
+        aftermath: &mut Aftermath,
+    ) {
+        let ids = self.ids_mut();
+        if ids.is_empty() {
+            ids.push(IssuedId { id: first_id, used: true, works_until: None });
+        }
+        if ids.iter().any(|issued| issued.id == id) {
+            // A parallel answer set the same value.
+            return;
+        }
+        ids.push(IssuedId { id, used: false, works_until: None });
+        while ids.len() > MAX_IDS_PER_SESSION || (store_is_full && ids.len() > 2) {
+            let newest = ids.len() - 1;
+            let dead = |issued: &IssuedId| issued.works_until.is_some_and(|until| now >= until);
+            let oldest = ids[..newest]
+                .iter()
+                .position(dead)
+                .or_else(|| ids[..newest].iter().position(|issued| !issued.used))
+                .unwrap_or(0);
+            aftermath.orphans.push((ids.remove(oldest).id, key));
+        }
+    }
+}
