@@ -35,12 +35,13 @@ use axum::{
     },
     routing::{get, post},
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
-use tower_session_timeout::{ConfigError, NewSession, Owner, Session, SessionTimeoutLayer, safe_return_to};
+use tower_session_timeout::{
+    ConfigError, NewSession, Owner, Session, SessionTimeoutLayer, login_location, safe_return_to,
+};
 
 const USAGE: &str = "\
 Usage: axum [OPTIONS]
@@ -230,7 +231,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for User {
 
 /// Where pages send visitors who are not signed in.
 fn to_login(return_to: &str) -> Redirect {
-    Redirect::to(&format!("/login?next={}", utf8_percent_encode(return_to, NON_ALPHANUMERIC)))
+    Redirect::to(&login_location("/login", return_to))
 }
 
 async fn home(State(app): State<Arc<App>>, user: Option<User>) -> Html<String> {
