@@ -11,7 +11,7 @@ use crate::{
     Policy, RequestHead, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
-    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath},
+    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
     cookie::{SessionCookie, is_token},
     extract::{FromClosure, Source},
     respond::safe_return_to,
@@ -340,6 +340,7 @@ impl SessionTimeoutBuilder {
             store_deadline: self.store_deadline,
             sink,
             with_extension: self.with_extension,
+            observed: Observed::default(),
         }))
     }
 

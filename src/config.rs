@@ -1,6 +1,12 @@
 //! Everything a layer is told, behind one `Arc`; and a store call under its deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{Method, Response};
 use tokio::runtime::Handle;
@@ -35,6 +41,14 @@ pub(crate) struct Config {
     pub(crate) store_deadline: Duration,
     pub(crate) sink: Option<EventSink>,
     pub(crate) with_extension: bool,
+    pub(crate) observed: Observed,
+}
+
+/// What was seen so far, to tell apart a session that is over from layers in the wrong order.
+#[derive(Default)]
+pub(crate) struct Observed {
+    a_start: AtomicBool,
+    an_unknown_id: AtomicBool,
 }
 
 /// The log-in page: a path, perhaps with a query.
@@ -98,6 +112,7 @@ impl Config {
             return Err(implausible_id());
         }
         let started = self.ask(self.store.start(id, new, &self.policy)).await?;
+        self.observed.a_start.store(true, Relaxed);
         match started {
             Started::New(_) => self.tell(&SessionEvent::Started { owner: new.owner.clone() }),
             Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
@@ -148,6 +163,19 @@ impl Config {
                 event::error("a session could not be ended: the store kept failing");
             });
         }
+    }
+
+    pub(crate) fn refused(&self, reason: EndReason) {
+        if reason == EndReason::Unknown
+            && !self.observed.a_start.load(Relaxed)
+            && !self.observed.an_unknown_id.swap(true, Relaxed)
+        {
+            event::warn(
+                "a session id was refused as unknown, and no session has begun yet: if this is no cookie from \
+                 before a restart, is the log-in route inside the timeout layer?",
+            );
+        }
+        self.tell(&SessionEvent::Refused { reason });
     }
 
     pub(crate) fn store_failed(&self, error: &StoreError) {

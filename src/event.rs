@@ -85,6 +85,14 @@ pub(crate) fn trace(event: &SessionEvent) {
     }
 }
 
+/// Something the operator may have to put right.
+pub(crate) fn warn(message: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!("{message}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = message;
+}
+
 /// Something the operator has to put right.
 pub(crate) fn error(message: &str) {
     #[cfg(feature = "tracing")]

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     Access, Answer, BoxFuture, Decision, EndReason, Found, Live, Policy, RequestHead, ResponseFuture,
-    Session, SessionBody, SessionEvent, SessionId, StoreError, Verdict,
+    Session, SessionBody, SessionId, StoreError, Verdict,
     body::RefusalBody,
     config::Config,
     cookie::SessionCookie,
@@ -257,7 +257,7 @@ pub(crate) fn admit<Q>(
             return Ok(stripped);
         }
     }
-    config.tell(&SessionEvent::Refused { reason });
+    config.refused(reason);
     Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
 }
 

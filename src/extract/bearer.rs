@@ -37,8 +37,8 @@ impl ExtractSessionId for BearerToken {
         HeaderValue::from_static("Bearer error=\"invalid_token\"")
     }
 
-    fn vary(&self) -> HeaderName {
-        AUTHORIZATION
+    fn vary(&self) -> Vec<HeaderName> {
+        vec![AUTHORIZATION]
     }
 }
 

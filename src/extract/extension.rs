@@ -45,8 +45,8 @@ where
         extensions.remove::<T>();
     }
 
-    fn vary(&self) -> HeaderName {
-        COOKIE
+    fn vary(&self) -> Vec<HeaderName> {
+        vec![COOKIE]
     }
 }
 

@@ -30,7 +30,7 @@ impl ExtractSessionId for FromHeader {
         headers.remove(&self.0);
     }
 
-    fn vary(&self) -> HeaderName {
-        self.0.clone()
+    fn vary(&self) -> Vec<HeaderName> {
+        vec![self.0.clone()]
     }
 }

@@ -29,8 +29,8 @@ pub trait ExtractSessionId: Send + Sync + 'static {
         HeaderValue::from_static("Session realm=\"session\"")
     }
 
-    /// The request field that carries the id, for `Vary`.
-    fn vary(&self) -> HeaderName;
+    /// The request fields that may carry the id, for `Vary`.
+    fn vary(&self) -> Vec<HeaderName>;
 }
 
 /// What an extractor found.
@@ -83,9 +83,9 @@ impl Source {
         }
     }
 
-    pub(crate) fn vary(&self) -> HeaderName {
+    pub(crate) fn vary(&self) -> Vec<HeaderName> {
         match self {
-            Self::Cookie(_) => COOKIE,
+            Self::Cookie(_) => vec![COOKIE],
             Self::Custom(extractor) => extractor.vary(),
         }
     }
@@ -116,7 +116,7 @@ where
         headers.remove(AUTHORIZATION);
     }
 
-    fn vary(&self) -> HeaderName {
-        COOKIE
+    fn vary(&self) -> Vec<HeaderName> {
+        vec![COOKIE, AUTHORIZATION]
     }
 }

@@ -122,9 +122,10 @@ pub(crate) fn ended(
     };
     let headers = response.headers_mut();
     protect(headers);
-    vary_by(headers, config.source.vary());
-    for name in ["sec-fetch-mode", "accept", "hx-request"] {
-        vary_by(headers, HeaderName::from_static(name));
+    let negotiated =
+        [HeaderName::from_static("sec-fetch-mode"), ACCEPT, HeaderName::from_static("hx-request")];
+    for name in config.source.vary().into_iter().chain(negotiated) {
+        vary_by(headers, name);
     }
     if reason != EndReason::Unknown {
         headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));

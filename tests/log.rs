@@ -1,0 +1,94 @@
+//! What operators read in the log (feature `tracing`).
+#![cfg(feature = "tracing")]
+
+mod support;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use support::{App, get, sid};
+use tower_session_timeout::{FromExtension, ManualClock, SessionId, SessionTimeoutLayer};
+use tracing::subscriber::DefaultGuard;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn listen() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines_with(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_route_outside_the_layer_is_hinted_at_once() {
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    for _ in 0..3 {
+        app.send(sid(get("/account", &[]), "A")).await;
+    }
+    assert_eq!(log.lines_with("is the log-in route inside the timeout layer?"), 1);
+}
+
+#[tokio::test]
+async fn once_a_session_has_begun_there_is_no_such_hint() {
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(sid(get("/account", &[]), "B")).await;
+    assert_eq!(log.lines_with("log-in route"), 0);
+    assert_eq!(log.lines_with("session started"), 1);
+}
+
+/// T33
+#[tokio::test]
+async fn a_missing_extension_is_told_with_what_to_change() {
+    #[derive(Clone)]
+    struct Library;
+    let (log, _guard) = Log::listen();
+    let layer = SessionTimeoutLayer::builder()
+        .session_id(FromExtension::new(|_: &Library| None::<SessionId<'_>>))
+        .build()
+        .unwrap();
+    let app = App::around(layer, ManualClock::new(), Arc::default());
+    app.send(get("/", &[])).await;
+    assert_eq!(log.lines_with("ERROR"), 1);
+    assert_eq!(log.lines_with("put the session layer outside the timeout layer"), 1);
+}
+
+#[tokio::test]
+async fn endings_are_information_and_a_full_store_is_an_error() {
+    let (log, _guard) = Log::listen();
+    let app = App::with_store(tower_session_timeout::MemoryStore::new().capacity(1), |builder| builder);
+    app.log_in("A").await;
+    app.send(support::set_cookie(support::post("/login"), "sid=B")).await;
+    assert_eq!(log.lines_with("ERROR"), 1);
+    assert_eq!(log.lines_with("at capacity"), 1);
+    app.advance(support::IDLE);
+    app.send(sid(get("/account", &[]), "A")).await;
+    let ended = "INFO tower_session_timeout::event: session ended reason=idle idle_for=900s age=900s";
+    assert_eq!(log.lines_with(ended), 1);
+}
