@@ -245,6 +245,21 @@ fn a_superseded_later_id_may_begin_anew_beside_its_old_session() {
     assert_eq!(bench.store.len(), 1);
 }
 
+/// Found by the property test: the old session still took it for its own, and said so when asked to issue it again.
+#[test]
+fn an_id_that_began_anew_elsewhere_is_no_longer_the_old_sessions() {
+    let bench = Bench::new(10);
+    bench.start("A");
+    bench.rotate("A", "B");
+    bench.rotate("B", "C");
+    assert!(bench.is_live("C"));
+    bench.clock.advance(Duration::from_secs(30));
+    bench.start("B");
+    assert!(bench.end("B"));
+    assert_eq!(bench.rotate("C", "B"), Rotated::New);
+    assert!(bench.is_live("B"));
+}
+
 /// A record's place is used again; what still names the old tenant must not reach the new one.
 #[test]
 fn a_key_of_a_forgotten_session_names_nobody() {

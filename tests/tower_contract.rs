@@ -168,7 +168,8 @@ async fn in_memory_the_permit_is_back_before_the_refusal_is_polled() {
         layer.layer(ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(1)).service(Picky::default()));
     let unpolled = service.ready().await.unwrap().call(sid(get("/", &[]), "unknown"));
     let mut other = service.clone();
-    other.ready().await.unwrap().call(sid(get("/", &[]), "A")).await.unwrap();
+    let ready = tokio::time::timeout(Duration::from_secs(5), other.ready()).await;
+    ready.expect("a permit").unwrap().call(sid(get("/", &[]), "A")).await.unwrap();
     drop(unpolled);
 }
 

@@ -2,9 +2,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -20,6 +21,13 @@ use tower_session_timeout::{
     SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
+type Gates = Arc<Mutex<HashMap<String, Arc<Semaphore>>>>;
+
+fn gate(gates: &Gates, name: &str) -> Arc<Semaphore> {
+    let mut gates = gates.lock().unwrap();
+    Arc::clone(gates.entry(name.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(0))))
+}
+
 pub const IDLE: Duration = Duration::from_secs(15 * 60);
 pub const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
 pub const NANO: Duration = Duration::from_nanos(1);
@@ -29,7 +37,7 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// - `x-set-cookie: sid=A; Path=/` is sent back as `Set-Cookie` (also several)
 /// - `x-login: alice` announces a log-in of this owner
 /// - `x-status: 403` is the answer's status
-/// - `x-slow: 1` answers only once [`App::release`] was called
+/// - `x-slow: name` answers only once [`App::release_named`] was called with that name
 /// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`
 ///
 /// The answer's body is the `Cookie` field the application got; `x-session` tells its session's owner.
@@ -38,7 +46,7 @@ pub struct App {
     pub store: Arc<MemoryStore>,
     pub layer: SessionTimeoutLayer,
     calls: Arc<AtomicUsize>,
-    gate: Arc<Semaphore>,
+    gates: Gates,
     service: BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>,
 }
 
@@ -71,12 +79,12 @@ impl App {
 
     pub fn around(layer: SessionTimeoutLayer, clock: ManualClock, store: Arc<MemoryStore>) -> Self {
         let calls = Arc::new(AtomicUsize::new(0));
-        let gate = Arc::new(Semaphore::new(0));
+        let gates = Gates::default();
         let application = {
-            let (calls, gate) = (Arc::clone(&calls), Arc::clone(&gate));
+            let (calls, gates) = (Arc::clone(&calls), Arc::clone(&gates));
             tower::service_fn(move |request| {
                 calls.fetch_add(1, SeqCst);
-                answer(request, Arc::clone(&gate))
+                answer(request, Arc::clone(&gates))
             })
         };
         let service =
@@ -85,7 +93,7 @@ impl App {
                 let body = body.collect().await?.to_bytes();
                 Ok(Response::from_parts(parts, body))
             });
-        Self { clock, store, layer, calls, gate, service: BoxCloneSyncService::new(service) }
+        Self { clock, store, layer, calls, gates, service: BoxCloneSyncService::new(service) }
     }
 
     /// How often the application was called.
@@ -95,7 +103,11 @@ impl App {
 
     /// Lets one slow answer go.
     pub fn release(&self) {
-        self.gate.add_permits(1);
+        self.release_named("1");
+    }
+
+    pub fn release_named(&self, name: &str) {
+        gate(&self.gates, name).add_permits(1);
     }
 
     pub fn advance(&self, by: Duration) {
@@ -144,14 +156,11 @@ impl App {
     }
 }
 
-async fn answer(
-    request: Request<Full<Bytes>>,
-    gate: Arc<Semaphore>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers = request.headers().clone();
     let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    if header("x-slow").is_some() {
-        gate.acquire().await.unwrap().forget();
+    if let Some(name) = header("x-slow") {
+        gate(&gates, &name).acquire().await.unwrap().forget();
     }
     let session = request.extensions().get::<Session>();
     if let (Some(what), Some(session)) = (header("x-say"), session) {

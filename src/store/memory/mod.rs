@@ -310,9 +310,14 @@ impl MemoryStore {
             if let Some(to) = elsewhere {
                 drop(shard);
                 self.follow_up(std::mem::take(&mut aftermath));
-                let live = self
-                    .with_session(to, |session, _, now, after| session.is_live_under(id, policy, now, after));
-                if live == Some(true) {
+                let is_live = self.with_session(to, |session, _, now, aftermath| {
+                    let is_live = session.is_live_under(id, policy, now, aftermath);
+                    if !is_live {
+                        session.forget(id);
+                    }
+                    is_live
+                });
+                if is_live == Some(true) {
                     return Err(to);
                 }
                 shard = self.shard(id);
