@@ -194,6 +194,7 @@ impl SessionCookie {
         let Some(&first) = pair.first() else { return Pair::Other };
         // What laxer parsers do to a name leaves its first character standing, unless it is one of these.
         let plain = is_token(first) && first != b'%' && fold(first) != self.folded_name[0];
+        // Of all that separates pairs for some parser, a header value can hold these alone.
         if plain && memchr3(b' ', b'\t', b',', pair).is_none() && pair.is_ascii() {
             return Pair::Other;
         }
@@ -353,4 +354,28 @@ fn trim_by(bytes: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
     let start = bytes.iter().position(|&byte| !unwanted(byte)).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|&byte| !unwanted(byte)).map_or(start, |last| last + 1);
     &bytes[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No server lets these bytes into a header value, but one that did would find them harmless.
+    #[test]
+    fn control_characters_around_a_name_disguise_nothing() {
+        let cookie = SessionCookie::new("sid", &CookieAttributes::new());
+        let disguises: [&[u8]; 7] = [
+            b"\0sid=EVIL",
+            b"sid\0=EVIL",
+            b"sid\0garbage=EVIL",
+            b"\x1fsid=EVIL",
+            b"\x0bsid\x0c=EVIL",
+            b"s\x7fid=EVIL",
+            b"\r\nsid=EVIL",
+        ];
+        for pair in disguises {
+            assert!(matches!(cookie.classify(pair), Pair::Disguised), "{}", pair.escape_ascii());
+        }
+        assert!(matches!(cookie.classify(b"\0other=1"), Pair::Other));
+    }
 }
