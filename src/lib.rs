@@ -69,7 +69,7 @@
 //!
 //! None is on by default; each only adds.
 //!
-//! - `axum`: respects axum's `OriginalUri`, so paths are the client's inside `Router::nest` too.
+//! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`.
 //!
@@ -78,6 +78,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
+#[cfg(feature = "axum")]
+mod axum;
 mod body;
 mod builder;
 mod clock;
@@ -98,6 +100,8 @@ mod store;
 /// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).
 pub mod respond;
 
+#[cfg(feature = "axum")]
+pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 pub use crate::{
