@@ -32,9 +32,14 @@ impl Rules {
     }
 }
 
-/// Requests that say by themselves that no user is behind them.
+/// Requests that say by themselves that no user is behind them. One look at all names is cheaper than three searches.
 pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
-    *head.method() == Method::OPTIONS || head.header_is(SESSION_ACTIVITY, "passive") || is_prefetch(head)
+    *head.method() == Method::OPTIONS
+        || head.headers().keys().any(|name| match name.as_str() {
+            SESSION_ACTIVITY => head.header_is(SESSION_ACTIVITY, "passive"),
+            "sec-purpose" | "purpose" => is_prefetch(head),
+            _ => false,
+        })
 }
 
 /// `Sec-Purpose: prefetch`, also with parameters or `;prerender`; `Purpose: prefetch` of older browsers.

@@ -25,7 +25,8 @@ pin_project! {
     #[project = ProjectedInner]
     enum Inner<P> {
         Application { #[pin] body: P },
-        Refusal { body: RefusalBody },
+        /// Boxed, so that a response is no larger than the application's own.
+        Refusal { body: Box<RefusalBody> },
     }
 }
 
@@ -42,7 +43,7 @@ impl<P> SessionBody<P> {
     }
 
     pub(crate) fn refusal(body: RefusalBody) -> Self {
-        Self { inner: Inner::Refusal { body } }
+        Self { inner: Inner::Refusal { body: Box::new(body) } }
     }
 }
 

@@ -11,7 +11,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, Entry, SET_COOKIE},
 };
-use memchr::{memchr, memchr3};
+use memchr::memchr;
 use percent_encoding::percent_decode;
 
 use crate::clock::wall_clock;
@@ -71,6 +71,9 @@ pub(crate) struct SessionCookie {
     name: Box<[u8]>,
     /// The name as the laxest parser reads it.
     folded_name: Box<[u8]>,
+    /// For each byte, whether a pair that begins with it might be the session cookie to some parser. What laxer
+    /// parsers do to a name leaves its first character standing, unless it is `%` or no token character.
+    suspects: Box<[bool; 256]>,
     removals: Vec<HeaderValue>,
 }
 
@@ -115,9 +118,15 @@ impl SessionCookie {
             HeaderValue::from_str(&cookie.to_string()).ok()
         };
         let with_domain = attributes.domain.as_ref().and_then(|domain| removal(Some(domain)));
+        let folded_name: Box<[u8]> = name.bytes().map(fold).collect();
+        let mut suspects = Box::new([false; 256]);
+        for byte in 0..=u8::MAX {
+            suspects[usize::from(byte)] = !is_token(byte) || byte == b'%' || fold(byte) == folded_name[0];
+        }
         Self {
             name: name.as_bytes().into(),
-            folded_name: name.bytes().map(fold).collect(),
+            folded_name,
+            suspects,
             removals: with_domain.into_iter().chain(removal(None)).collect(),
         }
     }
@@ -128,14 +137,21 @@ impl SessionCookie {
 
     pub(crate) fn carried<'a>(&self, headers: &'a HeaderMap) -> Carried<'a> {
         let mut carried = Carried::default();
-        for pair in pairs(headers) {
-            match self.classify(pair) {
-                Pair::Other => {}
-                Pair::Session(value) => match carried.id {
-                    None => carried.id = Some(value),
-                    Some(first) => carried.several |= first != value,
-                },
-                Pair::Disguised => carried.disguised = true,
+        for field in headers.get_all(&COOKIE) {
+            let tidy = is_tidy(field.as_bytes());
+            for pair in Pairs(Some(field.as_bytes())) {
+                // Nearly all pairs: nobody takes them for the session cookie.
+                if tidy && !self.is_suspect(pair) {
+                    continue;
+                }
+                match self.classify(pair) {
+                    Pair::Other => {}
+                    Pair::Session(value) => match carried.id {
+                        None => carried.id = Some(value),
+                        Some(first) => carried.several |= first != value,
+                    },
+                    Pair::Disguised => carried.disguised = true,
+                }
             }
         }
         carried
@@ -191,14 +207,12 @@ impl SessionCookie {
                 value => Pair::Session(value),
             };
         }
-        let Some(&first) = pair.first() else { return Pair::Other };
-        // What laxer parsers do to a name leaves its first character standing, unless it is one of these.
-        let plain = is_token(first) && first != b'%' && fold(first) != self.folded_name[0];
-        // Of all that separates pairs for some parser, a header value can hold these alone.
-        if plain && memchr3(b' ', b'\t', b',', pair).is_none() && pair.is_ascii() {
-            return Pair::Other;
-        }
         if self.is_disguised(pair) { Pair::Disguised } else { Pair::Other }
+    }
+
+    #[inline]
+    fn is_suspect(&self, pair: &[u8]) -> bool {
+        trim_start(pair).first().is_some_and(|&first| self.suspects[usize::from(first)])
     }
 
     /// Might another parser find the session cookie in this pair?
@@ -310,6 +324,17 @@ impl<'a> Iterator for Pairs<'a> {
             Some(rest)
         }
     }
+}
+
+/// Whether a field is as browsers send it: no parser splits it anywhere but at its semicolons.
+#[inline(never)] // Inlined, its constants are loaded anew for every pair.
+#[expect(clippy::needless_bitwise_bool, reason = "without branches, it looks at 16 bytes at once")]
+fn is_tidy(field: &[u8]) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
+    let [first, rest @ ..] = field else { return true };
+    field.iter().zip(rest).fold(is_plain(*first), |tidy, (&before, &byte)| {
+        tidy & (is_plain(byte) | (before == b';' && byte == b' '))
+    })
 }
 
 fn has_expired(set_cookie: &[u8]) -> bool {

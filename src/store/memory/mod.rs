@@ -20,7 +20,7 @@ use siphasher::sip128::SipHasher13;
 
 use self::{
     session::{Reissue, Session},
-    shard::{Aftermath, Content, IdHash, Place, Shard},
+    shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
 };
 use super::{Access, Answer, Decision, NewSession, Rotated, Started, Store};
 use crate::{Clock, EndReason, EventSink, IdTag, Limits, Policy, SessionId, SessionKey, SystemClock};
@@ -191,13 +191,8 @@ impl MemoryStore {
         }
     }
 
-    fn widest(&self) -> Option<Limits> {
-        let idle = Duration::from_nanos(self.widest_idle.load(Relaxed));
-        match self.widest_absolute.load(Relaxed) {
-            0 => None,
-            u64::MAX => Some(Limits::idle_only(idle)),
-            absolute => Some(Limits::new(idle, Duration::from_nanos(absolute))),
-        }
+    fn widest(&self) -> Widest {
+        Widest { idle: self.widest_idle.load(Relaxed), absolute: self.widest_absolute.load(Relaxed) }
     }
 
     fn decide(&self, id: IdHash, policy: &Policy, access: Access) -> Decision {

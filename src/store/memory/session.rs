@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     MAX_IDS_PER_SESSION, nanos,
-    shard::{Aftermath, IdHash},
+    shard::{Aftermath, IdHash, Widest},
 };
 use crate::{
     Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionEvent, SessionKey, Verdict,
@@ -109,6 +109,14 @@ impl Session {
             self.end(reason, now, aftermath);
         }
         (verdict, idle_for)
+    }
+
+    /// Live by the layers' limits, and without any of its own: nearly every session. Told at the least expense.
+    pub(super) fn is_clearly_live(&self, now: u64, widest: Widest) -> bool {
+        let State::Live { active } = self.state else { return false };
+        now.saturating_sub(active) < widest.idle
+            && now.saturating_sub(self.started) < widest.absolute
+            && self.own_limits().is_none()
     }
 
     /// Whether the session is over. A cap does not end it.

@@ -1,5 +1,7 @@
 //! One shard: a slab of slots, and a table that finds the slot of an id.
 
+use std::time::Duration;
+
 use hashbrown::HashTable;
 
 use super::{KEEP_ENDED, SHARDS, session::Session};
@@ -42,6 +44,25 @@ impl Place {
         let Self { generation, shard, slot } = self;
         let bytes = u128::from(generation) | u128::from(shard) << 64 | u128::from(slot) << 96;
         SessionKey::new(bytes.to_le_bytes())
+    }
+}
+
+/// The most generous limits any layer has asked by, in nanoseconds; `absolute` is `u64::MAX` for none. Both are zero
+/// before the first question.
+#[derive(Clone, Copy)]
+pub(super) struct Widest {
+    pub(super) idle: u64,
+    pub(super) absolute: u64,
+}
+
+impl Widest {
+    fn limits(self) -> Option<Limits> {
+        let idle = Duration::from_nanos(self.idle);
+        match self.absolute {
+            0 => None,
+            u64::MAX => Some(Limits::idle_only(idle)),
+            absolute => Some(Limits::new(idle, Duration::from_nanos(absolute))),
+        }
     }
 }
 
@@ -153,7 +174,7 @@ impl Shard {
     }
 
     /// Looks at the next few slots and clears away what is over.
-    pub(super) fn tidy(&mut self, slots: u32, now: u64, widest: Option<Limits>, aftermath: &mut Aftermath) {
+    pub(super) fn tidy(&mut self, slots: u32, now: u64, widest: Widest, aftermath: &mut Aftermath) {
         for _ in 0..slots {
             let slot = if (self.tidied as usize) < self.slots.len() { self.tidied } else { 0 };
             self.tidied = slot + 1;
@@ -166,14 +187,17 @@ impl Shard {
         &mut self,
         slot: u32,
         now: u64,
-        widest: Option<Limits>,
+        widest: Widest,
         keep_ended: u64,
         aftermath: &mut Aftermath,
     ) {
         let Some(Slot { content: Content::Session(session), .. }) = self.slots.get_mut(slot as usize) else {
             return;
         };
-        if let Some(limits) = session.own_limits().or(widest) {
+        if session.is_clearly_live(now, widest) {
+            return;
+        }
+        if let Some(limits) = session.own_limits().or(widest.limits()) {
             session.end_if_over(&Policy::new(limits), now, aftermath);
         }
         if session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended) {
