@@ -33,7 +33,7 @@ fn text(response: &Response<Bytes>) -> String {
 /// T20
 #[tokio::test]
 async fn the_session_is_found_in_any_cookie_field() {
-    assert_eq!(seen(&[b"a=1", b"b=2; sid=A"]).await.unwrap(), "a=1 | b=2; sid=A");
+    assert_eq!(seen(&[b"a=1", b"b=2; sid=A"]).await.unwrap(), "a=1\nb=2; sid=A");
     assert!(seen(&[b"sid=A"]).await.is_some());
     assert!(seen(&[b"a=1;sid=A;b=2"]).await.is_some());
     assert!(seen(&[b"a=1;   sid=A  ; b=2"]).await.is_some());

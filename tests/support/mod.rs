@@ -172,7 +172,7 @@ async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<
         did.unwrap();
     }
     let cookies: Vec<_> = headers.get_all("cookie").iter().map(HeaderValue::as_bytes).collect();
-    let mut response = Response::new(Full::from(cookies.join(&b" | "[..])));
+    let mut response = Response::new(Full::from(cookies.join(&b"\n"[..])));
     if let Some(session) = session {
         let owner = session.owner().map_or("nobody", Owner::as_str);
         response.headers_mut().insert("x-session", owner.parse().unwrap());
