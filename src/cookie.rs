@@ -207,7 +207,10 @@ impl SessionCookie {
                 value => Pair::Session(value),
             };
         }
-        if self.is_disguised(pair) { Pair::Disguised } else { Pair::Other }
+        if (self.is_suspect(pair) || !is_tidy(pair)) && self.is_disguised(pair) {
+            return Pair::Disguised;
+        }
+        Pair::Other
     }
 
     #[inline]
