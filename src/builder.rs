@@ -30,6 +30,7 @@ pub struct SessionTimeoutBuilder {
     beyond_400_days: bool,
     limits_for: Option<LimitsFor>,
     rotation_grace: Duration,
+    rotate_after: Option<Duration>,
     passive: Rules,
     public: Rules,
     login_path: Option<String>,
@@ -39,6 +40,7 @@ pub struct SessionTimeoutBuilder {
     store: Option<Arc<dyn Store>>,
     store_deadline: Duration,
     on_event: Option<EventSink>,
+    admit_on_store_failure: bool,
     with_extension: bool,
     /// The first path rule that cannot be.
     invalid_path: Option<ConfigError>,
@@ -58,6 +60,7 @@ impl SessionTimeoutBuilder {
             beyond_400_days: false,
             limits_for: None,
             rotation_grace: Duration::from_secs(30),
+            rotate_after: None,
             passive: Rules::default(),
             public: Rules::default(),
             login_path: None,
@@ -67,6 +70,7 @@ impl SessionTimeoutBuilder {
             store: None,
             store_deadline: Duration::from_millis(500),
             on_event: None,
+            admit_on_store_failure: false,
             with_extension: true,
             invalid_path: None,
         }
@@ -179,6 +183,12 @@ impl SessionTimeoutBuilder {
         limits_for: impl Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync + 'static,
     ) -> Self {
         Self { limits_for: Some(Box::new(limits_for)), ..self }
+    }
+
+    /// The renewal timeout (OWASP Session Management Cheat Sheet): how old an id may get before
+    /// [`Session::rotation_due`](crate::Session::rotation_due) asks the application to change it. Default: none.
+    pub fn rotate_after(self, age: Duration) -> Self {
+        Self { rotate_after: Some(age), ..self }
     }
 
     /// How long an old id still works once a newer id of the session is in use, so that parallel requests and late
@@ -303,6 +313,15 @@ impl SessionTimeoutBuilder {
         Self { store_deadline: deadline, ..self }
     }
 
+    /// Lets requests pass, with whatever session id they carry, while the store fails: no session ends then, and one
+    /// that was ended is let in again. By default they are answered `503` (OWASP ASVS 5.0 §16.5.3 demands it).
+    ///
+    /// Meanwhile no session begins, changes its id or ends: a log-in and a log-out are answered `503`, and a new
+    /// session cookie of a request with one does not leave.
+    pub fn dangerously_admit_on_store_failure(self) -> Self {
+        Self { admit_on_store_failure: true, ..self }
+    }
+
     /// Checks the configuration and makes the layer.
     ///
     /// # Errors
@@ -335,10 +354,12 @@ impl SessionTimeoutBuilder {
             login_path: self.login_path.map(LoginPath::new),
             logout_path: self.logout_path,
             fresh_login: self.fresh_login,
+            rotate_after: self.rotate_after,
             expired_response: self.expired_response,
             store,
             store_deadline: self.store_deadline,
             sink,
+            admit_on_store_failure: self.admit_on_store_failure,
             with_extension: self.with_extension,
             observed: Observed::default(),
         }))
@@ -363,6 +384,9 @@ impl SessionTimeoutBuilder {
             && self.limits.idle() > absolute
         {
             return Err(ConfigError::IdleBeyondAbsolute { idle: self.limits.idle(), absolute });
+        }
+        if self.rotate_after.is_some_and(|age| age <= self.rotation_grace) {
+            return Err(ConfigError::RotationWithinGrace { grace: self.rotation_grace });
         }
         if self.store_deadline.is_zero() {
             return Err(ConfigError::ZeroTimeout { which: "store deadline" });
@@ -474,6 +498,11 @@ pub enum ConfigError {
         /// The absolute timeout.
         absolute: Duration,
     },
+    /// Ids would be changed faster than old ones cease to work.
+    RotationWithinGrace {
+        /// The rotation grace, which `rotate_after` has to exceed.
+        grace: Duration,
+    },
     /// A cookie browsers or parsers do not agree upon.
     InvalidCookie {
         /// The cookie's name.
@@ -521,6 +550,12 @@ impl fmt::Display for ConfigError {
             }
             Self::IdleBeyondAbsolute { idle, absolute } => {
                 write!(f, "the idle timeout of {idle:?} is longer than the absolute timeout of {absolute:?}")
+            }
+            Self::RotationWithinGrace { grace } => {
+                write!(
+                    f,
+                    "ids would be rotated within the rotation grace of {grace:?}: `rotate_after` has to be longer"
+                )
             }
             Self::InvalidCookie { name, reason } => {
                 write!(f, "the session cookie {name:?} is invalid: {reason}")

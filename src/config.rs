@@ -36,10 +36,12 @@ pub(crate) struct Config {
     pub(crate) login_path: Option<LoginPath>,
     pub(crate) logout_path: Option<String>,
     pub(crate) fresh_login: Option<FreshLogin>,
+    pub(crate) rotate_after: Option<Duration>,
     pub(crate) expired_response: Option<ExpiredResponse>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_deadline: Duration,
     pub(crate) sink: Option<EventSink>,
+    pub(crate) admit_on_store_failure: bool,
     pub(crate) with_extension: bool,
     pub(crate) observed: Observed,
 }
@@ -71,7 +73,7 @@ impl LoginPath {
 
 impl Config {
     pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
-        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Renew }
+        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Hold }
     }
 
     /// Whether an ended session goes on here, without its id.

@@ -39,7 +39,7 @@ pin_project! {
         /// The store is asked whether the session is live. Never with a store in memory and one cookie.
         Checking { checking: Box<Checking<S, Q>> },
         /// The application answers.
-        Calling { #[pin] answer: F, visit: Visit },
+        Calling { #[pin] answer: F, visit: Option<Visit> },
         /// The store is told what the answer says happened.
         Settling { settling: Box<Settling<R>> },
         /// The layer has answered.
@@ -56,11 +56,9 @@ struct Checking<S, Q> {
 }
 
 struct Settling<R> {
-    /// Taken once it is done.
+    /// Both are taken once it is done.
     settle: Option<BoxFuture<Settled>>,
-    response: Option<R>,
-    visit: Visit,
-    happened: Happened,
+    rest: Option<(R, Visit, Happened)>,
 }
 
 impl<R> Drop for Settling<R> {
@@ -87,7 +85,7 @@ where
     }
 
     pub(crate) fn calling(answer: S::Future, visit: Visit) -> Self {
-        Self { state: State::Calling { answer, visit } }
+        Self { state: State::Calling { answer, visit: Some(visit) } }
     }
 
     pub(crate) fn refused(response: Box<Response<RefusalBody>>) -> Self {
@@ -110,26 +108,29 @@ where
                     let admission = ready!(checking.check.as_mut().poll(cx));
                     let mut request = checking.request.take().expect("polled after completion");
                     match admit(&checking.config, &mut request, admission) {
-                        Ok(visit) => State::Calling { answer: checking.service.call(request), visit },
+                        Ok(visit) => {
+                            State::Calling { answer: checking.service.call(request), visit: Some(visit) }
+                        }
                         Err(response) => State::Refused { response: Some(response) },
                     }
                 }
                 Projected::Calling { answer, visit } => {
-                    let mut response = ready!(answer.poll(cx))?;
+                    let answer = ready!(answer.poll(cx));
+                    let visit = visit.take().expect("polled after completion");
+                    let mut response = answer?;
                     let Some(happened) = visit.observe(&mut response) else {
                         return Poll::Ready(Ok(visit.conclude(response, None)));
                     };
                     let settle = Some(visit.settle(&happened));
-                    let (visit, response) = (visit.clone(), Some(response));
-                    State::Settling { settling: Box::new(Settling { settle, response, visit, happened }) }
+                    let rest = Some((response, visit, happened));
+                    State::Settling { settling: Box::new(Settling { settle, rest }) }
                 }
                 Projected::Settling { settling } => {
                     let settle = settling.settle.as_mut().expect("polled after completion");
                     let settled = ready!(settle.as_mut().poll(cx));
                     settling.settle = None;
-                    let response = settling.response.take().expect("polled after completion");
-                    let response = settling.visit.conclude(response, Some((&settling.happened, settled)));
-                    return Poll::Ready(Ok(response));
+                    let (response, visit, happened) = settling.rest.take().expect("polled after completion");
+                    return Poll::Ready(Ok(visit.conclude(response, Some((&happened, settled)))));
                 }
                 Projected::Refused { response } => {
                     let response = response.take().expect("polled after completion");

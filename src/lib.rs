@@ -39,7 +39,8 @@
 //!    [`passive_paths`](SessionTimeoutBuilder::passive_paths) and
 //!    [`passive_if`](SessionTimeoutBuilder::passive_if) say.
 //! 4. The store decides, and renews if it is activity, in one atomic operation. An id it does not know is over.
-//! 5. **A live session: it passes**, with a [`Session`] in its extensions.
+//! 5. **A live session: it passes**, with a [`Session`] in its extensions. While the handler of an activity request runs,
+//!    the session does not end as idle, and its end is activity.
 //! 6. **An ended session on a public page: it passes without its id**
 //!    ([`public_paths`](SessionTimeoutBuilder::public_paths), the log-in and log-out page, `OPTIONS`).
 //! 7. Anything else is answered here: a browser's navigation with `303` to the log-in page, htmx with `HX-Redirect`,

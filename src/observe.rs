@@ -17,8 +17,7 @@ use crate::{
     respond,
 };
 
-/// A request that was let through, as its answer will need it.
-#[derive(Clone)]
+/// A request that was let through, as its answer will need it. Dropping it lets go of its session.
 pub(crate) struct Visit {
     pub(crate) config: Arc<Config>,
     pub(crate) session: VisitedSession,
@@ -26,7 +25,7 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     /// Kept only where `fresh_login` will ask for it.
-    pub(crate) head: Option<Arc<OwnedHead>>,
+    pub(crate) head: Option<Box<OwnedHead>>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,7 +39,10 @@ pub(crate) enum VisitedSession {
     Live {
         key: SessionKey,
         presented: IdTag,
+        held: bool,
     },
+    /// The store could not say, and the request was let through all the same.
+    Unchecked,
     /// A layer further out looks after this session.
     Outer,
 }
@@ -70,6 +72,14 @@ pub(crate) enum Happened {
     SignedOut,
     /// As signed out, and the application's session cookie is replaced.
     LoggedOut,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let VisitedSession::Live { key, held: true, .. } = self.session {
+            self.config.store.release(key);
+        }
+    }
 }
 
 impl Visit {
@@ -113,12 +123,18 @@ impl Visit {
     pub(crate) fn settle(&self, happened: &Happened) -> BoxFuture<Settled> {
         let config = Arc::clone(&self.config);
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { key, presented }) => {
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
                 match login.clone() {
                     Some(new) => Box::pin(async move { log_in_again(&config, key, &value, &new).await }),
                     None => Box::pin(async move { rotate(&config, key, presented, &value).await }),
                 }
+            }
+            (Happened::Set { .. }, VisitedSession::Unchecked) => {
+                Box::pin(std::future::ready(Settled::DropCookie))
+            }
+            (Happened::SignedOut | Happened::LoggedOut, VisitedSession::Unchecked) => {
+                Box::pin(std::future::ready(Settled::Unavailable))
             }
             (Happened::Set { value, login }, _) => {
                 let (value, new) = (SessionId::from(value.clone()), login.clone().unwrap_or_default());

@@ -235,6 +235,9 @@ pub(crate) fn admit<Q>(
         }
         Admission::Failed(error) => {
             config.store_failed(&error);
+            if config.admit_on_store_failure {
+                return Ok(visit(config, request, VisitedSession::Unchecked));
+            }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
         Admission::Misconfigured(what) => {
@@ -262,7 +265,7 @@ pub(crate) fn admit<Q>(
 }
 
 fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
-    let session = VisitedSession::Live { key: live.key, presented: live.presented };
+    let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), live });
     }
@@ -276,7 +279,7 @@ fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession)
         session,
         is_head: *head.method() == Method::HEAD,
         is_logout: config.is_logout(&head),
-        head: head_is_needed.then(|| Arc::new(OwnedHead::of(&head))),
+        head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
         config: Arc::clone(config),
     }
 }

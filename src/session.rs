@@ -47,6 +47,19 @@ impl Session {
         self.live.remaining.shortest()
     }
 
+    /// Whether the session id is older than [`rotate_after`](crate::SessionTimeoutBuilder::rotate_after), so that the
+    /// application should change it: by its session library's own means, which the layer notices.
+    pub fn rotation_due(&self) -> bool {
+        self.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
+    }
+
+    /// Whether the user proved who they are less than `time` ago: when the session began, or was last
+    /// [reauthenticated](Self::reauthenticated). Activity does not count. For sensitive routes (OWASP ASVS 5.0 §7.5.1,
+    /// §7.5.3).
+    pub fn authenticated_within(&self, time: Duration) -> bool {
+        self.live.age < time
+    }
+
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
     ///
     /// # Errors

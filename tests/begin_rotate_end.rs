@@ -507,3 +507,37 @@ async fn empty_and_oversized_ids_are_never_begun() {
     assert!(set_cookies(&response).is_empty());
     assert!(app.store.is_empty());
 }
+
+/// OWASP's renewal timeout.
+#[tokio::test]
+async fn an_id_that_is_old_enough_is_due_for_rotation() {
+    let app = App::with(|builder| builder.rotate_after(Duration::from_secs(600)));
+    app.log_in("A").await;
+    let due = async |id: &str| {
+        let response = app.send(sid(get("/account", &[]), id)).await;
+        header(&response, "x-rotation-due").to_owned()
+    };
+    app.advance(Duration::from_secs(600) - NANO);
+    assert_eq!(due("A").await, "false");
+    app.advance(NANO);
+    assert_eq!(due("A").await, "true");
+    app.send(rotate("A", "B")).await;
+    assert_eq!(due("B").await, "false");
+    assert_eq!(due("A").await, "true", "in its grace");
+    app.advance(Duration::from_secs(600));
+    assert_eq!(due("B").await, "true");
+}
+
+/// The time of the authentication counts, not that of the last activity (OWASP ASVS 5.0 §7.5.3).
+#[tokio::test]
+async fn a_log_in_is_fresh_for_a_while_whatever_the_activity() {
+    let app = App::new();
+    app.log_in("A").await;
+    let fresh = async || header(&app.send(sid(get("/account", &[]), "A")).await, "x-fresh").to_owned();
+    app.advance(support::FRESH - NANO);
+    assert_eq!(fresh().await, "true");
+    app.advance(NANO);
+    assert_eq!(fresh().await, "false");
+    app.send(with(sid(get("/account", &[]), "A"), "x-say", "reauthenticated")).await;
+    assert_eq!(fresh().await, "true");
+}

@@ -69,6 +69,15 @@ fn an_idle_timeout_beyond_the_absolute_one_is_refused() {
 }
 
 #[test]
+fn ids_are_not_rotated_within_their_grace() {
+    let grace = Duration::from_secs(30);
+    let error = refusal(|b| b.rotate_after(grace));
+    assert_eq!(error, ConfigError::RotationWithinGrace { grace });
+    accepted(|b| b.rotate_after(Duration::from_secs(31)));
+    accepted(|b| b.rotate_after(Duration::from_secs(1)).rotation_grace(Duration::ZERO));
+}
+
+#[test]
 fn cookie_names_that_cannot_be_are_refused() {
     for name in ["", "a b", "a=b", "a;b", "é", "a\n", "a%b", "\"sid\"", "a,b"] {
         let error = refusal(|b| b.cookie(name));

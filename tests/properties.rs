@@ -26,6 +26,10 @@ enum Step {
     Rotate(&'static str, &'static str),
     Restart(&'static str),
     End(&'static str),
+    /// A request begins that holds its session,
+    Hold(&'static str),
+    /// and one of those ends.
+    Release(usize),
     Sweep,
 }
 
@@ -40,6 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (id(), id()).prop_map(|(from, to)| Step::Rotate(from, to)),
         1 => id().prop_map(Step::Restart),
         1 => id().prop_map(Step::End),
+        2 => id().prop_map(Step::Hold),
+        3 => (0..4_usize).prop_map(Step::Release),
         1 => Just(Step::Sweep),
     ]
 }
@@ -56,6 +62,7 @@ struct Model {
 struct ModelSession {
     started: u64,
     active: u64,
+    in_flight: usize,
     ended: Option<EndReason>,
     /// In the order of issue, with the end of the grace once superseded.
     ids: Vec<(&'static str, Option<u64>)>,
@@ -68,7 +75,8 @@ impl Model {
         let now = self.now;
         let session = &mut self.sessions[index];
         if session.ended.is_none() {
-            let (idle_end, absolute_end) = (session.active + IDLE, session.started + ABSOLUTE);
+            let idle_since = if session.in_flight > 0 { now } else { session.active };
+            let (idle_end, absolute_end) = (idle_since + IDLE, session.started + ABSOLUTE);
             if now >= idle_end.min(absolute_end) {
                 session.ended =
                     Some(if idle_end < absolute_end { EndReason::Idle } else { EndReason::Absolute });
@@ -91,7 +99,10 @@ impl Model {
         let index = self.find(id)?;
         let now = self.now;
         let session = &mut self.sessions[index];
-        if access == Access::Renew {
+        if session.in_flight > 0 {
+            session.active = now;
+        }
+        if access != Access::Peek {
             session.active = now;
             let used = session.ids.iter().position(|(own, _)| *own == id).unwrap();
             for (_, until) in &mut session.ids[..used] {
@@ -107,8 +118,13 @@ impl Model {
         }
         self.forget(id);
         self.led_to.insert(id, self.sessions.len());
-        let session =
-            ModelSession { started: self.now, active: self.now, ended: None, ids: vec![(id, None)] };
+        let session = ModelSession {
+            started: self.now,
+            active: self.now,
+            in_flight: 0,
+            ended: None,
+            ids: vec![(id, None)],
+        };
         self.sessions.push(session);
         true
     }
@@ -181,6 +197,7 @@ fn run(trace: Vec<Step>) {
     let mut policy = Policy::new(Limits::new(seconds(IDLE), seconds(ABSOLUTE)));
     policy.rotation_grace = seconds(GRACE);
     let mut model = Model::default();
+    let mut held = Vec::new();
     let peek = |id: &str| match ready(store.check(&SessionId::from(id), &policy, Access::Peek)) {
         Decision::Live(live) => Some(live),
         _ => None,
@@ -218,6 +235,28 @@ fn run(trace: Vec<Step>) {
             Step::End(id) => {
                 let ended = peek(id).is_some_and(|live| ready(store.end(live.key, EndReason::SignedOut)));
                 assert_eq!(ended, model.end(id));
+            }
+            Step::Hold(id) => {
+                let decision = ready(store.check(&SessionId::from(id), &policy, Access::Hold));
+                match (decision, model.check(id, Access::Hold)) {
+                    (Decision::Live(live), Ok(_)) => {
+                        assert!(live.held);
+                        let index = model.led_to[id];
+                        model.sessions[index].in_flight += 1;
+                        held.push((live.key, index));
+                    }
+                    (Decision::Ended(_), Err(_)) => {}
+                    (store, model) => panic!("{id}: {store:?}, not {model:?}"),
+                }
+            }
+            Step::Release(which) => {
+                if !held.is_empty() {
+                    let (key, index) = held.remove(which % held.len());
+                    store.release(key);
+                    let session = &mut model.sessions[index];
+                    session.in_flight -= 1;
+                    session.active = model.now;
+                }
             }
             Step::Sweep => store.sweep(),
         }

@@ -369,6 +369,36 @@ async fn a_store_that_fails_or_hangs_is_503_and_not_a_log_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_dares_admits_while_the_store_fails() {
+    let store = Failing {
+        inner: MemoryStore::new(),
+        check: true,
+        start: true,
+        rotate: true,
+        end: Arc::default(),
+        hangs: false,
+    };
+    let layer = builder().store(store).dangerously_admit_on_store_failure().build().unwrap();
+    let app = App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default());
+    let response = app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.body(), "sid=A");
+    assert_eq!(support::header(&response, "x-session"), "", "nothing is known of it");
+    let response = app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=B")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(set_cookies(&response).is_empty(), "I11");
+    for request in [sid(post("/logout"), "A"), set_cookie(sid(post("/bye"), "A"), "sid=")] {
+        assert_eq!(
+            app.send(request).await.status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no log-out is pretended"
+        );
+    }
+    let response = app.send(set_cookie(post("/login"), "sid=A")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_cannot_be_begun_is_503_and_its_cookie_does_not_leave() {
     for hangs in [false, true] {
         let app = failing(|store| (store.start, store.hangs) = (true, hangs));

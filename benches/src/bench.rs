@@ -10,7 +10,7 @@ mod throughput;
 
 use std::time::Instant;
 
-use cases::{BARE, BARE_PENDING, Built, CASES, Case, FLOOR, TOWER_SESSIONS, case};
+use cases::{BARE, BARE_PENDING, Built, CASES, Case, FLOOR, OURS_MANY_COOKIES, TOWER_SESSIONS, case};
 use measure::{Counting, allocated, instructions, p10};
 use requests::Rng;
 
@@ -106,7 +106,8 @@ fn print_cases() {
     for (case, figures) in CASES.iter().zip(&figures) {
         let over = over_bare(case);
         let (of_floor, of_peer) = match case.name {
-            BARE | BARE_PENDING => (String::new(), String::new()),
+            // Nothing to compare, or other requests than the rest.
+            BARE | BARE_PENDING | OURS_MANY_COOKIES => (String::new(), String::new()),
             _ => (format!("{:.2}", over / floor), format!("1/{:.1}", peer / over)),
         };
         println!(

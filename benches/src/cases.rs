@@ -48,6 +48,7 @@ pub const BARE_PENDING: &str = "bare service, pending once";
 pub const FLOOR: &str = "floor, CLOCK_BOOTTIME";
 pub const OURS: &str = "ours, renewed, without_extension()";
 pub const OURS_EXTENSION: &str = "ours, renewed, with the extension";
+pub const OURS_MANY_COOKIES: &str = "ours, renewed, 12 cookies, a comma";
 pub const TOWER_SESSIONS: &str = "tower-sessions, always_save, 1 item";
 
 #[rustfmt::skip]
@@ -57,7 +58,7 @@ pub const CASES: &[Case] = &[
     Case { name: FLOOR, bare: BARE, build: |n| floor(n, ClockId::Boottime) },
     Case { name: OURS, bare: BARE, build: |n| ours(n, SessionTimeoutBuilder::without_extension) },
     Case { name: OURS_EXTENSION, bare: BARE, build: |n| ours(n, |builder| builder) },
-    Case { name: "ours, renewed, 12 cookies, a comma", bare: BARE, build: many_cookies },
+    Case { name: OURS_MANY_COOKIES, bare: BARE, build: many_cookies },
     Case { name: "ours, passive", bare: BARE,
         build: |n| ours(n, |builder| builder.without_extension().passive_paths(["/"])) },
     Case { name: "ours, rotated", bare: BARE, build: rotated },

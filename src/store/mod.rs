@@ -43,6 +43,12 @@ pub trait Store: Send + Sync + 'static {
     /// session is over.
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool>;
 
+    /// A request that was [held](Live::held) has been answered, or dropped. That is activity, too, if the session is
+    /// still live.
+    fn release(&self, session: SessionKey) {
+        let _ = session;
+    }
+
     /// Ends this session, all its ids. `true` if it was live until now.
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
 
@@ -74,6 +80,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
         (**self).restart(session, policy)
+    }
+
+    fn release(&self, session: SessionKey) {
+        (**self).release(session);
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
@@ -127,6 +137,9 @@ impl<T: fmt::Debug> fmt::Debug for Answer<T> {
 pub enum Access {
     /// The request is activity: it renews.
     Renew,
+    /// As `Renew`; and while the request is in flight, the session does not end as idle: until
+    /// [`release`](Store::release). A store that answers later cannot hold, and only renews.
+    Hold,
     /// The request is passive, or merely a look: no later decision changes.
     Peek,
 }
@@ -154,14 +167,18 @@ pub struct Live {
     pub idle_for: Duration,
     /// The time since the session began.
     pub age: Duration,
+    /// The time since the presented id was issued.
+    pub id_age: Duration,
     /// What is left, this check's own renewal included.
     pub remaining: Remaining,
+    /// Whether the session is held until [`Store::release`], once for each answer that says so.
+    pub held: bool,
     /// Whose session it is, if its start said so.
     pub owner: Option<Owner>,
 }
 
 impl Live {
-    /// A live session nobody owns.
+    /// A live session under its first id, that nobody owns and nothing holds.
     pub fn new(
         key: SessionKey,
         presented: IdTag,
@@ -169,7 +186,17 @@ impl Live {
         age: Duration,
         remaining: Remaining,
     ) -> Self {
-        Self { key, presented, idle_for, age, remaining, owner: None }
+        Self { key, presented, idle_for, age, id_age: age, remaining, held: false, owner: None }
+    }
+
+    /// The same, under an id issued later.
+    pub fn with_id_age(self, id_age: Duration) -> Self {
+        Self { id_age, ..self }
+    }
+
+    /// The same, held or not.
+    pub fn with_held(self, held: bool) -> Self {
+        Self { held, ..self }
     }
 
     /// The same, with its owner.

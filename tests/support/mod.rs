@@ -30,6 +30,7 @@ fn gate(gates: &Gates, name: &str) -> Arc<Semaphore> {
 
 pub const IDLE: Duration = Duration::from_secs(15 * 60);
 pub const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
+pub const FRESH: Duration = Duration::from_secs(5 * 60);
 pub const NANO: Duration = Duration::from_nanos(1);
 
 /// An application that does what the request's `x-…` headers say:
@@ -40,7 +41,8 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// - `x-slow: name` answers only once [`App::release_named`] was called with that name
 /// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`
 ///
-/// The answer's body is the `Cookie` field the application got; `x-session` tells its session's owner.
+/// The answer's body is the `Cookie` field the application got; `x-session` tells its session's owner,
+/// `x-rotation-due` and `x-fresh` whether its id is to be changed and its log-in [`FRESH`].
 pub struct App {
     pub clock: ManualClock,
     pub store: Arc<MemoryStore>,
@@ -121,11 +123,12 @@ impl App {
     /// Sends in the background, and returns once the application has the request.
     pub async fn send_slow(&self, request: Request<Full<Bytes>>) -> tokio::task::JoinHandle<Response<Bytes>> {
         let before = self.calls();
-        let task = tokio::spawn(self.service.clone().oneshot(request));
+        let answer = self.service.clone().oneshot(request);
+        let task = tokio::spawn(async { answer.await.unwrap() });
         while self.calls() == before {
             tokio::task::yield_now().await;
         }
-        tokio::spawn(async { task.await.unwrap().unwrap() })
+        task
     }
 
     /// A log-in as a cookie application does it: the answer sets the session cookie.
@@ -175,7 +178,10 @@ async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<
     let mut response = Response::new(Full::from(cookies.join(&b"\n"[..])));
     if let Some(session) = session {
         let owner = session.owner().map_or("nobody", Owner::as_str);
-        response.headers_mut().insert("x-session", owner.parse().unwrap());
+        let headers = response.headers_mut();
+        headers.insert("x-session", owner.parse().unwrap());
+        headers.insert("x-rotation-due", session.rotation_due().to_string().parse().unwrap());
+        headers.insert("x-fresh", session.authenticated_within(FRESH).to_string().parse().unwrap());
     }
     if let Some(status) = header("x-status") {
         *response.status_mut() = status.parse().unwrap();

@@ -436,7 +436,7 @@ impl Store for MemoryStore {
         let known = self.with_session(session, |session, first_id, now, aftermath| {
             let is_presented = id.tag() == presented;
             let is_over = session.end_if_over(policy, now, aftermath);
-            if is_over { Reissue::Stale } else { session.reissue(id, first_id, is_presented) }
+            if is_over { Reissue::Stale } else { session.reissue(id, first_id, is_presented, now) }
         });
         Answer::Ready(Ok(match known {
             None | Some(Reissue::Stale) => Rotated::Refused,
@@ -455,6 +455,10 @@ impl Store for MemoryStore {
             !is_over
         });
         Answer::Ready(Ok(restarted == Some(true)))
+    }
+
+    fn release(&self, session: SessionKey) {
+        self.with_session(session, |session, _, now, _| session.release(now));
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {

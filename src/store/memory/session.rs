@@ -19,8 +19,15 @@ pub(super) struct Session {
 
 #[derive(Clone, Copy)]
 enum State {
-    Live { active: u64 },
-    Ended { at: u64, reason: EndReason },
+    /// `in_flight` counts the requests that hold it: as long as there are any, it is in use.
+    Live {
+        active: u64,
+        in_flight: u32,
+    },
+    Ended {
+        at: u64,
+        reason: EndReason,
+    },
 }
 
 #[derive(Default)]
@@ -33,6 +40,7 @@ struct Rare {
 
 pub(super) struct IssuedId {
     pub(super) id: IdHash,
+    issued: u64,
     used: bool,
     /// Set once a newer id is in use: the end of this one's grace.
     works_until: Option<u64>,
@@ -49,7 +57,11 @@ impl Session {
     pub(super) fn new(new: &NewSession, now: u64) -> Self {
         let rare = (new.owner.is_some() || new.limits.is_some())
             .then(|| Box::new(Rare { limits: new.limits, owner: new.owner.clone(), ids: Vec::new() }));
-        Self { started: now.saturating_sub(nanos(new.age)), state: State::Live { active: now }, rare }
+        Self {
+            started: now.saturating_sub(nanos(new.age)),
+            state: State::Live { active: now, in_flight: 0 },
+            rare,
+        }
     }
 
     pub(super) fn own_limits(&self) -> Option<Limits> {
@@ -58,6 +70,20 @@ impl Session {
 
     fn owner(&self) -> Option<Owner> {
         self.rare.as_ref().and_then(|rare| rare.owner.clone())
+    }
+
+    fn in_flight(&self) -> u32 {
+        match self.state {
+            State::Live { in_flight, .. } => in_flight,
+            State::Ended { .. } => 0,
+        }
+    }
+
+    /// A request that held it is over. What has ended stays so.
+    pub(super) fn release(&mut self, now: u64) {
+        if let State::Live { in_flight, .. } = self.state {
+            self.state = State::Live { active: now, in_flight: in_flight.saturating_sub(1) };
+        }
     }
 
     pub(super) fn ended_at(&self) -> Option<u64> {
@@ -69,6 +95,13 @@ impl Session {
 
     fn age(&self, now: u64) -> Duration {
         Duration::from_nanos(now.saturating_sub(self.started))
+    }
+
+    /// The time since this id was issued; the first was issued when the session began.
+    fn id_age(&self, id: IdHash, now: u64) -> Duration {
+        let issued =
+            self.ids().iter().find(|issued| issued.id == id).map_or(self.started, |issued| issued.issued);
+        Duration::from_nanos(now.saturating_sub(issued))
     }
 
     /// What the store says to a request with this id.
@@ -89,18 +122,25 @@ impl Session {
             Verdict::Live(remaining) => remaining,
         };
         let age = self.age(now);
-        if access == Access::Renew {
-            self.state = State::Live { active: now };
+        if access != Access::Peek {
+            self.state =
+                State::Live { active: now, in_flight: self.in_flight() + u32::from(access == Access::Hold) };
             self.supersede_older_than(id, now.saturating_add(nanos(policy.rotation_grace)));
             remaining = policy.renewed(self.own_limits(), age);
         }
-        Decision::Live(Live::new(key, id.tag(), idle_for, age, remaining).with_owner(self.owner()))
+        Decision::Live(
+            Live::new(key, id.tag(), idle_for, age, remaining)
+                .with_id_age(self.id_age(id, now))
+                .with_held(access == Access::Hold)
+                .with_owner(self.owner()),
+        )
     }
 
     /// Judges by both clocks, and ends the session if it is over. Also says for how long it has been idle.
     fn judge(&mut self, policy: &Policy, now: u64, aftermath: &mut Aftermath) -> (Verdict, Duration) {
         let active = match self.state {
-            State::Live { active } => active,
+            State::Live { active, in_flight: 0 } => active,
+            State::Live { .. } => now,
             State::Ended { reason, .. } => return (Verdict::Over(reason), Duration::ZERO),
         };
         let idle_for = Duration::from_nanos(now.saturating_sub(active));
@@ -113,8 +153,8 @@ impl Session {
 
     /// Live by the layers' limits, and without any of its own: nearly every session. Told at the least expense.
     pub(super) fn is_clearly_live(&self, now: u64, widest: Widest) -> bool {
-        let State::Live { active } = self.state else { return false };
-        now.saturating_sub(active) < widest.idle
+        let State::Live { active, in_flight } = self.state else { return false };
+        (in_flight > 0 || now.saturating_sub(active) < widest.idle)
             && now.saturating_sub(self.started) < widest.absolute
             && self.own_limits().is_none()
     }
@@ -136,7 +176,7 @@ impl Session {
 
     /// `false` if it had ended before.
     pub(super) fn end(&mut self, reason: EndReason, now: u64, aftermath: &mut Aftermath) -> bool {
-        let State::Live { active } = self.state else { return false };
+        let State::Live { active, .. } = self.state else { return false };
         self.state = State::Ended { at: now, reason };
         aftermath.events.push(SessionEvent::Ended {
             reason,
@@ -150,7 +190,7 @@ impl Session {
     /// Both clocks begin anew, and superseded ids end.
     pub(super) fn restart(&mut self, key: SessionKey, now: u64, aftermath: &mut Aftermath) {
         self.started = now;
-        self.state = State::Live { active: now };
+        self.state = State::Live { active: now, in_flight: self.in_flight() };
         if let Some(rare) = &mut self.rare {
             let superseded = rare.ids.extract_if(.., |issued| issued.works_until.is_some());
             aftermath.orphans.extend(superseded.map(|issued| (issued.id, key)));
@@ -184,7 +224,7 @@ impl Session {
     }
 
     /// The application sets a value that may be an id already.
-    pub(super) fn reissue(&mut self, id: IdHash, first_id: IdHash, is_presented: bool) -> Reissue {
+    pub(super) fn reissue(&mut self, id: IdHash, first_id: IdHash, is_presented: bool, now: u64) -> Reissue {
         match self.ids().iter().position(|issued| issued.id == id) {
             None if id == first_id && self.ids().is_empty() => Reissue::Works,
             None if is_presented => Reissue::Stale,
@@ -196,7 +236,7 @@ impl Session {
                         return Reissue::Stale;
                     }
                     let again = ids.remove(issued);
-                    ids.push(IssuedId { used: false, works_until: None, ..again });
+                    ids.push(IssuedId { issued: now, used: false, works_until: None, ..again });
                 }
                 Reissue::Works
             }
@@ -216,15 +256,16 @@ impl Session {
         store_is_full: bool,
         aftermath: &mut Aftermath,
     ) {
+        let started = self.started;
         let ids = self.ids_mut();
         if ids.is_empty() {
-            ids.push(IssuedId { id: first_id, used: true, works_until: None });
+            ids.push(IssuedId { id: first_id, issued: started, used: true, works_until: None });
         }
         if ids.iter().any(|issued| issued.id == id) {
             // A parallel answer set the same value.
             return;
         }
-        ids.push(IssuedId { id, used: false, works_until: None });
+        ids.push(IssuedId { id, issued: now, used: false, works_until: None });
         while ids.len() > MAX_IDS_PER_SESSION || (store_is_full && ids.len() > 2) {
             let newest = ids.len() - 1;
             let dead = |issued: &IssuedId| issued.works_until.is_some_and(|until| now >= until);
