@@ -121,8 +121,8 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, Started, Store,
-        StoreError, Sweeper,
+        Access, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, SessionInfo, Started,
+        Store, StoreError, Sweeper,
     },
 };
 

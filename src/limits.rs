@@ -194,6 +194,7 @@ impl Policy {
     }
 
     /// Judges a session by what every store knows of it. `own` are the limits it was started with.
+    #[inline]
     pub fn judge(&self, own: Option<Limits>, idle_for: Duration, age: Duration) -> Verdict {
         let remaining = match own.unwrap_or(self.limits).judge(idle_for, age) {
             Ok(remaining) => remaining,
@@ -207,6 +208,7 @@ impl Policy {
     }
 
     /// What will be left once a live session has been renewed: the idle clock begins anew.
+    #[inline]
     pub fn renewed(&self, own: Option<Limits>, age: Duration) -> Remaining {
         let left = |limits: Limits| Remaining {
             idle: limits.idle,

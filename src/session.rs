@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, Started, StoreError,
-    config::Config,
+    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, Started,
+    StoreError, config::Config,
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -30,6 +30,11 @@ impl Session {
     /// Whose session it is, if its start said so.
     pub fn owner(&self) -> Option<&Owner> {
         self.live.owner.as_ref()
+    }
+
+    /// Names this session in a list of its owner's sessions: [`SessionInfo::tag`].
+    pub fn tag(&self) -> String {
+        self.live.key.tag()
     }
 
     /// The time between the activity before this request and this request.
@@ -155,6 +160,43 @@ impl Sessions {
             Decision::Live(live) => self.config.end(live.key, EndReason::Revoked).await,
             Decision::Ended(_) | Decision::Capped(_) => Ok(false),
         }
+    }
+
+    /// The live sessions of this owner, longest idle last: for a page that shows a user where they are signed in
+    /// (OWASP ASVS 5.0 §7.5.2).
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or keeps no index of owners.
+    pub async fn sessions_of(&self, owner: &Owner) -> Result<Vec<SessionInfo>, StoreError> {
+        let config = &self.config;
+        let mut sessions = config.ask(config.store.sessions_of(owner, &config.policy)).await?;
+        sessions.sort_by_key(|session| (session.idle_for, session.age));
+        Ok(sessions)
+    }
+
+    /// Ends that session of this owner which has this [tag](SessionInfo::tag). `false` if the owner has none such.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or keeps no index of owners.
+    pub async fn end_tagged(&self, owner: &Owner, tag: &str) -> Result<bool, StoreError> {
+        let sessions = self.sessions_of(owner).await?;
+        match sessions.iter().find(|session| session.tag() == tag) {
+            Some(session) => self.config.end(session.key, EndReason::Revoked).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Ends all sessions of this owner ("sign out everywhere"), or all but one ("everywhere else"), and says how many
+    /// were live (OWASP ASVS 5.0 §7.4.2, §7.4.3, §7.4.5). Every session that had begun before is ended.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails, or keeps no index of owners.
+    pub async fn end_all(&self, owner: &Owner, except: Option<&Session>) -> Result<usize, StoreError> {
+        let config = &self.config;
+        config.ask(config.store.end_all(owner, except.map(|session| session.live.key))).await
     }
 
     /// The user of this session proved again who they are: see [`Session::reauthenticated`].

@@ -75,7 +75,7 @@ impl fmt::Debug for SessionId<'_> {
 
 /// Names one session of one store, whichever of its ids was sent: what a store hands out when it admits.
 ///
-/// Made by the store, understood by the store that made it alone, and never for the client.
+/// Made by the store, understood by the store that made it alone, and no session id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey([u8; 16]);
 
@@ -88,6 +88,10 @@ impl SessionKey {
     /// The bytes the store put in.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
+    }
+
+    pub(crate) fn tag(self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -166,6 +166,7 @@ async fn ordinary_cookies_are_not_touched() {
         "sso=abc==; s=1; sidebar=open; sid=A; SidX=1",
         "prefs={\"a\":1,\"b\":2}; sid=A",
         "q=a b; sid=A",
+        "q=a b; x=sid=5; y=a,b; sid=A; z=sid",
         "x=y=z; sid=A; %E2=1",
     ];
     for field in ordinary {

@@ -52,6 +52,19 @@ pub trait Store: Send + Sync + 'static {
     /// Ends this session, all its ids. `true` if it was live until now.
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
 
+    /// The live sessions of this owner, in no particular order. A store without an index of owners refuses.
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        let _ = (owner, policy);
+        Answer::Ready(Err(no_owners()))
+    }
+
+    /// Ends the sessions of this owner, but for `except`, and says how many were live. Every session whose start had
+    /// been answered before is among them. A store without an index of owners refuses.
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        let _ = (owner, except);
+        Answer::Ready(Err(no_owners()))
+    }
+
     /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
     fn events(&self, sink: EventSink) {
         let _ = sink;
@@ -90,9 +103,21 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).end(session, reason)
     }
 
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        (**self).sessions_of(owner, policy)
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        (**self).end_all(owner, except)
+    }
+
     fn events(&self, sink: EventSink) {
         (**self).events(sink);
     }
+}
+
+fn no_owners() -> StoreError {
+    StoreError::new("this store keeps no index of owners")
 }
 
 /// A boxed future, as stores on a network answer with.
@@ -202,6 +227,31 @@ impl Live {
     /// The same, with its owner.
     pub fn with_owner(self, owner: Option<Owner>) -> Self {
         Self { owner, ..self }
+    }
+}
+
+/// A live session, as its owner may see it in a list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Names the session in later calls.
+    pub key: SessionKey,
+    /// The time since its last activity.
+    pub idle_for: Duration,
+    /// The time since it began.
+    pub age: Duration,
+}
+
+impl SessionInfo {
+    /// A session with these times.
+    pub fn new(key: SessionKey, idle_for: Duration, age: Duration) -> Self {
+        Self { key, idle_for, age }
+    }
+
+    /// Names the session in a form: see [`Sessions::end_tagged`](crate::Sessions::end_tagged). It is of no use in
+    /// place of a session id.
+    pub fn tag(&self) -> String {
+        self.key.tag()
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
     Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions,
 };
 
 type Gates = Arc<Mutex<HashMap<String, Arc<Semaphore>>>>;
@@ -39,9 +39,10 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// - `x-login: alice` announces a log-in of this owner
 /// - `x-status: 403` is the answer's status
 /// - `x-slow: name` answers only once [`App::release_named`] was called with that name
-/// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`
+/// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`;
+///   `x-say: end_others` ends the owner's other sessions
 ///
-/// The answer's body is the `Cookie` field the application got; `x-session` tells its session's owner,
+/// The answer's body is the `Cookie` field the application got; `x-session` and `x-tag` tell its session's owner and tag,
 /// `x-rotation-due` and `x-fresh` whether its id is to be changed and its log-in [`FRESH`].
 pub struct App {
     pub clock: ManualClock,
@@ -83,10 +84,10 @@ impl App {
         let calls = Arc::new(AtomicUsize::new(0));
         let gates = Gates::default();
         let application = {
-            let (calls, gates) = (Arc::clone(&calls), Arc::clone(&gates));
+            let (calls, gates, sessions) = (Arc::clone(&calls), Arc::clone(&gates), layer.sessions());
             tower::service_fn(move |request| {
                 calls.fetch_add(1, SeqCst);
-                answer(request, Arc::clone(&gates))
+                answer(request, Arc::clone(&gates), sessions.clone())
             })
         };
         let service =
@@ -159,7 +160,11 @@ impl App {
     }
 }
 
-async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Full<Bytes>>,
+    gates: Gates,
+    sessions: Sessions,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let headers = request.headers().clone();
     let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     if let Some(name) = header("x-slow") {
@@ -169,6 +174,9 @@ async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<
     if let (Some(what), Some(session)) = (header("x-say"), session) {
         let did = match what.split_once('=') {
             None if what == "end" => session.end().await,
+            None if what == "end_others" => {
+                sessions.end_all(session.owner().unwrap(), Some(session)).await.map(|ended| ended > 0)
+            }
             None => session.reauthenticated().await,
             Some((_, id)) => session.rotate_to(&SessionId::from(id)).await,
         };
@@ -180,6 +188,7 @@ async fn answer(request: Request<Full<Bytes>>, gates: Gates) -> Result<Response<
         let owner = session.owner().map_or("nobody", Owner::as_str);
         let headers = response.headers_mut();
         headers.insert("x-session", owner.parse().unwrap());
+        headers.insert("x-tag", session.tag().parse().unwrap());
         headers.insert("x-rotation-due", session.rotation_due().to_string().parse().unwrap());
         headers.insert("x-fresh", session.authenticated_within(FRESH).to_string().parse().unwrap());
     }

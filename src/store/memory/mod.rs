@@ -4,6 +4,7 @@
 //! of slot numbers. A slot holds a session (under its first id) or leads to one (under a later id). At most one shard
 //! is locked at a time, so there is no lock order to keep.
 
+mod owners;
 mod session;
 mod shard;
 
@@ -16,14 +17,15 @@ use std::{
     time::Duration,
 };
 
-use siphasher::sip128::SipHasher13;
+use siphasher::sip128::SipHasher24;
 
 use self::{
+    owners::Owners,
     session::{Reissue, Session},
     shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
 };
-use super::{Access, Answer, Decision, NewSession, Rotated, Started, Store};
-use crate::{Clock, EndReason, EventSink, IdTag, Limits, Policy, SessionId, SessionKey, SystemClock};
+use super::{Access, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store};
+use crate::{Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock};
 
 const SHARDS: u32 = 64;
 const MAX_IDS_PER_SESSION: usize = 64;
@@ -59,7 +61,9 @@ const fn nanos(duration: Duration) -> u64 {
 /// ```
 pub struct MemoryStore {
     shards: Box<[Padded]>,
-    hasher: SipHasher13,
+    owners: Owners,
+    /// SipHash-2-4: equal hashes are the same session, so this is a MAC's task, not just a hash table's.
+    hasher: SipHasher24,
     clock: Box<dyn Clock>,
     capacity: usize,
     /// Slots in use, over all shards.
@@ -88,7 +92,8 @@ impl MemoryStore {
         getrandom::fill(&mut key).expect("the operating system gives random numbers");
         Self {
             shards: (0..SHARDS).map(|_| Padded(Mutex::default())).collect(),
-            hasher: SipHasher13::new_with_key(&key),
+            owners: Owners::new(),
+            hasher: SipHasher24::new_with_key(&key),
             clock: Box::new(SystemClock),
             capacity: DEFAULT_CAPACITY,
             ids: AtomicUsize::new(0),
@@ -259,6 +264,9 @@ impl MemoryStore {
                 _ => {}
             }
         }
+        for (owner, key) in aftermath.disowned {
+            self.owners.remove(&owner, key);
+        }
         self.count_out(aftermath.freed);
         if let Some(sink) = self.sink.get() {
             for event in &aftermath.events {
@@ -415,7 +423,12 @@ impl Store for MemoryStore {
             return Answer::Ready(Ok(started));
         }
         let started = match self.place(id, policy, |now| Content::Session(Session::new(new, now))) {
-            Ok(key) => Started::New(key),
+            Ok(key) => {
+                if let Some(owner) = &new.owner {
+                    self.owners.add(owner, key);
+                }
+                Started::New(key)
+            }
             Err(live) => {
                 self.count_out(1);
                 Started::AlreadyLive(live)
@@ -465,6 +478,26 @@ impl Store for MemoryStore {
         let ended =
             self.with_session(session, |session, _, now, aftermath| session.end(reason, now, aftermath));
         Answer::Ready(Ok(ended == Some(true)))
+    }
+
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        self.widen(policy.limits);
+        let sessions = self.owners.sessions_of(owner).into_iter();
+        let live = sessions.filter_map(|key| {
+            self.with_session(key, |session, _, now, aftermath| session.info(key, policy, now, aftermath))?
+        });
+        Answer::Ready(Ok(live.collect()))
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
+        let ended = others.filter(|&key| {
+            let end = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
+                session.end(EndReason::Revoked, now, aftermath)
+            };
+            self.with_session(key, end) == Some(true)
+        });
+        Answer::Ready(Ok(ended.count()))
     }
 
     /// The first layer built on a store is told of its endings.

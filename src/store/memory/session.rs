@@ -7,7 +7,8 @@ use super::{
     shard::{Aftermath, IdHash, Widest},
 };
 use crate::{
-    Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionEvent, SessionKey, Verdict,
+    Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionEvent, SessionInfo,
+    SessionKey, Verdict,
 };
 
 pub(super) struct Session {
@@ -68,7 +69,7 @@ impl Session {
         self.rare.as_ref().and_then(|rare| rare.limits)
     }
 
-    fn owner(&self) -> Option<Owner> {
+    pub(super) fn owner(&self) -> Option<Owner> {
         self.rare.as_ref().and_then(|rare| rare.owner.clone())
     }
 
@@ -157,6 +158,20 @@ impl Session {
         (in_flight > 0 || now.saturating_sub(active) < widest.idle)
             && now.saturating_sub(self.started) < widest.absolute
             && self.own_limits().is_none()
+    }
+
+    /// What its owner may see of it, if it is live.
+    pub(super) fn info(
+        &mut self,
+        key: SessionKey,
+        policy: &Policy,
+        now: u64,
+        aftermath: &mut Aftermath,
+    ) -> Option<SessionInfo> {
+        match self.judge(policy, now, aftermath) {
+            (Verdict::Over(_), _) => None,
+            (_, idle_for) => Some(SessionInfo::new(key, idle_for, self.age(now))),
+        }
     }
 
     /// Whether the session is over. A cap does not end it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::{KEEP_ENDED, SHARDS, session::Session};
-use crate::{IdTag, Limits, Policy, SessionEvent, SessionKey};
+use crate::{IdTag, Limits, Owner, Policy, SessionEvent, SessionKey};
 
 /// A keyed hash of a session id: all that is kept of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub(super) struct Aftermath {
     pub(super) events: Vec<SessionEvent>,
     /// Ids that lead to a session no longer.
     pub(super) orphans: Vec<(IdHash, SessionKey)>,
+    /// Sessions to be struck off their owners' lists.
+    pub(super) disowned: Vec<(Owner, SessionKey)>,
     /// Slots freed and still counted.
     pub(super) freed: usize,
 }
@@ -169,6 +171,7 @@ impl Shard {
         let key = self.key(slot);
         if let Content::Session(session) = self.remove(slot) {
             aftermath.orphans.extend(session.ids().iter().map(|issued| (issued.id, key)));
+            aftermath.disowned.extend(session.owner().map(|owner| (owner, key)));
         }
         aftermath.freed += 1;
     }

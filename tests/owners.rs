@@ -1,0 +1,168 @@
+//! Whose sessions there are, and signing out elsewhere: OWASP ASVS 5.0 §7.4, §7.5.2.
+
+mod support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
+use tower_session_timeout::{EndReason, NewSession, Owner, SessionId, SessionTimeoutLayer, Sessions};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn alice() -> Owner {
+    Owner::from("alice")
+}
+
+async fn log_in(app: &App, id: &str, owner: &str) {
+    let response = app.send(with(set_cookie(post("/login"), &format!("sid={id}")), "x-login", owner)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+async fn number_of_sessions(sessions: &Sessions, owner: &str) -> usize {
+    sessions.sessions_of(&Owner::from(owner)).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn an_owner_sees_the_live_sessions_with_their_times() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    log_in(&app, "A1", "alice").await;
+    app.advance(MINUTE);
+    log_in(&app, "A2", "alice").await;
+    log_in(&app, "B1", "bob").await;
+    app.advance(MINUTE);
+    let list = sessions.sessions_of(&alice()).await.unwrap();
+    let times: Vec<_> = list.iter().map(|session| (session.idle_for, session.age)).collect();
+    assert_eq!(times, [(MINUTE, MINUTE), (MINUTE * 2, MINUTE * 2)]);
+    assert!(list[0].tag() != list[1].tag());
+    assert!(list.iter().all(|session| session.tag().len() == 32));
+
+    app.advance(IDLE.saturating_sub(MINUTE));
+    assert_eq!(number_of_sessions(&sessions, "alice").await, 0, "idle for too long");
+    assert_eq!(number_of_sessions(&sessions, "nobody").await, 0);
+}
+
+#[tokio::test]
+async fn looking_at_the_list_keeps_nobody_signed_in() {
+    let app = App::new();
+    log_in(&app, "A1", "alice").await;
+    for _ in 0..30 {
+        app.advance(MINUTE);
+        app.layer.sessions().sessions_of(&alice()).await.unwrap();
+    }
+    assert!(!app.admits("A1").await);
+}
+
+#[tokio::test]
+async fn one_of_them_can_be_ended_by_its_tag_and_only_by_its_owner() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    log_in(&app, "A1", "alice").await;
+    app.advance(MINUTE);
+    log_in(&app, "A2", "alice").await;
+    let older = sessions.sessions_of(&alice()).await.unwrap()[1].tag();
+    assert!(!sessions.end_tagged(&Owner::from("bob"), &older).await.unwrap());
+    assert!(!sessions.end_tagged(&alice(), "A1").await.unwrap(), "an id is no tag");
+    assert!(app.admits("A1").await);
+    assert!(sessions.end_tagged(&alice(), &older).await.unwrap());
+    assert!(!sessions.end_tagged(&alice(), &older).await.unwrap());
+    assert_eq!(app.end_reason("A1").await, Some(EndReason::Revoked));
+    assert!(app.admits("A2").await);
+}
+
+#[tokio::test]
+async fn all_can_be_ended_or_all_but_this_one() {
+    let app = App::new();
+    let sessions = app.layer.sessions();
+    for id in ["A1", "A2", "A3"] {
+        log_in(&app, id, "alice").await;
+    }
+    log_in(&app, "B1", "bob").await;
+    app.send(set_cookie(sid(get("/", &[]), "A3"), "sid=A3b")).await;
+
+    let response = app.send(with(sid(get("/account", &[]), "A2"), "x-say", "end_others")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    for gone in ["A1", "A3", "A3b"] {
+        assert!(!app.admits(gone).await, "{gone}");
+    }
+    assert!(app.admits("A2").await && app.admits("B1").await);
+    let list = sessions.sessions_of(&alice()).await.unwrap();
+    assert_eq!(list.len(), 1);
+    let response = app.send(sid(get("/account", &[]), "A2")).await;
+    assert_eq!(header(&response, "x-tag"), list[0].tag(), "this session can be told from the others");
+
+    log_in(&app, "A4", "alice").await;
+    assert_eq!(sessions.end_all(&alice(), None).await.unwrap(), 2);
+    assert_eq!(sessions.end_all(&alice(), None).await.unwrap(), 0);
+    assert!(!app.admits("A2").await && !app.admits("A4").await);
+    assert!(app.admits("B1").await);
+}
+
+/// Every start that was answered before `end_all` is ended by it, however many log in at the same time.
+#[test]
+fn no_session_begun_before_survives_an_end_of_all() {
+    let layer = SessionTimeoutLayer::builder().cookie("sid").build().unwrap();
+    let sessions = layer.sessions();
+    let wait = |future: std::pin::Pin<Box<dyn Future<Output = bool> + '_>>| {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    };
+    let is_live = |id: String| {
+        let sessions = &sessions;
+        wait(Box::pin(async move {
+            let decision = sessions.peek(&SessionId::from(id)).await.unwrap();
+            matches!(decision, tower_session_timeout::Decision::Live(_))
+        }))
+    };
+    for round in 0..20 {
+        let begun = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|threads| {
+            for thread in 0..3 {
+                let (sessions, begun) = (&sessions, &begun);
+                threads.spawn(move || {
+                    for n in 0..50 {
+                        let id = format!("{round}-{thread}-{n}");
+                        wait(Box::pin(async {
+                            let new = NewSession::new().owner("alice");
+                            sessions.start(&SessionId::from(id.as_str()), &new).await.is_ok()
+                        }));
+                        begun.lock().unwrap().push(id);
+                    }
+                });
+            }
+            threads.spawn(|| {
+                let before = begun.lock().unwrap().clone();
+                wait(Box::pin(async { sessions.end_all(&alice(), None).await.is_ok() }));
+                for id in before {
+                    assert!(!is_live(id));
+                }
+            });
+        });
+    }
+}
+
+#[tokio::test]
+async fn lists_are_forgotten_with_their_sessions() {
+    let app = App::new();
+    for n in 0..100 {
+        log_in(&app, &format!("A{n}"), "alice").await;
+    }
+    app.advance(ABSOLUTE);
+    app.store.sweep();
+    app.advance(Duration::from_secs(5 * 60));
+    app.store.sweep();
+    assert!(app.store.is_empty());
+    assert_eq!(number_of_sessions(&app.layer.sessions(), "alice").await, 0);
+    log_in(&app, "A1", "alice").await;
+    assert_eq!(number_of_sessions(&app.layer.sessions(), "alice").await, 1);
+}
+
+#[tokio::test]
+async fn a_log_in_as_somebody_else_changes_the_lists() {
+    let app = App::new();
+    log_in(&app, "A", "alice").await;
+    app.send(with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-login", "bob")).await;
+    let sessions = app.layer.sessions();
+    assert_eq!(number_of_sessions(&sessions, "alice").await, 0);
+    assert_eq!(number_of_sessions(&sessions, "bob").await, 1);
+}
