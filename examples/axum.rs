@@ -40,7 +40,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    ConfigError, NewSession, Owner, Session, SessionTimeoutLayer, login_location, safe_return_to,
+    ConfigError, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions, StoreError,
+    login_location, safe_return_to,
 };
 
 const USAGE: &str = "\
@@ -170,6 +171,7 @@ async fn told_to_stop() {
 /// What handlers share.
 struct App {
     options: Options,
+    sessions: Sessions,
     /// The last note of each user.
     notes: Mutex<HashMap<Owner, String>>,
 }
@@ -181,13 +183,15 @@ fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
         .route("/login", get(login_form).post(login))
         .route("/logout", get(logout_form).post(logout))
         .route("/account", get(account))
+        .route("/account/end-session", post(end_session))
+        .route("/account/end-others", post(end_others))
         .route("/notes", get(notes).post(save_note))
         .route("/api/me", get(me))
         .route("/poll", get(poll))
         .route("/events", get(events))
         .route("/upload", post(upload))
         .fallback(not_found)
-        .with_state(Arc::new(App { options, notes: Mutex::default() }))
+        .with_state(Arc::new(App { options, sessions: layer.sessions(), notes: Mutex::default() }))
         .layer(map_response(harden))
         // Outermost, so that nothing is reached without a look at the session.
         .layer(layer)
@@ -199,13 +203,15 @@ fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
 /// `Option<User>` decides by itself.
 struct User {
     name: Owner,
+    /// Which of the user's sessions it is.
+    session: String,
     remaining: Duration,
 }
 
 impl User {
     fn of(request: &Parts) -> Option<Self> {
         let session = request.extensions.get::<Session>()?;
-        Some(Self { name: session.owner()?.clone(), remaining: session.remaining() })
+        Some(Self { name: session.owner()?.clone(), session: session.tag(), remaining: session.remaining() })
     }
 }
 
@@ -343,18 +349,70 @@ async fn logout() -> Redirect {
     Redirect::to("/")
 }
 
-async fn account(user: Option<User>) -> Result<Html<String>, Redirect> {
-    let user = user.ok_or_else(|| to_login("/account"))?;
+async fn account(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<String>, Response> {
+    let user = user.ok_or_else(|| to_login("/account").into_response())?;
+    let sessions = app.sessions.sessions_of(&user.name).await.map_err(|error| no_store(&error))?;
+    let rows: String = sessions.iter().map(|session| session_row(session, &user)).collect();
     let main = format!(
-        "<h1>Your account</h1>
+        r#"<h1>Your account</h1>
 <dl>
 <dt>Name</dt><dd>{}</dd>
 <dt>Time left without another click</dt><dd>{}</dd>
-</dl>",
+</dl>
+<h2>Where you are signed in</h2>
+<table>
+<thead><tr><th scope="col">Signed in</th><th scope="col">Last used</th><th scope="col">Session</th></tr></thead>
+<tbody>
+{rows}</tbody>
+</table>
+<form method="post" action="/account/end-others"><button>Sign out everywhere else</button></form>"#,
         escape(user.name.as_str()),
-        in_words(Duration::from_secs(user.remaining.as_secs())),
+        whole_seconds(user.remaining),
     );
     Ok(page("Your account", Some(&user), &main))
+}
+
+fn session_row(session: &SessionInfo, user: &User) -> String {
+    let tag = session.tag();
+    let action = if tag == user.session {
+        "this one".to_owned()
+    } else {
+        format!(
+            r#"<form method="post" action="/account/end-session"><input type="hidden" name="tag" value="{tag}">
+<button>Sign out</button></form>"#
+        )
+    };
+    let (age, idle) = (whole_seconds(session.age), whole_seconds(session.idle_for));
+    format!("<tr><td>{age} ago</td><td>{idle} ago</td><td>{action}</td></tr>\n")
+}
+
+fn whole_seconds(duration: Duration) -> String {
+    in_words(Duration::from_secs(duration.as_secs()))
+}
+
+#[derive(Deserialize)]
+struct Tagged {
+    tag: String,
+}
+
+/// One of this user's sessions: a tag of anybody else's is none.
+async fn end_session(
+    State(app): State<Arc<App>>,
+    user: User,
+    Form(session): Form<Tagged>,
+) -> Result<Redirect, Response> {
+    app.sessions.end_tagged(&user.name, &session.tag).await.map_err(|error| no_store(&error))?;
+    Ok(Redirect::to("/account"))
+}
+
+async fn end_others(State(app): State<Arc<App>>, user: User, this: Session) -> Result<Redirect, Response> {
+    app.sessions.end_all(&user.name, Some(&this)).await.map_err(|error| no_store(&error))?;
+    Ok(Redirect::to("/account"))
+}
+
+fn no_store(error: &StoreError) -> Response {
+    eprintln!("{error}");
+    (StatusCode::SERVICE_UNAVAILABLE, "Try again in a moment.").into_response()
 }
 
 async fn notes(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<String>, Redirect> {

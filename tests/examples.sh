@@ -227,6 +227,43 @@ an_upload_may_be_long() {
     is 'and one in chunks' "$status $body" '200 {"length":5000000}'
 }
 
+an_upload_longer_than_the_idle_timeout_keeps_its_session() {
+    log_in
+    head -c 400000 /dev/zero >"$scratch.upload"
+    ask POST /upload --limit-rate 100K --data-binary "@$scratch.upload"
+    is 'a slow upload arrives' "$status $body" '200 {"length":400000}'
+    is 'it took longer than the idle timeout' "$((${EPOCHREALTIME/[.,]/} - began > 2500000))" 1
+    ask GET /api/me
+    is 'and the session lives' "$status" 200
+}
+
+sessions_elsewhere_can_be_ended() {
+    local here there
+    ask POST /login --data user=everywhere
+    there=$(new_cookie)
+    ask POST /login --data user=everywhere
+    here=$(new_cookie)
+    cookie=$here
+    visit /account
+    is 'the account page lists both' "$(grep -c '<tr><td>' <<<"$body")" 2
+    ask POST /account/end-session --data "tag=$(grep -oE 'name="tag" value="[0-9a-f]+' <<<"$body" | grep -oE '[0-9a-f]+$')"
+    is 'one can be ended' "$status $(field location)" '303 /account'
+    cookie=$there
+    ask GET /api/me
+    is 'it is over' "$status $(field session-ended)" '401 revoked'
+    cookie=
+    ask POST /login --data user=everywhere
+    there=$(new_cookie)
+    cookie=$here
+    ask POST /account/end-others
+    is 'all others can be ended' "$status" 303
+    ask GET /api/me
+    is 'but for this one' "$status" 200
+    cookie=$there
+    ask GET /api/me
+    is 'they are over' "$status" 401
+}
+
 events_come_twice_a_second() {
     log_in
     ask GET /events --no-buffer --max-time 1.8
@@ -310,6 +347,7 @@ label=start scenario=${0##*/}
 start axum --idle 2 --absolute 6 --warn 0.5
 run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected \
     log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
+    an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to
 start axum --secure
 run 'axum --secure' --http1.1 a_secure_cookie_is_a_host_cookie
