@@ -101,6 +101,7 @@ impl Options {
             .public_paths(["/", "/style.css"])
             .login_path("/login")
             .logout_path("/logout")
+            .end_streams(["text/event-stream"])
             .build()
     }
 }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::{BoxFuture, respond};
+
 pin_project! {
     /// The body of a response that went through [`SessionTimeout`](crate::SessionTimeout): the application's,
     /// untouched, or that of an answer the layer gave instead.
@@ -25,6 +27,8 @@ pin_project! {
     #[project = ProjectedInner]
     enum Inner<P> {
         Application { #[pin] body: P },
+        /// The application's, until the session is over.
+        Stream { #[pin] body: P, over: Mutex<BoxFuture<()>>, last: Last },
         /// Boxed, so that a response is no larger than the application's own.
         Refusal { body: Box<RefusalBody> },
     }
@@ -42,9 +46,26 @@ impl<P> SessionBody<P> {
         Self { inner: Inner::Application { body } }
     }
 
+    /// A body that ends when `over` does.
+    pub(crate) fn stream(body: P, over: BoxFuture<()>, is_grpc: bool) -> Self {
+        let last = if is_grpc { Last::GrpcStatus } else { Last::Nothing };
+        Self { inner: Inner::Stream { body, over: Mutex::new(over), last } }
+    }
+
     pub(crate) fn refusal(body: RefusalBody) -> Self {
         Self { inner: Inner::Refusal { body: Box::new(body) } }
     }
+}
+
+/// How a stream ends with its session.
+#[derive(Clone, Copy)]
+enum Last {
+    /// With nothing more.
+    Nothing,
+    /// With a trailers frame that says so (gRPC).
+    GrpcStatus,
+    /// It has.
+    Done,
 }
 
 impl RefusalBody {
@@ -123,6 +144,17 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, P::Error>>> {
         match self.project().inner.project() {
             ProjectedInner::Application { body } => body.poll_frame(cx),
+            ProjectedInner::Stream { last: Last::Done, .. } => Poll::Ready(None),
+            // `over` first: a stream that is never pending must end as well.
+            ProjectedInner::Stream { body, over, last } => match poll_over(over, cx) {
+                Poll::Pending => body.poll_frame(cx),
+                Poll::Ready(()) => match std::mem::replace(last, Last::Done) {
+                    Last::GrpcStatus => {
+                        Poll::Ready(Some(Ok(Frame::trailers(respond::grpc_status().collect()))))
+                    }
+                    Last::Nothing | Last::Done => Poll::Ready(None),
+                },
+            },
             ProjectedInner::Refusal { body } => body.poll_frame(cx).map(|frame| frame.map(Ok)),
         }
     }
@@ -130,6 +162,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Application { body } => body.is_end_stream(),
+            Inner::Stream { body, last, .. } => matches!(last, Last::Done) || body.is_end_stream(),
             Inner::Refusal { body } => body.is_end_stream(),
         }
     }
@@ -137,9 +170,16 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Application { body } => body.size_hint(),
+            // It may end at any time.
+            Inner::Stream { .. } => SizeHint::default(),
             Inner::Refusal { body } => body.size_hint(),
         }
     }
+}
+
+/// Not to be polled again once it is over: `last` sees to that.
+fn poll_over(over: &mut Mutex<BoxFuture<()>>, cx: &mut Context<'_>) -> Poll<()> {
+    over.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
 }
 
 impl<P: Default> Default for SessionBody<P> {
@@ -152,6 +192,7 @@ impl<P> fmt::Debug for SessionBody<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.inner {
             Inner::Application { .. } => "SessionBody(application)",
+            Inner::Stream { .. } => "SessionBody(stream)",
             Inner::Refusal { .. } => "SessionBody(refusal)",
         })
     }

@@ -31,6 +31,7 @@ pub struct SessionTimeoutBuilder {
     limits_for: Option<LimitsFor>,
     rotation_grace: Duration,
     rotate_after: Option<Duration>,
+    end_streams: Vec<String>,
     passive: Rules,
     public: Rules,
     login_path: Option<String>,
@@ -61,6 +62,7 @@ impl SessionTimeoutBuilder {
             limits_for: None,
             rotation_grace: Duration::from_secs(30),
             rotate_after: None,
+            end_streams: Vec::new(),
             passive: Rules::default(),
             public: Rules::default(),
             login_path: None,
@@ -294,6 +296,24 @@ impl SessionTimeoutBuilder {
         Self { expired_response: Some(respond), ..self }
     }
 
+    /// Answers of these media types end with their session: server-sent events, long polls, gRPC streams. Other
+    /// requests of the session put that off; a stream itself is no activity once its answer has begun. Bodies of known
+    /// length are never cut. Default: none. Calls add up. Needs tokio's timer.
+    ///
+    /// An end by the clocks cuts in time, one by a log-out within 30 seconds. A gRPC stream ends with the trailers of
+    /// `UNAUTHENTICATED`.
+    ///
+    /// ```
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// let layer = SessionTimeoutLayer::builder().cookie("sid").end_streams(["text/event-stream"]).build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn end_streams<T: Into<String>>(mut self, media_types: impl IntoIterator<Item = T>) -> Self {
+        self.end_streams.extend(media_types.into_iter().map(Into::into));
+        self
+    }
+
     /// Is told what happens to sessions. It runs within requests: be quick, or hand on. It can neither keep a session
     /// alive nor end one, not even by panicking.
     pub fn on_event(self, receive: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
@@ -355,6 +375,7 @@ impl SessionTimeoutBuilder {
             logout_path: self.logout_path,
             fresh_login: self.fresh_login,
             rotate_after: self.rotate_after,
+            end_streams: self.end_streams,
             expired_response: self.expired_response,
             store,
             store_deadline: self.store_deadline,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) logout_path: Option<String>,
     pub(crate) fresh_login: Option<FreshLogin>,
     pub(crate) rotate_after: Option<Duration>,
+    pub(crate) end_streams: Vec<String>,
     pub(crate) expired_response: Option<ExpiredResponse>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_deadline: Duration,
@@ -74,6 +75,16 @@ impl LoginPath {
 impl Config {
     pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
         if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Hold }
+    }
+
+    /// Whether answers of this type end with their session.
+    pub(crate) fn ends_streams_of(&self, content_type: Option<&HeaderValue>) -> bool {
+        let kind =
+            content_type.map(|kind| kind.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default());
+        kind.is_some_and(|kind| {
+            let kind = kind.trim_ascii();
+            self.end_streams.iter().any(|ended| kind.eq_ignore_ascii_case(ended.as_bytes()))
+        })
     }
 
     /// Whether an ended session goes on here, without its id.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, COOKIE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE},
 };
+use http_body::Body;
 
 use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
@@ -15,6 +17,7 @@ use crate::{
     event,
     head::OwnedHead,
     respond,
+    session::until_over,
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
@@ -161,8 +164,25 @@ impl Visit {
         }
     }
 
+    /// The answer, its body cut at the session's end if it is a stream that was asked to be.
+    fn with_body<P: Body<Data = Bytes>>(&self, response: Response<P>) -> Response<SessionBody<P>> {
+        let VisitedSession::Live { key, .. } = self.session else {
+            return response.map(SessionBody::application);
+        };
+        let content_type = response.headers().get(CONTENT_TYPE);
+        if !self.config.ends_streams_of(content_type) || response.body().size_hint().exact().is_some() {
+            return response.map(SessionBody::application);
+        }
+        let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let config = Arc::clone(&self.config);
+        let over = Box::pin(async move {
+            until_over(&config, key).await;
+        });
+        response.map(|body| SessionBody::stream(body, over, is_grpc))
+    }
+
     /// The answer as it leaves.
-    pub(crate) fn conclude<P>(
+    pub(crate) fn conclude<P: Body<Data = Bytes>>(
         &self,
         response: Response<P>,
         happened: Option<(&Happened, Settled)>,
@@ -171,7 +191,7 @@ impl Visit {
             Some((_, Settled::Unavailable)) => {
                 return respond::unavailable(self.is_head).map(SessionBody::refusal);
             }
-            _ => response.map(SessionBody::application),
+            _ => self.with_body(response),
         };
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();

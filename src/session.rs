@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, Started,
-    StoreError, config::Config,
+    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, SessionKey,
+    Started, StoreError, Verdict, config::Config,
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -63,6 +63,28 @@ impl Session {
     /// §7.5.3).
     pub fn authenticated_within(&self, time: Duration) -> bool {
         self.live.age < time
+    }
+
+    /// Waits until the session is over, and says why: for the loop of a WebSocket or an event stream. Other requests
+    /// of the session put it off; waiting is no activity.
+    ///
+    /// An end by the clocks is told in time, one by a log-out within 30 seconds. Needs tokio's timer.
+    ///
+    /// ```no_run
+    /// # async fn socket(session: tower_session_timeout::Session, mut next_message: impl AsyncFnMut() -> String) {
+    /// loop {
+    ///     tokio::select! {
+    ///         message = next_message() => println!("{message}"),
+    ///         reason = session.ended() => {
+    ///             println!("closed with 1008: the session is over ({reason})");
+    ///             break;
+    ///         }
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn ended(&self) -> EndReason {
+        until_over(&self.config, self.live.key).await
     }
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
@@ -230,5 +252,22 @@ impl Sessions {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sessions(..)")
+    }
+}
+
+/// How late an end is told that comes by no clock.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How soon a store that failed is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
+pub(crate) async fn until_over(config: &Config, key: SessionKey) -> EndReason {
+    loop {
+        let wait = match config.ask(config.store.remaining(key, &config.policy)).await {
+            Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
+            Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
+            Err(_) => TRY_AGAIN,
+        };
+        tokio::time::sleep(wait).await;
     }
 }

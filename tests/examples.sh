@@ -271,6 +271,16 @@ events_come_twice_a_second() {
     is 'with two events a second' "$(grep '^data: ' <<<"$body" | head -n 3 | tr '\n' ' ')" 'data: 1 data: 2 data: 3 '
 }
 
+an_event_stream_ends_with_its_session() {
+    log_in
+    ask GET /events --max-time 6
+    local tenths=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
+    is 'it is cut, not torn' "$status $([[ $body == *'data: 4'* ]] && echo whole)" '200 whole'
+    is "at the idle timeout of 2 s, at $tenths tenths" "$((tenths >= 19 && tenths <= 35))" 1
+    ask GET /api/me
+    is 'which was the end of the session' "$status $(field session-ended)" '401 idle'
+}
+
 a_look_at_the_log_out_page_ends_nothing() {
     log_in
     visit /logout
@@ -348,6 +358,7 @@ start axum --idle 2 --absolute 6 --warn 0.5
 run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected \
     log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
+    an_event_stream_ends_with_its_session \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to
 start axum --secure
 run 'axum --secure' --http1.1 a_secure_cookie_is_a_host_cookie

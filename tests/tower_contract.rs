@@ -21,7 +21,7 @@ use support::{App, get, post, set_cookie, set_cookies, sid};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, SessionBody,
-    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
 };
 
 type Incoming = Request<Full<Bytes>>;
@@ -47,6 +47,10 @@ impl Store for Later {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         let (id, policy) = (id.clone().into_owned(), *policy);
         self.later(move |store| store.check(&id, &policy, access))
+    }
+    fn remaining(&self, key: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        let policy = *policy;
+        self.later(move |store| store.remaining(key, &policy))
     }
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         let (id, new, policy) = (id.clone().into_owned(), new.clone(), *policy);
@@ -312,6 +316,9 @@ impl Failing {
 impl Store for Failing {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         self.answer(self.check, || self.inner.check(id, policy, access))
+    }
+    fn remaining(&self, key: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.answer(self.check, || self.inner.remaining(key, policy))
     }
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         self.answer(self.start, || self.inner.start(id, new, policy))

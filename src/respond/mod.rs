@@ -192,14 +192,21 @@ fn json_string(text: &str) -> String {
     json
 }
 
+/// `UNAUTHENTICATED`, as the fields of an answer or the trailers of a stream.
+pub(crate) fn grpc_status() -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    [
+        (HeaderName::from_static("grpc-status"), HeaderValue::from_static("16")),
+        (HeaderName::from_static("grpc-message"), HeaderValue::from_static("the session is over")),
+    ]
+    .into_iter()
+}
+
 /// Trailers-only, as gRPC over HTTP/2 has it for a call that never began.
 fn grpc_unauthenticated() -> Response<RefusalBody> {
-    const UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
     let mut response = Response::new(RefusalBody::text(""));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", UNAUTHENTICATED);
-    headers.insert("grpc-message", HeaderValue::from_static("the session is over"));
+    headers.extend(grpc_status());
     response
 }
 

@@ -5,7 +5,7 @@ mod memory;
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 pub use self::memory::{MemoryStore, Sweeper};
-use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey};
+use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
 
 /// Keeps the clocks of sessions and decides by them.
 ///
@@ -23,6 +23,10 @@ use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, Sessi
 pub trait Store: Send + Sync + 'static {
     /// Is this id's session live? With [`Access::Renew`] its last activity is now, unless it is over.
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision>;
+
+    /// What this session has left, whichever of its ids is used; or why it is over. It renews nothing. Whoever waits
+    /// for the end of a session asks again and again.
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict>;
 
     /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
@@ -75,6 +79,10 @@ pub trait Store: Send + Sync + 'static {
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         (**self).check(id, policy, access)
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        (**self).remaining(session, policy)
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

@@ -25,7 +25,9 @@ use self::{
     shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
 };
 use super::{Access, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store};
-use crate::{Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock};
+use crate::{
+    Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
+};
 
 const SHARDS: u32 = 64;
 const MAX_IDS_PER_SESSION: usize = 64;
@@ -409,6 +411,13 @@ impl Store for MemoryStore {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         self.widen(policy.limits);
         Answer::Ready(Ok(self.decide(self.hash(id), policy, access)))
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let verdict =
+            self.with_session(session, |session, _, now, aftermath| session.judge(policy, now, aftermath).0);
+        Answer::Ready(Ok(verdict.unwrap_or(Verdict::Over(EndReason::Unknown))))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

@@ -138,7 +138,12 @@ impl Session {
     }
 
     /// Judges by both clocks, and ends the session if it is over. Also says for how long it has been idle.
-    fn judge(&mut self, policy: &Policy, now: u64, aftermath: &mut Aftermath) -> (Verdict, Duration) {
+    pub(super) fn judge(
+        &mut self,
+        policy: &Policy,
+        now: u64,
+        aftermath: &mut Aftermath,
+    ) -> (Verdict, Duration) {
         let active = match self.state {
             State::Live { active, in_flight: 0 } => active,
             State::Live { .. } => now,

@@ -1,0 +1,197 @@
+//! Streams end with their session, and not before.
+
+mod support;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, header::CONTENT_TYPE};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use support::{get, sid};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, ServiceExt};
+use tower_session_timeout::{
+    Clock, EndReason, MemoryStore, NewSession, Session, SessionBody, SessionId, SessionTimeoutLayer,
+};
+
+const IDLE: Duration = Duration::from_secs(60);
+const ABSOLUTE: Duration = Duration::from_secs(600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// tokio's time, which the tests pause, so that sessions and timers agree.
+#[derive(Debug)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+async fn layer() -> SessionTimeoutLayer {
+    let layer = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(IDLE)
+        .absolute_timeout(ABSOLUTE)
+        .end_streams(["text/event-stream", "application/grpc"])
+        .store(MemoryStore::new().clock(TokioClock(Instant::now())))
+        .build()
+        .unwrap();
+    layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+    layer
+}
+
+type AnyBody = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
+
+/// Streams an event each second under the content type the path names, or without a pause (`/busy`), or answers at
+/// once (`/short`).
+async fn application(request: Request<Full<Bytes>>) -> Result<Response<AnyBody>, Infallible> {
+    let event = || Ok(Frame::data(Bytes::from_static(b"event")));
+    let path = request.uri().path();
+    let body = match path {
+        "/short" => Either::Left(Full::from("short")),
+        "/busy" => {
+            let events = stream::repeat_with(event);
+            Either::Right(StreamBody::new(Box::pin(events) as stream::BoxStream<'static, _>))
+        }
+        _ => {
+            let events = stream::unfold((), move |()| async move {
+                sleep(SECOND).await;
+                Some((event(), ()))
+            });
+            Either::Right(StreamBody::new(Box::pin(events) as stream::BoxStream<'static, _>))
+        }
+    };
+    let kind = match path {
+        "/grpc" => "application/grpc",
+        "/video" => "video/webm",
+        _ => "Text/Event-Stream; charset=utf-8",
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
+    Ok(response)
+}
+
+async fn open(layer: &SessionTimeoutLayer, path: &str) -> SessionBody<AnyBody> {
+    let request = sid(get(path, &[]), "A");
+    layer.layer(tower::service_fn(application)).oneshot(request).await.unwrap().into_body()
+}
+
+/// Reads to the end: when it came, and the trailers.
+async fn read(mut body: SessionBody<AnyBody>) -> (Duration, Option<http::HeaderMap>) {
+    let began = Instant::now();
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        if let Ok(last) = frame.unwrap().into_trailers() {
+            trailers = Some(last);
+        }
+    }
+    assert!(body.is_end_stream());
+    assert!(body.frame().await.is_none(), "the end stays the end");
+    (began.elapsed(), trailers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_cut_at_the_idle_timeout() {
+    let layer = layer().await;
+    let body = open(&layer, "/events").await;
+    assert_eq!(body.size_hint().exact(), None);
+    assert_eq!(read(body).await, (IDLE, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_requests_put_the_cut_off_until_the_absolute_timeout() {
+    let layer = layer().await;
+    let reading = tokio::spawn(read(open(&layer, "/events").await));
+    for _ in 0..5 {
+        sleep(IDLE / 2).await;
+        open(&layer, "/short").await;
+        assert!(!reading.is_finished());
+    }
+    assert_eq!(reading.await.unwrap().0, IDLE / 2 * 5 + IDLE);
+
+    let layer = self::layer().await;
+    let reading = tokio::spawn(read(open(&layer, "/events").await));
+    while !reading.is_finished() {
+        sleep(IDLE / 2).await;
+        open(&layer, "/short").await;
+    }
+    let (lasted, _) = reading.await.unwrap();
+    assert_eq!(lasted, ABSOLUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_elsewhere_cuts_within_half_a_minute() {
+    let layer = layer().await;
+    let reading = tokio::spawn(read(open(&layer, "/events").await));
+    sleep(SECOND * 5).await;
+    layer.sessions().end(&SessionId::from("A")).await.unwrap();
+    let (lasted, _) = reading.await.unwrap();
+    assert!(lasted <= SECOND * 35, "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_stream_ends_with_trailers() {
+    let layer = layer().await;
+    let (lasted, trailers) = read(open(&layer, "/grpc").await).await;
+    assert_eq!(lasted, IDLE);
+    assert_eq!(trailers.unwrap()["grpc-status"], "16");
+}
+
+/// Polled again and again without a pause: time passes for it only by the tasks beside it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_never_pending_is_cut_as_well() {
+    let layer = layer().await;
+    let mut body = open(&layer, "/busy").await;
+    for _ in 0..1000 {
+        assert!(body.frame().await.is_some());
+    }
+    sleep(IDLE).await;
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_asked_for_and_what_has_a_length_is_never_cut() {
+    let layer = layer().await;
+    let video = timeout(IDLE * 10, read(open(&layer, "/video").await)).await;
+    assert!(video.is_err(), "it goes on");
+    layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+    let short = open(&layer, "/short").await;
+    assert_eq!(short.size_hint().exact(), Some(5));
+    sleep(IDLE * 2).await;
+    assert_eq!(short.collect().await.unwrap().to_bytes(), "short");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anonymous_stream_has_no_session_to_end_with() {
+    let layer = layer().await;
+    let request = get("/events", &[]);
+    let body = layer.layer(tower::service_fn(application)).oneshot(request).await.unwrap().into_body();
+    assert!(timeout(IDLE * 10, read(body)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_tells_when_it_has_ended_and_why() {
+    let layer = layer().await;
+    let session = Arc::new(std::sync::Mutex::new(None));
+    let application = tower::service_fn(|request: Request<Full<Bytes>>| {
+        *session.lock().unwrap() = request.extensions().get::<Session>().cloned();
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    });
+    layer.layer(application).oneshot(sid(get("/", &[]), "A")).await.unwrap();
+    let session = session.lock().unwrap().take().unwrap();
+
+    let began = Instant::now();
+    assert_eq!(session.ended().await, EndReason::Idle);
+    assert_eq!(began.elapsed(), IDLE);
+    assert_eq!(session.ended().await, EndReason::Idle, "at once");
+    assert_eq!(began.elapsed(), IDLE);
+}
+
+#[test]
+fn a_cut_body_is_send_and_sync() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<SessionBody<Full<Bytes>>>();
+}
