@@ -38,6 +38,8 @@ pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
         || head.headers().keys().any(|name| match name.as_str() {
             SESSION_ACTIVITY => head.header_is(SESSION_ACTIVITY, "passive"),
             "sec-purpose" | "purpose" => is_prefetch(head),
+            // An event stream that reconnects by itself.
+            "last-event-id" => true,
             _ => false,
         })
 }

@@ -34,7 +34,8 @@ pub enum SessionEvent {
     },
     /// A request was answered by the layer, because its session was over.
     Refused {
-        /// Why.
+        /// Why. [`EndReason::Unknown`]: an id that was made up, or forgotten long ago. [`EndReason::Superseded`]: an old
+        /// id was used after its grace, or after a new log-in took its place; it may have been stolen.
         reason: EndReason,
     },
     /// The store is full of live sessions: a new one was refused.
@@ -78,6 +79,9 @@ pub(crate) fn trace(event: &SessionEvent) {
         SessionEvent::Rotated => tracing::debug!("session id rotated"),
         SessionEvent::Ended { reason, idle_for, age, .. } => {
             tracing::info!(%reason, ?idle_for, ?age, "session ended");
+        }
+        SessionEvent::Refused { reason: EndReason::Superseded } => {
+            tracing::info!("request refused: an old id of a session was used after its grace");
         }
         SessionEvent::Refused { reason } => tracing::debug!(%reason, "request refused: the session is over"),
         SessionEvent::AtCapacity => tracing::error!("session store at capacity: a new session was refused"),

@@ -35,8 +35,8 @@
 //!    only a laxer parser would take for the session's are removed. Of up to four different duplicates the one that
 //!    is live is used, and the others are removed; if there is not exactly one, the request is refused.
 //! 2. **No session id: it passes** as anonymous. Whether it may see anything is for the application to say.
-//! 3. The request is *activity*, or *passive*: `OPTIONS`, prefetches, `Session-Activity: passive`, and what
-//!    [`passive_paths`](SessionTimeoutBuilder::passive_paths) and
+//! 3. The request is *activity*, or *passive*: `OPTIONS`, prefetches, reconnecting event streams,
+//!    `Session-Activity: passive`, and what [`passive_paths`](SessionTimeoutBuilder::passive_paths) and
 //!    [`passive_if`](SessionTimeoutBuilder::passive_if) say.
 //! 4. The store decides, and renews if it is activity, in one atomic operation. An id it does not know is over.
 //! 5. **A live session: it passes**, with a [`Session`] in its extensions. While the handler of an activity request runs,

@@ -55,6 +55,7 @@ async fn passive_requests_do_not_renew() {
         ("/account", &[("sec-purpose", "prefetch;prerender")]),
         ("/account", &[("sec-purpose", "prefetch;anonymous-client-ip")]),
         ("/account", &[("purpose", "prefetch")]),
+        ("/events", &[("last-event-id", "17"), ("accept", "text/event-stream")]),
         ("/account", &[("purpose", "Prefetch")]),
     ];
     for (path, headers) in passive {
