@@ -8,7 +8,7 @@ use http_body::Body;
 
 use crate::{
     BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, Limits, MemoryStore,
-    Policy, RequestHead, SessionEvent, SessionId, SessionTimeoutLayer, Store,
+    Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
     config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
@@ -26,6 +26,7 @@ const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
 pub struct SessionTimeoutBuilder {
     source: Option<SourceChoice>,
     cookie_attributes: CookieAttributes,
+    sliding_cookie: Option<CookieAttributes>,
     limits: Limits,
     beyond_400_days: bool,
     limits_for: Option<LimitsFor>,
@@ -42,6 +43,7 @@ pub struct SessionTimeoutBuilder {
     store_deadline: Duration,
     on_event: Option<EventSink>,
     admit_on_store_failure: bool,
+    ownerless_sessions: OwnerlessSessions,
     with_extension: bool,
     /// The first path rule that cannot be.
     invalid_path: Option<ConfigError>,
@@ -57,6 +59,7 @@ impl SessionTimeoutBuilder {
         Self {
             source: None,
             cookie_attributes: CookieAttributes::new(),
+            sliding_cookie: None,
             limits: Limits::default(),
             beyond_400_days: false,
             limits_for: None,
@@ -73,6 +76,7 @@ impl SessionTimeoutBuilder {
             store_deadline: Duration::from_millis(500),
             on_event: None,
             admit_on_store_failure: false,
+            ownerless_sessions: OwnerlessSessions::Refuse,
             with_extension: true,
             invalid_path: None,
         }
@@ -130,6 +134,32 @@ impl SessionTimeoutBuilder {
         F: for<'a> Fn(&RequestHead<'a>) -> Option<SessionId<'a>> + Send + Sync + 'static,
     {
         self.session_id(FromClosure(extract))
+    }
+
+    /// The session cookie is set again with a new `Max-Age` as the session is renewed, so that the browser keeps it
+    /// for as long as the session can last. For applications that set a `Max-Age` once, at the log-in; a session
+    /// cookie without one, which the browser keeps until it is closed, needs no sliding. Default: it is not.
+    ///
+    /// It is set again once in a twentieth of the `Max-Age`, which is lengthened by a tenth for that, and for sessions
+    /// with longer limits of their own to what they have left. Such an answer is marked as `private` and
+    /// `Vary: Cookie`; one the application marks as `public` is left alone.
+    ///
+    /// These are the cookie's attributes, as in [`cookie_attributes`](Self::cookie_attributes), and with a `Max-Age`
+    /// no shorter than the idle timeout.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_session_timeout::{CookieAttributes, SameSite, SessionTimeoutLayer};
+    ///
+    /// let attributes = CookieAttributes::new()
+    ///     .secure(true)
+    ///     .same_site(SameSite::Strict)
+    ///     .max_age(Duration::from_secs(15 * 60));
+    /// let layer = SessionTimeoutLayer::builder().cookie("sid").slide_cookie(attributes).build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn slide_cookie(self, attributes: CookieAttributes) -> Self {
+        Self { cookie_attributes: attributes.clone(), sliding_cookie: Some(attributes), ..self }
     }
 
     /// No [`Session`](crate::Session) is put into the request's extensions: that saves its allocation. A layer
@@ -236,6 +266,15 @@ impl SessionTimeoutBuilder {
             }
         }
         self
+    }
+
+    /// What becomes of ended sessions nobody had logged in to. Default: [`OwnerlessSessions::Refuse`].
+    ///
+    /// For applications that give every visitor a session: with [`OwnerlessSessions::ContinueWithoutId`] only those
+    /// who had logged in are asked to do so again. It needs log-ins that name an owner
+    /// ([`NewSession::owner`](crate::NewSession::owner)).
+    pub fn ownerless_sessions(self, ownerless: OwnerlessSessions) -> Self {
+        Self { ownerless_sessions: ownerless, ..self }
     }
 
     /// Where an ended session goes on as nobody's, said by a closure. Calls add up.
@@ -352,10 +391,14 @@ impl SessionTimeoutBuilder {
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
             SourceChoice::Custom(extractor) => Source::Custom(extractor),
             SourceChoice::Cookie(name) => {
-                let mut attributes = self.cookie_attributes;
-                // A removal without `Secure` is ignored for these.
-                attributes.secure |= has_prefix(&name, "__Host-") || has_prefix(&name, "__Secure-");
-                Source::Cookie(SessionCookie::new(&name, &attributes))
+                // A cookie, or a removal, without `Secure` is ignored for these.
+                let needs_secure = has_prefix(&name, "__Host-") || has_prefix(&name, "__Secure-");
+                let secured = |attributes: CookieAttributes| CookieAttributes {
+                    secure: attributes.secure || needs_secure,
+                    ..attributes
+                };
+                let sliding = self.sliding_cookie.map(secured);
+                Source::Cookie(SessionCookie::new(&name, &secured(self.cookie_attributes), sliding))
             }
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
@@ -381,6 +424,7 @@ impl SessionTimeoutBuilder {
             store_deadline: self.store_deadline,
             sink,
             admit_on_store_failure: self.admit_on_store_failure,
+            lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
             observed: Observed::default(),
         }))
@@ -414,6 +458,12 @@ impl SessionTimeoutBuilder {
         }
         if let Some(SourceChoice::Cookie(name)) = &self.source {
             validate_cookie(name, &self.cookie_attributes)?;
+            if let Some(attributes) = &self.sliding_cookie {
+                validate_cookie(name, attributes)?;
+                validate_sliding(name, attributes, self.limits.idle())?;
+            }
+        } else if self.sliding_cookie.is_some() {
+            return Err(ConfigError::SlidesWithoutCookie);
         }
         if let Some(error) = &self.invalid_path {
             return Err(error.clone());
@@ -435,6 +485,17 @@ impl SessionTimeoutBuilder {
     }
 }
 
+/// What becomes of a request whose session is over and had no owner: see
+/// [`ownerless_sessions`](SessionTimeoutBuilder::ownerless_sessions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnerlessSessions {
+    /// It is refused, like any other.
+    #[default]
+    Refuse,
+    /// It goes on without its id, as on a public page; so does one whose id the store does not know.
+    ContinueWithoutId,
+}
+
 fn path_rule(path: &str) -> Result<PathRule, ConfigError> {
     PathRule::parse(path).map_err(|reason| ConfigError::InvalidPath { path: path.to_owned(), reason })
 }
@@ -448,6 +509,20 @@ fn log(on_event: Option<EventSink>) -> EventSink {
             on_event.send(event);
         }
     })
+}
+
+fn validate_sliding(name: &str, attributes: &CookieAttributes, idle: Duration) -> Result<(), ConfigError> {
+    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    match attributes.max_age {
+        None => invalid("there is no Max-Age to slide"),
+        Some(max_age) if max_age < idle => {
+            invalid("its Max-Age is shorter than the idle timeout: the browser would forget it too early")
+        }
+        Some(_) if attributes.same_site == SameSite::None && !attributes.secure => {
+            invalid("browsers take SameSite=None with Secure only (RFC 6265bis §5.7)")
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
@@ -524,6 +599,8 @@ pub enum ConfigError {
         /// The rotation grace, which `rotate_after` has to exceed.
         grace: Duration,
     },
+    /// Only a session cookie can slide, and ids travel elsewhere.
+    SlidesWithoutCookie,
     /// A cookie browsers or parsers do not agree upon.
     InvalidCookie {
         /// The cookie's name.
@@ -550,6 +627,9 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SlidesWithoutCookie => {
+                f.write_str("slide_cookie: session ids do not travel in a cookie here")
+            }
             Self::NoSessionId => f.write_str(
                 "nothing says where the session id travels: call `cookie`, `bearer` or `session_id`",
             ),

@@ -12,10 +12,12 @@ use http::{HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
-    Access, Answer, EndReason, Ended, EventSink, IdTag, Limits, MAX_SESSION_ID_LENGTH, NewSession, Policy,
-    RequestHead, Rotated, SessionEvent, SessionId, SessionKey, Started, Store, StoreError,
+    Access, Adopted, Answer, EndReason, Ended, EventSink, IdTag, Limits, Live, MAX_SESSION_ID_LENGTH,
+    NewSession, Policy, RequestHead, Rotated, SessionEvent, SessionId, SessionKey, Started, Store,
+    StoreError,
     activity::{Rules, is_passive_by_itself},
     body::RefusalBody,
+    cookie::SlidCookie,
     event,
     extract::Source,
 };
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) store_deadline: Duration,
     pub(crate) sink: Option<EventSink>,
     pub(crate) admit_on_store_failure: bool,
+    pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
     pub(crate) observed: Observed,
 }
@@ -104,6 +107,17 @@ impl Config {
             && self.logout_path.as_ref().is_some_and(|logout| logout == head.path())
     }
 
+    /// The session cookie with a new `Max-Age`, if this is the renewal to send it with.
+    pub(crate) fn slid_cookie(&self, head: &RequestHead<'_>, live: &Live) -> Option<Box<SlidCookie>> {
+        let cookie = self.source.cookie()?;
+        if !cookie.slides_now(live.idle_for, live.age) || self.access(head) == Access::Peek {
+            return None;
+        }
+        let id = SessionId::from(cookie.carried(head.headers()).id?);
+        let set_cookie = cookie.slid(id.expose(), live.remaining.shortest())?;
+        Some(Box::new(SlidCookie { id: id.into_owned(), set_cookie }))
+    }
+
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
         let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
         Policy { cap, ..self.policy }
@@ -132,6 +146,20 @@ impl Config {
             Started::AlreadyLive(_) => {}
         }
         Ok(started)
+    }
+
+    /// Begins a session that was authenticated elsewhere, unless its id is known.
+    pub(crate) async fn adopt(&self, id: &SessionId<'_>, new: &NewSession) -> Result<(), StoreError> {
+        match self.ask(self.store.adopt(id, new, &self.policy)).await? {
+            Adopted::New(_) => self.tell(&SessionEvent::Started { owner: new.owner.clone() }),
+            Adopted::Known => {}
+            Adopted::AtCapacity => {
+                self.tell(&SessionEvent::AtCapacity);
+                return Err(StoreError::new("at capacity: no session can be adopted"));
+            }
+        }
+        self.observed.a_start.store(true, Relaxed);
+        Ok(())
     }
 
     pub(crate) async fn rotate(

@@ -4,7 +4,7 @@
 //! with laxer parsers. A pair that one of those would take for the session cookie, but we would not, is *disguised*:
 //! a way round the timeout. It is removed before the request goes on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use cookie::Cookie;
 use http::{
@@ -14,9 +14,13 @@ use http::{
 use memchr::memchr;
 use percent_encoding::percent_decode;
 
-use crate::clock::wall_clock;
+use crate::{SessionId, clock::wall_clock};
 
-/// How the application sets its session cookie, as far as a removal has to match it.
+/// How often in its `Max-Age` a sliding cookie is set again.
+const SLIDES_PER_MAX_AGE: u32 = 20;
+
+/// How the application sets its session cookie. A removal has to match its path and domain, a [sliding
+/// cookie](crate::SessionTimeoutBuilder::slide_cookie) all of it.
 ///
 /// ```
 /// use tower_session_timeout::CookieAttributes;
@@ -29,13 +33,35 @@ pub struct CookieAttributes {
     pub(crate) domain: Option<String>,
     pub(crate) secure: bool,
     pub(crate) partitioned: bool,
+    pub(crate) http_only: bool,
+    pub(crate) same_site: SameSite,
+    pub(crate) max_age: Option<Duration>,
+}
+
+/// From which sites a cookie is sent along (RFC 6265bis §5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// From this site alone.
+    Strict,
+    /// From this site, and when a link elsewhere is followed.
+    Lax,
+    /// From everywhere: needs `Secure`.
+    None,
 }
 
 impl CookieAttributes {
-    /// `Path=/`, no `Domain`, neither `Secure` nor `Partitioned`.
+    /// `Path=/`, `HttpOnly`, `SameSite=Lax`; no `Domain` and no `Max-Age`, neither `Secure` nor `Partitioned`.
     #[must_use]
     pub fn new() -> Self {
-        Self { path: "/".to_owned(), domain: None, secure: false, partitioned: false }
+        Self {
+            path: "/".to_owned(),
+            domain: None,
+            secure: false,
+            partitioned: false,
+            http_only: true,
+            same_site: SameSite::Lax,
+            max_age: None,
+        }
     }
 
     /// The cookie's `Path`. Default: `/`.
@@ -57,12 +83,33 @@ impl CookieAttributes {
     pub fn partitioned(self, partitioned: bool) -> Self {
         Self { partitioned, ..self }
     }
+
+    /// Whether scripts cannot read the cookie. Default: `true`. A removal needs it not.
+    pub fn http_only(self, http_only: bool) -> Self {
+        Self { http_only, ..self }
+    }
+
+    /// The cookie's `SameSite`. Default: `Lax`. A removal needs it not.
+    pub fn same_site(self, same_site: SameSite) -> Self {
+        Self { same_site, ..self }
+    }
+
+    /// How long a browser keeps the cookie. Default: until it is closed. A removal needs it not.
+    pub fn max_age(self, max_age: Duration) -> Self {
+        Self { max_age: Some(max_age), ..self }
+    }
 }
 
 impl Default for CookieAttributes {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A live session's cookie, to be set again with a new `Max-Age`.
+pub(crate) struct SlidCookie {
+    pub(crate) id: SessionId<'static>,
+    pub(crate) set_cookie: HeaderValue,
 }
 
 /// The session cookie of one layer.
@@ -75,6 +122,7 @@ pub(crate) struct SessionCookie {
     /// parsers do to a name leaves its first character standing, unless it is `%` or no token character.
     suspects: Box<[bool; 256]>,
     removals: Vec<HeaderValue>,
+    sliding: Option<CookieAttributes>,
 }
 
 /// What the `Cookie` fields of a request hold.
@@ -103,7 +151,7 @@ enum Pair<'a> {
 
 impl SessionCookie {
     /// Name and attributes are valid: the builder has looked.
-    pub(crate) fn new(name: &str, attributes: &CookieAttributes) -> Self {
+    pub(crate) fn new(name: &str, attributes: &CookieAttributes, sliding: Option<CookieAttributes>) -> Self {
         let removal = |domain: Option<&String>| {
             let mut cookie = Cookie::build((name, ""))
                 .path(&attributes.path)
@@ -128,7 +176,41 @@ impl SessionCookie {
             folded_name,
             suspects,
             removals: with_domain.into_iter().chain(removal(None)).collect(),
+            sliding,
         }
+    }
+
+    /// Whether this renewal is the one to set the cookie again: the first one in each twentieth of its `Max-Age`. That
+    /// needs no memory, neither here nor in the store.
+    pub(crate) fn slides_now(&self, idle_for: Duration, age: Duration) -> bool {
+        let Some(max_age) = self.sliding.as_ref().and_then(|attributes| attributes.max_age) else {
+            return false;
+        };
+        let step = (max_age / SLIDES_PER_MAX_AGE).max(Duration::from_secs(1)).as_millis();
+        age.as_millis() / step != age.saturating_sub(idle_for).as_millis() / step
+    }
+
+    /// The cookie with a new `Max-Age`. Longer by two steps, for the next one may be a step away, and its answer lost.
+    pub(crate) fn slid(&self, value: &[u8], remaining: Duration) -> Option<HeaderValue> {
+        let attributes = self.sliding.as_ref()?;
+        let max_age = attributes.max_age?.max(remaining);
+        let max_age = max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2);
+        let mut cookie = Cookie::build((str::from_utf8(&self.name).ok()?, str::from_utf8(value).ok()?))
+            .path(&attributes.path)
+            .secure(attributes.secure)
+            .partitioned(attributes.partitioned)
+            .http_only(attributes.http_only)
+            .same_site(match attributes.same_site {
+                SameSite::Strict => cookie::SameSite::Strict,
+                SameSite::Lax => cookie::SameSite::Lax,
+                SameSite::None => cookie::SameSite::None,
+            })
+            .max_age(time::Duration::seconds(i64::try_from(max_age.as_secs()).ok()?))
+            .build();
+        if let Some(domain) = &attributes.domain {
+            cookie.set_domain(domain);
+        }
+        HeaderValue::from_str(&cookie.to_string()).ok()
     }
 
     pub(crate) fn name(&self) -> &[u8] {
@@ -391,7 +473,7 @@ mod tests {
     /// No server lets these bytes into a header value, but one that did would find them harmless.
     #[test]
     fn control_characters_around_a_name_disguise_nothing() {
-        let cookie = SessionCookie::new("sid", &CookieAttributes::new());
+        let cookie = SessionCookie::new("sid", &CookieAttributes::new(), None);
         let disguises: [&[u8]; 7] = [
             b"\0sid=EVIL",
             b"sid\0=EVIL",

@@ -107,11 +107,11 @@ pub use crate::axum::NoSession;
 pub use crate::clock::ManualClock;
 pub use crate::{
     body::SessionBody,
-    builder::{ConfigError, SessionTimeoutBuilder},
+    builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock},
-    cookie::CookieAttributes,
+    cookie::{CookieAttributes, SameSite},
     event::{EventSink, SessionEvent},
-    extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader},
+    extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader, VerifiedId},
     future::ResponseFuture,
     head::RequestHead,
     layer::SessionTimeoutLayer,
@@ -121,8 +121,8 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, SessionInfo, Started,
-        Store, StoreError, Sweeper,
+        Access, Adopted, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, SessionInfo,
+        Started, Store, StoreError, Sweeper,
     },
 };
 

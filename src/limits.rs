@@ -207,11 +207,11 @@ impl Policy {
         }
     }
 
-    /// What will be left once a live session has been renewed: the idle clock begins anew.
+    /// What is left once a live session has been renewed: the idle clock began anew `idle_for` ago.
     #[inline]
-    pub fn renewed(&self, own: Option<Limits>, age: Duration) -> Remaining {
+    pub fn renewed(&self, own: Option<Limits>, idle_for: Duration, age: Duration) -> Remaining {
         let left = |limits: Limits| Remaining {
-            idle: limits.idle,
+            idle: limits.idle.saturating_sub(idle_for),
             absolute: limits.absolute.map(|absolute| absolute.saturating_sub(age)),
         };
         let remaining = left(own.unwrap_or(self.limits));

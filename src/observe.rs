@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
 
@@ -13,7 +13,7 @@ use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
     body::SessionBody,
     config::Config,
-    cookie::{Said, SessionCookie},
+    cookie::{Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
     respond,
@@ -27,6 +27,7 @@ pub(crate) struct Visit {
     pub(crate) is_head: bool,
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
+    pub(crate) slid_cookie: Option<Box<SlidCookie>>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -37,7 +38,8 @@ pub(crate) enum VisitedSession {
     None,
     /// It went on without its id, which was over.
     Stripped {
-        is_navigation: bool,
+        /// On a navigation: a background request's late answer could remove the cookie of a new log-in.
+        forget_cookie: bool,
     },
     Live {
         key: SessionKey,
@@ -73,6 +75,8 @@ pub(crate) enum Happened {
     /// The user proved who they are, and the session keeps its id.
     Reauthenticated,
     SignedOut,
+    /// Nothing, and it is time to set the session cookie again.
+    Slid,
     /// As signed out, and the application's session cookie is replaced.
     LoggedOut,
 }
@@ -99,9 +103,7 @@ impl Visit {
             return Some(Happened::LoggedOut);
         }
         let said = match self.config.source.cookie() {
-            Some(cookie) if response.headers().contains_key(http::header::SET_COOKIE) => {
-                cookie.said(response.headers())
-            }
+            Some(cookie) if response.headers().contains_key(SET_COOKIE) => cookie.said(response.headers()),
             _ => Said::Nothing,
         };
         let announced = response.extensions_mut().remove::<NewSession>();
@@ -110,7 +112,9 @@ impl Visit {
             (Said::Set(value), login) => Some(Happened::Set { value, login }),
             (Said::Removed, _) => Some(Happened::SignedOut),
             (Said::Nothing, Some(_)) => Some(Happened::Reauthenticated),
-            (Said::Nothing, None) => None,
+            (Said::Nothing, None) => (self.slid_cookie.is_some()
+                && !is_for_shared_caches(response.headers()))
+            .then_some(Happened::Slid),
         }
     }
 
@@ -133,6 +137,16 @@ impl Visit {
                     None => Box::pin(async move { rotate(&config, key, presented, &value).await }),
                 }
             }
+            (Happened::Slid, VisitedSession::Live { key, presented, .. }) => {
+                let id = self.slid_cookie.as_ref().map(|slid| slid.id.clone());
+                Box::pin(async move {
+                    match id {
+                        Some(id) => rotate(&config, key, presented, &id).await,
+                        None => Settled::DropCookie,
+                    }
+                })
+            }
+            (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
             }
@@ -198,13 +212,19 @@ impl Visit {
         match happened {
             // An answer with several values has the last one settled: only that one may leave.
             Some((Happened::Set { value, .. }, Settled::Pass)) => cookie.retain_set(headers, Some(value)),
+            Some((Happened::Slid, Settled::Pass)) => {
+                if let Some(slid) = &self.slid_cookie {
+                    headers.append(SET_COOKIE, slid.set_cookie.clone());
+                    keep_from_shared_caches(headers);
+                }
+            }
             Some((_, Settled::DropCookie)) => cookie.retain_set(headers, None),
             Some((_, Settled::RemoveCookie)) => {
                 cookie.retain_set(headers, None);
                 remove_from_browser(cookie, headers);
             }
             None | Some((Happened::Reauthenticated, _))
-                if matches!(self.session, VisitedSession::Stripped { is_navigation: true }) =>
+                if matches!(self.session, VisitedSession::Stripped { forget_cookie: true }) =>
             {
                 remove_from_browser(cookie, headers);
             }
@@ -212,6 +232,28 @@ impl Visit {
         }
         response
     }
+}
+
+fn has_cache_directive(headers: &HeaderMap, names: &[&str]) -> bool {
+    headers.get_all(CACHE_CONTROL).iter().any(|control| {
+        control.as_bytes().split(|&byte| byte == b',').any(|directive| {
+            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+            names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))
+        })
+    })
+}
+
+/// The application says that this answer is the same for everybody.
+fn is_for_shared_caches(headers: &HeaderMap) -> bool {
+    has_cache_directive(headers, &["public", "s-maxage"])
+}
+
+/// A cache would hand one user's cookie to others (T58).
+fn keep_from_shared_caches(headers: &mut HeaderMap) {
+    if !has_cache_directive(headers, &["private", "no-store"]) {
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+    respond::vary_by(headers, COOKIE);
 }
 
 /// What a cache would hand to others would sign them out (T58).

@@ -4,6 +4,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, Policy, RequestHead, ResponseFuture,
-    Session, SessionBody, SessionId, StoreError, Verdict,
+    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, RequestHead,
+    ResponseFuture, Session, SessionBody, SessionId, StoreError, Verdict,
     body::RefusalBody,
     config::Config,
     cookie::SessionCookie,
@@ -135,16 +136,30 @@ fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
         }
         Source::Custom(extractor) => extractor.extract(&RequestHead::of(request)),
     };
-    let id = match found {
-        Found::Id(id) if id.is_plausible() => id,
-        Found::Id(_) | Found::Unusable => {
-            return Checked::Now(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+    let (id, newcomer) = match found {
+        Found::Id(id) => (id, None),
+        Found::Verified(verified) => {
+            let newcomer = verified.newcomer(&config.policy.limits);
+            (verified.id, newcomer)
         }
+        Found::Unusable => return Checked::Now(Admission::Decided(Decision::UNKNOWN)),
         Found::Nothing => return Checked::Now(Admission::Anonymous),
         Found::Misconfigured(what) => return Checked::Now(Admission::Misconfigured(what)),
     };
+    if !id.is_plausible() {
+        return Checked::Now(Admission::Decided(Decision::UNKNOWN));
+    }
     let head = RequestHead::of(request);
-    match config.store.check(&id, &config.policy_for(&head), config.access(&head)) {
+    let (policy, access) = (config.policy_for(&head), config.access(&head));
+    let answer = config.store.check(&id, &policy, access);
+    if let Some(newcomer) = newcomer {
+        let (config, id) = (Arc::clone(config), id.into_owned());
+        return Checked::Later(Box::pin(async move {
+            let decision = known_or_adopted(&config, answer, &id, &newcomer, &policy, access).await;
+            decision.map_or_else(Admission::Failed, Admission::Decided)
+        }));
+    }
+    match answer {
         Answer::Ready(Ok(decision)) => Checked::Now(Admission::Decided(decision)),
         Answer::Ready(Err(error)) => Checked::Now(Admission::Failed(error)),
         pending @ Answer::Pending(_) => {
@@ -154,6 +169,23 @@ fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
             }))
         }
     }
+}
+
+/// What the store decides about a session that was authenticated elsewhere: its first request here begins it.
+async fn known_or_adopted(
+    config: &Config,
+    answer: Answer<Decision>,
+    id: &SessionId<'_>,
+    newcomer: &NewSession,
+    policy: &Policy,
+    access: Access,
+) -> Result<Decision, StoreError> {
+    let decision = config.ask(answer).await?;
+    if !matches!(decision, Decision::Ended { reason: EndReason::Unknown, .. }) {
+        return Ok(decision);
+    }
+    config.adopt(id, newcomer).await?;
+    config.ask(config.store.check(id, policy, access)).await
 }
 
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
@@ -166,7 +198,7 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
     }
     let policy = config.policy_for(&RequestHead::of(request));
     let verdict = policy.judge(None, outer.idle_for(), outer.age());
-    let left = policy.renewed(None, outer.age());
+    let left = policy.renewed(None, Duration::ZERO, outer.age());
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
     }
@@ -182,7 +214,7 @@ fn find_the_live_one<Q>(config: &Arc<Config>, cookie: &SessionCookie, request: &
         .map(|value| SessionId::from(value).into_owned())
         .collect();
     if ids.len() > MAX_DUPLICATES {
-        return Checked::Now(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+        return Checked::Now(Admission::Decided(Decision::UNKNOWN));
     }
     let (policy, access) = (config.policy_for(&head), config.access(&head));
     let config = Arc::clone(config);
@@ -198,21 +230,21 @@ async fn only_live_of(
     access: Access,
 ) -> Result<Admission, StoreError> {
     let mut live = None;
-    let mut reason = EndReason::Unknown;
+    let mut over = Decision::UNKNOWN;
     for id in ids {
         if !id.is_plausible() {
             continue;
         }
         match config.ask(config.store.check(&id, policy, Access::Peek)).await? {
-            Decision::Ended(EndReason::Unknown) => {}
-            Decision::Ended(ended) => reason = ended,
+            Decision::Ended { reason: EndReason::Unknown, .. } => {}
+            ended @ Decision::Ended { .. } => over = ended,
             Decision::Live(_) | Decision::Capped(_) if live.is_some() => {
-                return Ok(Admission::Decided(Decision::Ended(EndReason::Unknown)));
+                return Ok(Admission::Decided(Decision::UNKNOWN));
             }
             Decision::Live(_) | Decision::Capped(_) => live = Some(id),
         }
     }
-    let Some(id) = live else { return Ok(Admission::Decided(Decision::Ended(reason))) };
+    let Some(id) = live else { return Ok(Admission::Decided(over)) };
     let decision = config.ask(config.store.check(&id, policy, access)).await?;
     Ok(Admission::OneOfSeveral(decision, id))
 }
@@ -223,7 +255,7 @@ pub(crate) fn admit<Q>(
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
-    let (reason, lives_on) = match admission {
+    let (reason, owned, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, request, VisitedSession::Outer)),
         Admission::Decided(Decision::Live(live)) => return Ok(visit_live(config, request, live)),
@@ -244,17 +276,16 @@ pub(crate) fn admit<Q>(
             event::error(what);
             return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
         }
-        Admission::Decided(Decision::Ended(reason)) | Admission::OneOfSeveral(Decision::Ended(reason), _) => {
-            (reason, false)
-        }
+        Admission::Decided(Decision::Ended { reason, owned })
+        | Admission::OneOfSeveral(Decision::Ended { reason, owned }, _) => (reason, owned, false),
         Admission::Decided(Decision::Capped(reason))
         | Admission::OneOfSeveral(Decision::Capped(reason), _)
-        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true),
+        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true, true),
     };
     let head = RequestHead::of(request);
-    if config.is_public(&head) {
-        let is_navigation = respond::is_navigation(&head);
-        let stripped = visit(config, request, VisitedSession::Stripped { is_navigation });
+    if config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on) {
+        let forget_cookie = !lives_on && respond::is_navigation(&head);
+        let stripped = visit(config, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             request.extensions_mut().remove::<Session>();
             return Ok(stripped);
@@ -266,10 +297,13 @@ pub(crate) fn admit<Q>(
 
 fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
     let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
+    let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live);
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), live });
     }
-    visit(config, request, session)
+    let mut visit = visit(config, request, session);
+    visit.slid_cookie = slid_cookie;
+    visit
 }
 
 fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession) -> Visit {
@@ -279,6 +313,7 @@ fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession)
         session,
         is_head: *head.method() == Method::HEAD,
         is_logout: config.is_logout(&head),
+        slid_cookie: None,
         head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
         config: Arc::clone(config),
     }

@@ -166,7 +166,7 @@ impl Sessions {
     /// If the store fails.
     pub async fn peek(&self, id: &SessionId<'_>) -> Result<Decision, StoreError> {
         if !id.is_plausible() {
-            return Ok(Decision::Ended(EndReason::Unknown));
+            return Ok(Decision::UNKNOWN);
         }
         let config = &self.config;
         config.ask(config.store.check(id, &config.policy, Access::Peek)).await
@@ -180,7 +180,7 @@ impl Sessions {
     pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => self.config.end(live.key, EndReason::Revoked).await,
-            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+            Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
 
@@ -230,7 +230,7 @@ impl Sessions {
         let config = &self.config;
         match self.peek(id).await? {
             Decision::Live(live) => config.ask(config.store.restart(live.key, &config.policy)).await,
-            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+            Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
 
@@ -244,7 +244,7 @@ impl Sessions {
             Decision::Live(live) => {
                 Ok(self.config.rotate(live.key, live.presented, new).await? != Rotated::Refused)
             }
-            Decision::Ended(_) | Decision::Capped(_) => Ok(false),
+            Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
 }

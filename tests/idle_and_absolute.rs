@@ -126,7 +126,7 @@ async fn shortened_limits_bind_sessions_that_live_already() {
         .build()
         .unwrap();
     let decision = stricter.sessions().peek(&SessionId::from("A")).await.unwrap();
-    assert!(matches!(decision, Decision::Ended(EndReason::Idle)));
+    assert!(matches!(decision, Decision::Ended { reason: EndReason::Idle, .. }));
     assert!(!app.admits("A").await, "ended once is ended for every layer (T17b)");
 }
 

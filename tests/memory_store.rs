@@ -73,10 +73,10 @@ fn an_ended_session_keeps_its_reason_for_five_minutes_and_is_then_forgotten() {
     assert!(bench.end("A"));
     bench.clock.advance(KEPT - NANO);
     bench.store.sweep();
-    assert!(matches!(bench.check("A"), Decision::Ended(EndReason::SignedOut)));
+    assert!(matches!(bench.check("A"), Decision::Ended { reason: EndReason::SignedOut, .. }));
     bench.clock.advance(NANO);
     bench.store.sweep();
-    assert!(matches!(bench.check("A"), Decision::Ended(EndReason::Unknown)));
+    assert!(matches!(bench.check("A"), Decision::Ended { reason: EndReason::Unknown, .. }));
     assert!(bench.store.is_empty());
 }
 

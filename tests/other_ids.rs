@@ -158,7 +158,7 @@ async fn another_source_cannot_shadow_the_configured_one() {
 async fn with_bearer_tokens_set_cookie_begins_nothing() {
     let app = app(SessionTimeoutBuilder::bearer).await;
     app.send(support::set_cookie(post("/login"), "sid=B")).await;
-    assert!(matches!(app.peek("B").await, Decision::Ended(_)));
+    assert!(matches!(app.peek("B").await, Decision::Ended { .. }));
 }
 
 /// T34: equal ids of two layers with a store each do not meet.

@@ -215,7 +215,7 @@ fn run(trace: Vec<Step>) {
                         assert_eq!(live.remaining.idle, seconds(idle));
                         assert_eq!(live.remaining.absolute, Some(seconds(absolute)));
                     }
-                    (Decision::Ended(store), Err(model)) if is_same_end(store, model) => {}
+                    (Decision::Ended { reason: store, .. }, Err(model)) if is_same_end(store, model) => {}
                     (store, model) => panic!("{id}: {store:?}, not {model:?}"),
                 }
             }
@@ -245,7 +245,7 @@ fn run(trace: Vec<Step>) {
                         model.sessions[index].in_flight += 1;
                         held.push((live.key, index));
                     }
-                    (Decision::Ended(_), Err(_)) => {}
+                    (Decision::Ended { .. }, Err(_)) => {}
                     (store, model) => panic!("{id}: {store:?}, not {model:?}"),
                 }
             }

@@ -9,7 +9,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use tower::{Layer, Service, ServiceExt};
-use tower_session_timeout::{ManualClock, MemoryStore, Session, SessionBody, SessionTimeoutLayer};
+use tower_session_timeout::{
+    Limits, ManualClock, MemoryStore, OwnerlessSessions, Session, SessionBody, SessionTimeoutLayer,
+};
 
 /// T51
 #[tokio::test]
@@ -246,4 +248,41 @@ async fn a_layer_within_for_another_cookie_times_that_one() {
     assert_eq!(set_cookies(&service.call(login).await.unwrap()), ["admin=B"]);
     let both = get("/", &[("cookie", "sid=A; admin=B")]);
     assert_eq!(service.call(both).await.unwrap().status(), StatusCode::OK);
+}
+
+async fn log_in_as(app: &App, id: &str, owner: &str) {
+    app.send(with(set_cookie(post("/login"), &format!("sid={id}")), "x-login", owner)).await;
+}
+
+/// Applications that give every visitor a session.
+#[tokio::test]
+async fn sessions_of_nobody_may_go_on_without_their_id_while_those_of_users_are_refused() {
+    let app = App::with(|builder| builder.ownerless_sessions(OwnerlessSessions::ContinueWithoutId));
+    app.log_in("visitor").await;
+    log_in_as(&app, "user", "alice").await;
+    app.advance(IDLE);
+
+    let visitor = app.send(sid(get("/shop", &[("accept", "text/html")]), "visitor")).await;
+    assert_eq!((visitor.status(), visitor.body().as_ref()), (StatusCode::OK, &b""[..]));
+    assert!(removes_cookie(&visitor));
+    let unknown = app.send(sid(get("/shop", &[]), "made-up")).await;
+    assert_eq!((unknown.status(), unknown.body().as_ref()), (StatusCode::OK, &b""[..]));
+    let user = app.send(sid(get("/shop", &[]), "user")).await;
+    assert_eq!(user.status(), StatusCode::UNAUTHORIZED);
+
+    let without = App::new();
+    without.log_in("visitor").await;
+    without.advance(IDLE);
+    assert!(!without.admits("visitor").await, "by default they are refused");
+}
+
+#[tokio::test]
+async fn a_page_that_asks_for_a_fresher_session_leaves_a_live_ones_cookie_alone() {
+    let minute = Duration::from_secs(60);
+    let app = App::with(|builder| builder.limits_for(move |_| Some(Limits::idle_only(minute))));
+    app.log_in("A").await;
+    app.advance(minute);
+    let response = app.send(sid(get("/public/page", &[("accept", "text/html")]), "A")).await;
+    assert_eq!((response.status(), response.body().as_ref()), (StatusCode::OK, &b""[..]));
+    assert!(!removes_cookie(&response), "it lives on elsewhere");
 }

@@ -254,7 +254,7 @@ async fn a_dropped_log_out_is_finished_wherever_it_waited() {
         let in_time = tokio::time::timeout(Duration::from_millis(dropped_after), answer).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let decision = layer.sessions().peek(&SessionId::from("A")).await.unwrap();
-        let is_over = matches!(decision, Decision::Ended(EndReason::SignedOut));
+        let is_over = matches!(decision, Decision::Ended { reason: EndReason::SignedOut, .. });
         assert_eq!(is_over, handled.load(SeqCst), "dropped after {dropped_after} ms");
         finished += usize::from(in_time.is_ok());
     }

@@ -4,13 +4,15 @@ mod bearer;
 mod extension;
 mod header;
 
+use std::time::Duration;
+
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, COOKIE},
 };
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
-use crate::{RequestHead, SessionId, cookie::SessionCookie};
+use crate::{Limits, NewSession, Owner, RequestHead, SessionId, cookie::SessionCookie};
 
 /// Finds the session id in a request.
 ///
@@ -40,10 +42,68 @@ pub enum Found<'a> {
     Nothing,
     /// A session id.
     Id(SessionId<'a>),
+    /// A session id out of a token that was issued elsewhere and that the extractor has verified.
+    Verified(VerifiedId<'a>),
     /// Something that stands for a session, but not for one in particular (two tokens, say). It is over.
     Unusable,
     /// The application is put together wrongly: the request is answered `500`, and the log says this.
     Misconfigured(&'static str),
+}
+
+/// A session id out of a verified token: a JWT of an identity provider, say.
+///
+/// The store has not seen its session begin. So the session begins with its first request, if the user was
+/// authenticated less than the idle timeout ago (and less than the absolute one), and its absolute clock started then.
+/// Once it has ended, by a log-out or a clock, no token of it brings it back.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_timeout::{Found, SessionId, VerifiedId};
+///
+/// struct Claims { sid: String, auth_time: u64, sub: String }
+///
+/// fn found(claims: Claims) -> Found<'static> {
+///     let authenticated = SystemTime::UNIX_EPOCH + Duration::from_secs(claims.auth_time);
+///     let ago = authenticated.elapsed().unwrap_or_default();
+///     Found::Verified(VerifiedId::new(SessionId::from(claims.sid), ago).owner(claims.sub))
+/// }
+/// # found(Claims { sid: String::new(), auth_time: 0, sub: String::new() });
+/// ```
+#[derive(Clone, Debug)]
+pub struct VerifiedId<'a> {
+    pub(crate) id: SessionId<'a>,
+    authenticated_ago: Duration,
+    owner: Option<Owner>,
+}
+
+impl<'a> VerifiedId<'a> {
+    /// An id that all tokens of one log-in share (`sid` of `OpenID` Connect), and how long ago the user was authenticated
+    /// (`auth_time`; not `iat`, which every refresh moves).
+    ///
+    /// A token's own hash in place of a `sid` makes each refreshed token a session of its own: then only the idle
+    /// timeout holds.
+    pub fn new(id: SessionId<'a>, authenticated_ago: Duration) -> Self {
+        Self { id, authenticated_ago, owner: None }
+    }
+
+    /// Whose session it is (`sub`).
+    #[must_use]
+    pub fn owner(self, owner: impl Into<Owner>) -> Self {
+        Self { owner: Some(owner.into()), ..self }
+    }
+
+    /// How its session begins, if it still may. At the boundary it may not.
+    pub(crate) fn newcomer(&self, limits: &Limits) -> Option<NewSession> {
+        let may_begin = self.authenticated_ago < limits.idle()
+            && limits.absolute().is_none_or(|absolute| self.authenticated_ago < absolute);
+        may_begin.then(|| {
+            let new = NewSession::new().age(self.authenticated_ago);
+            match &self.owner {
+                Some(owner) => new.owner(owner.clone()),
+                None => new,
+            }
+        })
+    }
 }
 
 /// Where this layer's session ids travel.
@@ -71,7 +131,10 @@ impl Source {
                 let mut extensions = std::mem::take(request.extensions_mut());
                 extractor.remove(request.headers_mut(), &mut extensions);
                 *request.extensions_mut() = extensions;
-                !matches!(extractor.extract(&RequestHead::of(request)), Found::Id(_) | Found::Unusable)
+                !matches!(
+                    extractor.extract(&RequestHead::of(request)),
+                    Found::Id(_) | Found::Verified(_) | Found::Unusable
+                )
             }
         }
     }

@@ -31,6 +31,14 @@ pub trait Store: Send + Sync + 'static {
     /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
 
+    /// Begins a session that was authenticated elsewhere, [`NewSession::age`] ago, and has not been active since. Only
+    /// under an id the store does not know: what has ended stays so, and must be remembered for the idle timeout of
+    /// such a session at least, come what may. A store that cannot promise that refuses.
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        let _ = (id, new, policy);
+        Answer::Ready(Err(StoreError::new("this store adopts no sessions")))
+    }
+
     /// Makes `new` an id of this session. `presented` is the id the request came with.
     ///
     /// Refused if this session is over, and if `new` is the presented id itself and was superseded meanwhile: a slow
@@ -87,6 +95,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         (**self).start(id, new, policy)
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        (**self).adopt(id, new, policy)
     }
 
     fn rotate(
@@ -173,6 +185,8 @@ pub enum Access {
     /// As `Renew`; and while the request is in flight, the session does not end as idle: until
     /// [`release`](Store::release). A store that answers later cannot hold, and only renews.
     Hold,
+    /// The user was active this long ago, and the client tells it now: the last activity moves there, but never back.
+    RenewAgo(Duration),
     /// The request is passive, or merely a look: no later decision changes.
     Peek,
 }
@@ -183,9 +197,19 @@ pub enum Decision {
     /// The session is live.
     Live(Live),
     /// The session is over.
-    Ended(EndReason),
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// Whether somebody had logged in to it: its start named an owner.
+        owned: bool,
+    },
     /// The session lives, but this request's cap refuses the request.
     Capped(EndReason),
+}
+
+impl Decision {
+    /// About an id the store does not know.
+    pub const UNKNOWN: Self = Self::Ended { reason: EndReason::Unknown, owned: false };
 }
 
 /// A live session, as of the moment it was checked.
@@ -315,6 +339,17 @@ pub enum Started {
     /// The id already led to a live session, which was left as it is.
     AlreadyLive(SessionKey),
     /// The store is full of live sessions. Nothing was begun.
+    AtCapacity,
+}
+
+/// What became of [`Store::adopt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// A new session.
+    New(SessionKey),
+    /// The id is known already: live, or over.
+    Known,
+    /// The store is full of sessions that are live or have to be remembered. Nothing was begun.
     AtCapacity,
 }
 

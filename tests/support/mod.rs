@@ -154,7 +154,7 @@ impl App {
 
     pub async fn end_reason(&self, id: &str) -> Option<EndReason> {
         match self.peek(id).await {
-            Decision::Ended(reason) => Some(reason),
+            Decision::Ended { reason, .. } => Some(reason),
             Decision::Live(_) | Decision::Capped(_) => None,
         }
     }

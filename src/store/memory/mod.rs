@@ -24,7 +24,7 @@ use self::{
     session::{Reissue, Session},
     shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
 };
-use super::{Access, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store};
+use super::{Access, Adopted, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store};
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
 };
@@ -208,7 +208,7 @@ impl MemoryStore {
         // Read under the lock: a request that had to wait for it is judged by the time it got it.
         let now = self.now();
         let mut elsewhere = None;
-        let mut decision = Decision::Ended(EndReason::Unknown);
+        let mut decision = Decision::UNKNOWN;
         if let Some(slot) = shard.find(id) {
             let key = shard.key(slot);
             match shard.content(slot) {
@@ -444,6 +444,35 @@ impl Store for MemoryStore {
             }
         };
         Answer::Ready(Ok(started))
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        let id = self.hash(id);
+        self.widen(policy.limits);
+        if !self.reserve() {
+            return Answer::Ready(Ok(if self.shard(id).find(id).is_some() {
+                Adopted::Known
+            } else {
+                Adopted::AtCapacity
+            }));
+        }
+        let mut shard = self.shard(id);
+        let now = self.now();
+        let adopted = if shard.find(id).is_some() {
+            Adopted::Known
+        } else {
+            Adopted::New(shard.insert(id, Content::Session(Session::adopted(new, policy, now))))
+        };
+        drop(shard);
+        match adopted {
+            Adopted::New(key) => {
+                if let Some(owner) = &new.owner {
+                    self.owners.add(owner, key);
+                }
+            }
+            _ => self.count_out(1),
+        }
+        Answer::Ready(Ok(adopted))
     }
 
     fn rotate(

@@ -35,6 +35,8 @@ enum State {
 struct Rare {
     limits: Option<Limits>,
     owner: Option<Owner>,
+    /// How long its end is remembered at least, in nanoseconds, for it could be adopted anew.
+    remembered: u64,
     /// In the order they were issued. Empty as long as there is only the first.
     ids: Vec<IssuedId>,
 }
@@ -57,12 +59,26 @@ pub(super) enum Reissue {
 impl Session {
     pub(super) fn new(new: &NewSession, now: u64) -> Self {
         let rare = (new.owner.is_some() || new.limits.is_some())
-            .then(|| Box::new(Rare { limits: new.limits, owner: new.owner.clone(), ids: Vec::new() }));
+            .then(|| Box::new(Rare { limits: new.limits, owner: new.owner.clone(), ..Rare::default() }));
         Self {
             started: now.saturating_sub(nanos(new.age)),
             state: State::Live { active: now, in_flight: 0 },
             rare,
         }
+    }
+
+    /// Authenticated elsewhere, and not active since.
+    pub(super) fn adopted(new: &NewSession, policy: &Policy, now: u64) -> Self {
+        let mut session = Self::new(new, now);
+        session.state = State::Live { active: session.started, in_flight: 0 };
+        let idle = new.limits.unwrap_or(policy.limits).idle();
+        session.rare.get_or_insert_default().remembered = nanos(idle);
+        session
+    }
+
+    /// How long its end has to be remembered, however short of memory the store is.
+    pub(super) fn remembered(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.remembered)
     }
 
     pub(super) fn own_limits(&self) -> Option<Limits> {
@@ -117,17 +133,23 @@ impl Session {
     ) -> Decision {
         let (verdict, idle_for) = self.judge(policy, now, aftermath);
         let mut remaining = match verdict {
-            Verdict::Over(reason) => return Decision::Ended(reason),
-            _ if self.is_superseded(id, now) => return Decision::Ended(EndReason::Superseded),
+            Verdict::Over(reason) => return self.ended(reason),
+            _ if self.is_superseded(id, now) => return self.ended(EndReason::Superseded),
             Verdict::Capped(reason) => return Decision::Capped(reason),
             Verdict::Live(remaining) => remaining,
         };
         let age = self.age(now);
-        if access != Access::Peek {
-            self.state =
-                State::Live { active: now, in_flight: self.in_flight() + u32::from(access == Access::Hold) };
+        let active = match access {
+            Access::Renew | Access::Hold => Some(now),
+            Access::RenewAgo(ago) => Some(now.saturating_sub(nanos(ago.min(idle_for)))),
+            Access::Peek => None,
+        };
+        if let Some(active) = active {
+            let in_flight = self.in_flight() + u32::from(access == Access::Hold);
+            self.state = State::Live { active, in_flight };
             self.supersede_older_than(id, now.saturating_add(nanos(policy.rotation_grace)));
-            remaining = policy.renewed(self.own_limits(), age);
+            let since = Duration::from_nanos(now.saturating_sub(active));
+            remaining = policy.renewed(self.own_limits(), since, age);
         }
         Decision::Live(
             Live::new(key, id.tag(), idle_for, age, remaining)
@@ -135,6 +157,10 @@ impl Session {
                 .with_held(access == Access::Hold)
                 .with_owner(self.owner()),
         )
+    }
+
+    fn ended(&self, reason: EndReason) -> Decision {
+        Decision::Ended { reason, owned: self.rare.as_ref().is_some_and(|rare| rare.owner.is_some()) }
     }
 
     /// Judges by both clocks, and ends the session if it is over. Also says for how long it has been idle.

@@ -203,6 +203,7 @@ impl Shard {
         if let Some(limits) = session.own_limits().or(widest.limits()) {
             session.end_if_over(&Policy::new(limits), now, aftermath);
         }
+        let keep_ended = keep_ended.max(session.remembered());
         if session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended) {
             self.free(slot, aftermath);
         }
