@@ -7,12 +7,14 @@
 mod owners;
 mod session;
 mod shard;
+#[cfg(feature = "snapshot")]
+mod snapshot;
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -24,7 +26,9 @@ use self::{
     session::{Reissue, Session},
     shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
 };
-use super::{Access, Adopted, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store};
+use super::{
+    Access, Adopted, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store, StoreError,
+};
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
 };
@@ -48,7 +52,8 @@ const fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
-/// Keeps sessions in memory: for one process. They end with it.
+/// Keeps sessions in memory: for one process. They end with it, unless it saves them for the next one (feature
+/// `snapshot`).
 ///
 /// Expiry is judged at every look, so nothing depends on sweeping. Sweeping only frees memory: each ordinary call
 /// looks at a slot or a few, [`sweep`](Self::sweep) at all of them, [`sweep_every`](Self::sweep_every) regularly.
@@ -66,6 +71,8 @@ pub struct MemoryStore {
     owners: Owners,
     /// SipHash-2-4: equal hashes are the same session, so this is a MAC's task, not just a hash table's.
     hasher: SipHasher24,
+    #[cfg(feature = "snapshot")]
+    hash_key: [u8; 16],
     clock: Box<dyn Clock>,
     capacity: usize,
     /// Slots in use, over all shards.
@@ -75,6 +82,8 @@ pub struct MemoryStore {
     widest_idle: AtomicU64,
     widest_absolute: AtomicU64,
     last_full_sweep: AtomicU64,
+    /// Set before a save goes through the shards, and looked at under a shard's lock: what was not saved is not done.
+    closed: AtomicBool,
     sink: OnceLock<EventSink>,
 }
 
@@ -96,12 +105,15 @@ impl MemoryStore {
             shards: (0..SHARDS).map(|_| Padded(Mutex::default())).collect(),
             owners: Owners::new(),
             hasher: SipHasher24::new_with_key(&key),
+            #[cfg(feature = "snapshot")]
+            hash_key: key,
             clock: Box::new(SystemClock),
             capacity: DEFAULT_CAPACITY,
             ids: AtomicUsize::new(0),
             widest_idle: AtomicU64::new(0),
             widest_absolute: AtomicU64::new(0),
             last_full_sweep: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             sink: OnceLock::new(),
         }
     }
@@ -157,7 +169,7 @@ impl MemoryStore {
             let mut from = 0;
             loop {
                 let mut aftermath = Aftermath::default();
-                let mut shard = lock(shard);
+                let Ok(mut shard) = self.lock(shard) else { return };
                 let now = self.now();
                 let until = shard.number_of_slots().min(from + SLOTS_PER_LOCK);
                 for slot in from..until {
@@ -183,8 +195,13 @@ impl MemoryStore {
         IdHash { bucket: hash.h1, shard: hash.h2 }
     }
 
-    fn shard(&self, id: IdHash) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[id.shard_number() as usize])
+    fn shard(&self, id: IdHash) -> Result<MutexGuard<'_, Shard>, Closed> {
+        self.lock(&self.shards[id.shard_number() as usize])
+    }
+
+    fn lock<'a>(&self, shard: &'a Padded) -> Result<MutexGuard<'a, Shard>, Closed> {
+        let shard = lock(shard);
+        if self.closed.load(Relaxed) { Err(Closed) } else { Ok(shard) }
     }
 
     fn widen(&self, limits: Limits) {
@@ -202,9 +219,9 @@ impl MemoryStore {
         Widest { idle: self.widest_idle.load(Relaxed), absolute: self.widest_absolute.load(Relaxed) }
     }
 
-    fn decide(&self, id: IdHash, policy: &Policy, access: Access) -> Decision {
+    fn decide(&self, id: IdHash, policy: &Policy, access: Access) -> Result<Decision, Closed> {
         let mut aftermath = Aftermath::default();
-        let mut shard = self.shard(id);
+        let mut shard = self.shard(id)?;
         // Read under the lock: a request that had to wait for it is judged by the time it got it.
         let now = self.now();
         let mut elsewhere = None;
@@ -226,11 +243,11 @@ impl MemoryStore {
             let check = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
                 session.check(id, key, policy, access, now, aftermath)
             };
-            if let Some(found) = self.with_session(key, check) {
+            if let Some(found) = self.with_session(key, check)? {
                 decision = found;
             }
         }
-        decision
+        Ok(decision)
     }
 
     /// Works on a session under its shard's lock. `None` if it is gone, or another has its place.
@@ -238,22 +255,23 @@ impl MemoryStore {
         &self,
         key: SessionKey,
         work: impl FnOnce(&mut Session, IdHash, u64, &mut Aftermath) -> T,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, Closed> {
         let place = Place::of(key);
         let mut aftermath = Aftermath::default();
-        let mut shard = lock(self.shards.get(place.shard as usize)?);
+        let Some(shard) = self.shards.get(place.shard as usize) else { return Ok(None) };
+        let mut shard = self.lock(shard)?;
         let now = self.now();
         let result =
             shard.session(place).map(|(first_id, session)| work(session, first_id, now, &mut aftermath));
         drop(shard);
         self.follow_up(aftermath);
-        result
+        Ok(result)
     }
 
     /// Tells the events and removes the ids that a change left behind in other shards: with no lock held.
     fn follow_up(&self, aftermath: Aftermath) {
         for (id, key) in aftermath.orphans {
-            let mut shard = self.shard(id);
+            let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };
             let is_its_first_id = shard.key(slot) == key;
             match shard.content(slot) {
@@ -277,17 +295,59 @@ impl MemoryStore {
         }
     }
 
-    /// Puts `content` under `id`, unless a live session is there: then that one's key.
-    fn place(
-        &self,
-        id: IdHash,
-        policy: &Policy,
-        content: impl Fn(u64) -> Content,
-    ) -> Result<SessionKey, SessionKey> {
+    fn start_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Started, Closed> {
+        if !self.reserve() {
+            // Full; but an id that is live already needs no room.
+            return Ok(match self.decide(id, policy, Access::Peek)? {
+                Decision::Live(live) => Started::AlreadyLive(live.key),
+                _ => Started::AtCapacity,
+            });
+        }
+        let placed = self.place(id, policy, |now| Content::Session(Session::new(new, now)));
+        match placed.inspect_err(|_| self.count_out(1))? {
+            Placed::New(key) => {
+                self.list_owner(new, key);
+                Ok(Started::New(key))
+            }
+            Placed::LiveAlready(key) => {
+                self.count_out(1);
+                Ok(Started::AlreadyLive(key))
+            }
+        }
+    }
+
+    fn adopt_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Adopted, Closed> {
+        let has_room = self.reserve();
+        let mut shard = self.shard(id).inspect_err(|_| self.count_out(usize::from(has_room)))?;
+        let now = self.now();
+        let adopted = match shard.find(id) {
+            Some(_) => Adopted::Known,
+            None if !has_room => Adopted::AtCapacity,
+            None => {
+                let session = Session::adopted(new, policy, now);
+                Adopted::New(shard.insert(id, Content::Session(session)).1)
+            }
+        };
+        drop(shard);
+        match adopted {
+            Adopted::New(key) => self.list_owner(new, key),
+            Adopted::Known | Adopted::AtCapacity => self.count_out(usize::from(has_room)),
+        }
+        Ok(adopted)
+    }
+
+    fn list_owner(&self, new: &NewSession, key: SessionKey) {
+        if let Some(owner) = &new.owner {
+            self.owners.add(owner, key);
+        }
+    }
+
+    /// Puts `content` under `id`, unless a live session is there.
+    fn place(&self, id: IdHash, policy: &Policy, content: impl Fn(u64) -> Content) -> Result<Placed, Closed> {
         // Once round for almost everybody; again only if another request took the id in between.
         loop {
             let mut aftermath = Aftermath::default();
-            let mut shard = self.shard(id);
+            let mut shard = self.shard(id)?;
             let now = self.now();
             shard.tidy(SLOTS_PER_START, now, self.widest(), &mut aftermath);
             let mut elsewhere = None;
@@ -298,7 +358,7 @@ impl MemoryStore {
                             let key = shard.key(slot);
                             drop(shard);
                             self.follow_up(aftermath);
-                            return Err(key);
+                            return Ok(Placed::LiveAlready(key));
                         }
                         if session.ended_at().is_some() {
                             shard.free(slot, &mut aftermath);
@@ -321,11 +381,11 @@ impl MemoryStore {
                         session.forget(id);
                     }
                     is_live
-                });
+                })?;
                 if is_live == Some(true) {
-                    return Err(to);
+                    return Ok(Placed::LiveAlready(to));
                 }
-                shard = self.shard(id);
+                shard = self.shard(id)?;
                 let Some(slot) = shard.find(id) else { continue };
                 if !matches!(shard.content(slot), Content::Leads(still) if *still == to) {
                     continue;
@@ -333,18 +393,18 @@ impl MemoryStore {
                 shard.remove(slot);
                 aftermath.freed += 1;
             }
-            let key = shard.insert(id, content(now));
+            let (_, key) = shard.insert(id, content(now));
             drop(shard);
             self.follow_up(aftermath);
-            return Ok(key);
+            return Ok(Placed::New(key));
         }
     }
 
     /// Makes `id` lead to this session.
-    fn join(&self, session: SessionKey, id: IdHash, policy: &Policy) -> Rotated {
-        if self.place(id, policy, |_| Content::Leads(session)).is_err() {
+    fn join(&self, session: SessionKey, id: IdHash, policy: &Policy) -> Result<Rotated, Closed> {
+        if let Placed::LiveAlready(_) = self.place(id, policy, |_| Content::Leads(session))? {
             // Live already, under another session: it may leave, and keeps that session's clocks.
-            return Rotated::AlreadyLive;
+            return Ok(Rotated::AlreadyLive);
         }
         // Counted although the store may be full: a rotation is never refused for want of room.
         let is_full = self.ids.fetch_add(1, Relaxed) >= self.capacity;
@@ -354,13 +414,13 @@ impl MemoryStore {
                 joined.add_id(id, first_id, session, now, is_full, aftermath);
             }
             !is_over
-        });
+        })?;
         if joined == Some(true) {
-            return Rotated::New;
+            return Ok(Rotated::New);
         }
         // It ended in between.
         self.follow_up(Aftermath { orphans: vec![(id, session)], ..Aftermath::default() });
-        Rotated::Refused
+        Ok(Rotated::Refused)
     }
 
     /// Counts one more id in, unless the store is full: then after a search for room.
@@ -391,6 +451,23 @@ fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
     shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What became of an id that was to be placed.
+enum Placed {
+    New(SessionKey),
+    LiveAlready(SessionKey),
+}
+
+/// The store was saved: it answers nobody any more.
+struct Closed;
+
+impl<T> From<Result<T, Closed>> for Answer<T> {
+    fn from(result: Result<T, Closed>) -> Self {
+        Self::Ready(
+            result.map_err(|Closed| StoreError::new("the sessions were saved, and this store is closed")),
+        )
+    }
+}
+
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
@@ -410,69 +487,24 @@ impl fmt::Debug for MemoryStore {
 impl Store for MemoryStore {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         self.widen(policy.limits);
-        Answer::Ready(Ok(self.decide(self.hash(id), policy, access)))
+        self.decide(self.hash(id), policy, access).into()
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
         self.widen(policy.limits);
         let verdict =
             self.with_session(session, |session, _, now, aftermath| session.judge(policy, now, aftermath).0);
-        Answer::Ready(Ok(verdict.unwrap_or(Verdict::Over(EndReason::Unknown))))
+        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
-        let id = self.hash(id);
         self.widen(policy.limits);
-        if !self.reserve() {
-            // Full; but an id that is live already needs no room.
-            let started = match self.decide(id, policy, Access::Peek) {
-                Decision::Live(live) => Started::AlreadyLive(live.key),
-                _ => Started::AtCapacity,
-            };
-            return Answer::Ready(Ok(started));
-        }
-        let started = match self.place(id, policy, |now| Content::Session(Session::new(new, now))) {
-            Ok(key) => {
-                if let Some(owner) = &new.owner {
-                    self.owners.add(owner, key);
-                }
-                Started::New(key)
-            }
-            Err(live) => {
-                self.count_out(1);
-                Started::AlreadyLive(live)
-            }
-        };
-        Answer::Ready(Ok(started))
+        self.start_hashed(self.hash(id), new, policy).into()
     }
 
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
-        let id = self.hash(id);
         self.widen(policy.limits);
-        if !self.reserve() {
-            return Answer::Ready(Ok(if self.shard(id).find(id).is_some() {
-                Adopted::Known
-            } else {
-                Adopted::AtCapacity
-            }));
-        }
-        let mut shard = self.shard(id);
-        let now = self.now();
-        let adopted = if shard.find(id).is_some() {
-            Adopted::Known
-        } else {
-            Adopted::New(shard.insert(id, Content::Session(Session::adopted(new, policy, now))))
-        };
-        drop(shard);
-        match adopted {
-            Adopted::New(key) => {
-                if let Some(owner) = &new.owner {
-                    self.owners.add(owner, key);
-                }
-            }
-            _ => self.count_out(1),
-        }
-        Answer::Ready(Ok(adopted))
+        self.adopt_hashed(self.hash(id), new, policy).into()
     }
 
     fn rotate(
@@ -489,11 +521,12 @@ impl Store for MemoryStore {
             let is_over = session.end_if_over(policy, now, aftermath);
             if is_over { Reissue::Stale } else { session.reissue(id, first_id, is_presented, now) }
         });
-        Answer::Ready(Ok(match known {
-            None | Some(Reissue::Stale) => Rotated::Refused,
-            Some(Reissue::Works) => Rotated::AlreadyLive,
+        let rotated = known.and_then(|known| match known {
+            None | Some(Reissue::Stale) => Ok(Rotated::Refused),
+            Some(Reissue::Works) => Ok(Rotated::AlreadyLive),
             Some(Reissue::New) => self.join(session, id, policy),
-        }))
+        });
+        rotated.into()
     }
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
@@ -505,37 +538,39 @@ impl Store for MemoryStore {
             }
             !is_over
         });
-        Answer::Ready(Ok(restarted == Some(true)))
+        restarted.map(|restarted| restarted == Some(true)).into()
     }
 
     fn release(&self, session: SessionKey) {
-        self.with_session(session, |session, _, now, _| session.release(now));
+        let _ = self.with_session(session, |session, _, now, _| session.release(now));
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         let ended =
             self.with_session(session, |session, _, now, aftermath| session.end(reason, now, aftermath));
-        Answer::Ready(Ok(ended == Some(true)))
+        ended.map(|ended| ended == Some(true)).into()
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
         self.widen(policy.limits);
         let sessions = self.owners.sessions_of(owner).into_iter();
         let live = sessions.filter_map(|key| {
-            self.with_session(key, |session, _, now, aftermath| session.info(key, policy, now, aftermath))?
+            let info = self
+                .with_session(key, |session, _, now, aftermath| session.info(key, policy, now, aftermath));
+            info.map(Option::flatten).transpose()
         });
-        Answer::Ready(Ok(live.collect()))
+        live.collect::<Result<_, _>>().into()
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
         let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
-        let ended = others.filter(|&key| {
+        let ended = others.map(|key| {
             let end = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
                 session.end(EndReason::Revoked, now, aftermath)
             };
-            self.with_session(key, end) == Some(true)
+            self.with_session(key, end).map(|ended| usize::from(ended == Some(true)))
         });
-        Answer::Ready(Ok(ended.count()))
+        ended.sum::<Result<_, _>>().into()
     }
 
     /// The first layer built on a store is told of its endings.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "snapshot")]
+use serde::{Deserialize, Serialize};
+
 use super::{
     MAX_IDS_PER_SESSION, nanos,
     shard::{Aftermath, IdHash, Widest},
@@ -322,5 +325,97 @@ impl Session {
                 .unwrap_or(0);
             aftermath.orphans.push((ids.remove(oldest).id, key));
         }
+    }
+}
+
+/// A session in a file: ages, of which the next process makes instants of its own clock. All in nanoseconds.
+#[cfg(feature = "snapshot")]
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedSession {
+    pub(super) first_id: IdHash,
+    age: u64,
+    state: SavedState,
+    limits: Option<(u64, Option<u64>)>,
+    owner: Option<String>,
+    remembered: u64,
+    ids: Vec<SavedId>,
+}
+
+#[cfg(feature = "snapshot")]
+#[derive(Serialize, Deserialize)]
+enum SavedState {
+    Live { idle_for: u64 },
+    Ended { ago: u64, reason: String },
+}
+
+#[cfg(feature = "snapshot")]
+#[derive(Serialize, Deserialize)]
+struct SavedId {
+    id: IdHash,
+    age: u64,
+    used: bool,
+    works_for: Option<u64>,
+}
+
+#[cfg(feature = "snapshot")]
+impl Session {
+    pub(super) fn save(&self, first_id: IdHash, now: u64) -> SavedSession {
+        let age = |instant: u64| now.saturating_sub(instant);
+        let limits = self.own_limits();
+        SavedSession {
+            first_id,
+            age: age(self.started),
+            state: match self.state {
+                State::Live { active, in_flight: 0 } => SavedState::Live { idle_for: age(active) },
+                State::Live { .. } => SavedState::Live { idle_for: 0 },
+                State::Ended { at, reason } => {
+                    SavedState::Ended { ago: age(at), reason: reason.as_str().to_owned() }
+                }
+            },
+            limits: limits.map(|limits| (nanos(limits.idle()), limits.absolute().map(nanos))),
+            owner: self.owner().map(|owner| owner.as_str().to_owned()),
+            remembered: self.remembered(),
+            ids: self
+                .ids()
+                .iter()
+                .map(|issued| SavedId {
+                    id: issued.id,
+                    age: age(issued.issued),
+                    used: issued.used,
+                    works_for: issued.works_until.map(|until| until.saturating_sub(now)),
+                })
+                .collect(),
+        }
+    }
+
+    /// `None` if no session was ever saved like that.
+    pub(super) fn restore(saved: SavedSession, now: u64, lay: Duration) -> Option<Self> {
+        let lay = nanos(lay);
+        let instant = |age: u64| now.saturating_sub(age).saturating_sub(lay);
+        let limits = saved.limits.map(|(idle, absolute)| match absolute {
+            Some(absolute) => Limits::new(Duration::from_nanos(idle), Duration::from_nanos(absolute)),
+            None => Limits::idle_only(Duration::from_nanos(idle)),
+        });
+        let state = match saved.state {
+            SavedState::Live { idle_for } => State::Live { active: instant(idle_for), in_flight: 0 },
+            SavedState::Ended { ago, reason } => {
+                State::Ended { at: instant(ago), reason: EndReason::from_word(&reason)? }
+            }
+        };
+        let ids = saved.ids.into_iter().map(|id| IssuedId {
+            id: id.id,
+            issued: instant(id.age),
+            used: id.used,
+            works_until: id.works_for.map(|left| now.saturating_add(left).saturating_sub(lay)),
+        });
+        let rare = Rare {
+            limits,
+            owner: saved.owner.map(Owner::from),
+            remembered: saved.remembered,
+            ids: ids.collect(),
+        };
+        let is_rare =
+            rare.limits.is_some() || rare.owner.is_some() || rare.remembered > 0 || !rare.ids.is_empty();
+        Some(Self { started: instant(saved.age), state, rare: is_rare.then(|| Box::new(rare)) })
     }
 }

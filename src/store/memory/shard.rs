@@ -9,6 +9,7 @@ use crate::{IdTag, Limits, Owner, Policy, SessionEvent, SessionKey};
 
 /// A keyed hash of a session id: all that is kept of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "snapshot", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct IdHash {
     pub(super) bucket: u64,
     pub(super) shard: u64,
@@ -130,11 +131,20 @@ impl Shard {
         }
     }
 
+    /// All sessions, with the id each began with.
+    #[cfg(feature = "snapshot")]
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (IdHash, &Session)> {
+        self.slots.iter().filter_map(|slot| match &slot.content {
+            Content::Session(session) => Some((slot.id, session)),
+            _ => None,
+        })
+    }
+
     pub(super) fn number_of_slots(&self) -> u32 {
         u32::try_from(self.slots.len()).expect("a shard has fewer than 2^32 slots")
     }
 
-    pub(super) fn insert(&mut self, id: IdHash, content: Content) -> SessionKey {
+    pub(super) fn insert(&mut self, id: IdHash, content: Content) -> (u32, SessionKey) {
         self.generations += 1;
         let filled = Slot { id, generation: self.generations, content };
         let slot = self.free;
@@ -149,7 +159,7 @@ impl Shard {
         }
         let slots = &self.slots;
         self.table.insert_unique(id.bucket, slot, |&slot| slots[slot as usize].id.bucket);
-        self.key(slot)
+        (slot, self.key(slot))
     }
 
     /// Takes a slot out of the table: its id leads there no longer.

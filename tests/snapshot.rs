@@ -1,0 +1,265 @@
+//! Sessions in a file, from one process to the next.
+#![cfg(feature = "snapshot")]
+
+mod support;
+
+use std::{fs, io, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use http::StatusCode;
+use siphasher::sip128::SipHasher24;
+use support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
+use tempfile::TempDir;
+use tower_session_timeout::{
+    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, Policy,
+    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Deploy {
+    _directory: TempDir,
+    file: PathBuf,
+}
+
+impl Deploy {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        Self { file: directory.path().join("sessions"), _directory: directory }
+    }
+
+    /// The next process: on the same machine, so its clock goes on.
+    fn next(&self, before: &App) -> App {
+        before.store.save(&self.file).unwrap();
+        self.start(before.clock.clone()).unwrap()
+    }
+
+    fn start(&self, clock: ManualClock) -> io::Result<App> {
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()).restore(&self.file)?);
+        let layer = configure(SessionTimeoutLayer::builder().store(Arc::clone(&store))).build().unwrap();
+        Ok(App::around(layer, clock, store))
+    }
+}
+
+fn configure(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
+    builder
+        .cookie("sid")
+        .idle_timeout(IDLE)
+        .absolute_timeout(ABSOLUTE)
+        .login_path("/login")
+        .logout_path("/logout")
+}
+
+async fn log_in_as(app: &App, id: &str, owner: &str) {
+    app.send(with(set_cookie(post("/login"), &format!("sid={id}")), "x-login", owner)).await;
+}
+
+#[tokio::test]
+async fn a_deploy_logs_nobody_out() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    log_in_as(&app, "A", "alice").await;
+    app.log_in("B").await;
+    app.advance(MINUTE * 5);
+    let app = deploy.next(&app);
+    assert_eq!(app.store.len(), 2);
+    let response = app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(header(&response, "x-session"), "alice");
+    assert_eq!(app.layer.sessions().sessions_of(&Owner::from("alice")).await.unwrap().len(), 1);
+    app.advance(MINUTE * 10);
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Idle));
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test]
+async fn both_clocks_go_on_and_the_time_in_between_counts() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.log_in("B").await;
+    app.advance(MINUTE * 10);
+    assert!(app.admits("B").await);
+    app.store.save(&deploy.file).unwrap();
+    app.advance(MINUTE * 5);
+    let mut app = deploy.start(app.clock.clone()).unwrap();
+    assert!(!app.admits("A").await, "idle for 15 minutes, 5 of them without a server");
+    assert!(app.admits("B").await);
+    let mut age = MINUTE * 15;
+    while age + MINUTE * 10 < ABSOLUTE {
+        app.advance(MINUTE * 10);
+        age += MINUTE * 10;
+        assert!(app.admits("B").await);
+        app = deploy.next(&app);
+    }
+    // Not to the nanosecond: the wall clock counts the deploys' own time.
+    app.advance(ABSOLUTE.saturating_sub(age + MINUTE));
+    assert!(app.admits("B").await);
+    app.advance(MINUTE);
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Absolute));
+}
+
+/// After a reboot the machine's clock is back at its origin; the wall clock knows better.
+#[tokio::test]
+async fn the_time_of_a_reboot_counts_by_the_wall_clock() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.advance(MINUTE * 1000);
+    app.log_in("A").await;
+    app.log_in("B").await;
+    app.store.save(&deploy.file).unwrap();
+    let file = fs::read_to_string(&deploy.file).unwrap();
+    let (_, json) = file.split_once('\n').unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let secs = json["wall_clock"]["secs"].as_u64().unwrap();
+    json["wall_clock"]["secs"] = (secs - IDLE.as_secs()).into();
+    let json = json.to_string();
+    fs::write(&deploy.file, format!("{:032x}\n{json}", SipHasher24::new().hash(json.as_bytes()).as_u128()))
+        .unwrap();
+    let app = deploy.start(ManualClock::new()).unwrap();
+    assert_eq!(app.store.len(), 2);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+}
+
+#[tokio::test]
+async fn ids_graces_and_own_limits_go_along() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.send(set_cookie(sid(get("/", &[]), "A"), "sid=B")).await;
+    app.send(sid(get("/", &[]), "B")).await;
+    let remembered = NewSession::new().limits(Limits::idle_only(MINUTE * 60));
+    app.layer.sessions().start(&SessionId::from("R"), &remembered).await.unwrap();
+    app.advance(Duration::from_secs(20));
+    let app = deploy.next(&app);
+    assert!(app.admits("A").await, "within its grace");
+    app.advance(Duration::from_secs(10));
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    assert!(app.admits("B").await);
+    app.advance(MINUTE * 59);
+    assert!(app.admits("R").await);
+    assert!(!app.admits("B").await);
+}
+
+#[tokio::test]
+async fn what_ended_stays_so_with_its_reason() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.advance(IDLE);
+    assert!(!app.admits("A").await);
+    app.log_in("B").await;
+    app.send(sid(post("/logout"), "B")).await;
+    let app = deploy.next(&app);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+    assert_eq!(app.end_reason("B").await, Some(EndReason::SignedOut));
+}
+
+#[tokio::test]
+async fn a_saved_store_is_closed_and_says_so_with_503() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    log_in_as(&app, "A", "alice").await;
+    app.store.save(&deploy.file).unwrap();
+    let calls = app.calls();
+    for id in ["A", "unknown"] {
+        let response = app.send(sid(get("/account", &[]), id)).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{id}");
+        assert!(support::set_cookies(&response).is_empty(), "it is no log-out");
+    }
+    assert_eq!(app.calls(), calls);
+    let login = app.send(set_cookie(post("/login"), "sid=B")).await;
+    assert_eq!(login.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let sessions = app.layer.sessions();
+    assert!(sessions.end(&SessionId::from("A")).await.is_err());
+    assert!(sessions.end_all(&Owner::from("alice"), None).await.is_err());
+    assert!(sessions.sessions_of(&Owner::from("alice")).await.is_err());
+    app.advance(IDLE);
+    app.store.sweep();
+    assert_eq!(app.store.len(), 1, "nothing is swept, nothing told");
+}
+
+/// A log-out that is answered is in the file, or was refused.
+#[test]
+fn no_log_out_is_lost_to_a_save_at_the_same_time() {
+    let policy = Policy::new(Limits::default());
+    for round in 0..20 {
+        let deploy = Deploy::new();
+        let store = MemoryStore::new();
+        let ids: Vec<String> = (0..2000).map(|n| format!("{round}-{n}")).collect();
+        let keys: Vec<_> = ids
+            .iter()
+            .map(|id| match store.start(&SessionId::from(id.as_str()), &NewSession::new(), &policy) {
+                Answer::Ready(Ok(Started::New(key))) => key,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let ended: Vec<bool> = thread::scope(|scope| {
+            let ending = scope.spawn(|| {
+                let end = |&key| matches!(store.end(key, EndReason::SignedOut), Answer::Ready(Ok(true)));
+                keys.iter().map(end).collect()
+            });
+            store.save(&deploy.file).unwrap();
+            ending.join().unwrap()
+        });
+        let store = MemoryStore::new().restore(&deploy.file).unwrap();
+        for (id, ended) in ids.iter().zip(ended) {
+            match store.check(&SessionId::from(id.as_str()), &policy, Access::Peek) {
+                Answer::Ready(Ok(Decision::Live(_))) => assert!(!ended, "{id} is back"),
+                Answer::Ready(Ok(Decision::Ended { .. })) => assert!(ended, "{id} was logged out by nobody"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_taken_over_once() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    let clock = app.clock.clone();
+    let next = deploy.next(&app);
+    assert!(next.admits("A").await);
+    let another = deploy.start(clock).unwrap();
+    assert!(another.store.is_empty(), "no file is no error, and no session");
+    assert_eq!(fs::read_dir(deploy.file.parent().unwrap()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_whole() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    log_in_as(&app, "A", "alice").await;
+    app.log_in("B").await;
+    app.store.save(&deploy.file).unwrap();
+    let whole = fs::read(&deploy.file).unwrap();
+    let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|at| whole[..at].to_vec()).collect();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        damaged.push(flipped);
+    }
+    for file in damaged {
+        fs::write(&deploy.file, &file).unwrap();
+        let error = deploy.start(app.clock.clone()).err().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::InvalidData), "{}", String::from_utf8_lossy(&file));
+        assert!(!deploy.file.exists());
+    }
+    fs::write(&deploy.file, &whole).unwrap();
+    assert!(deploy.start(app.clock.clone()).unwrap().admits("A").await);
+}
+
+#[tokio::test]
+async fn a_save_that_fails_leaves_the_store_open_and_the_older_file_alone() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    assert!(app.store.save(deploy.file.join("no/such/directory")).is_err());
+    assert!(app.admits("A").await);
+    app.store.save(&deploy.file).unwrap();
+    assert_eq!(fs::read_dir(deploy.file.parent().unwrap()).unwrap().count(), 1, "no remains");
+}
+
+/// I7
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone_and_holds_no_session_id() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("0123456789abcdef").await;
+    fs::write(&deploy.file, "an older one, for all to read").unwrap();
+    app.store.save(&deploy.file).unwrap();
+    assert_eq!(fs::metadata(&deploy.file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!fs::read_to_string(&deploy.file).unwrap().contains("0123456789abcdef"));
+}
