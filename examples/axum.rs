@@ -11,6 +11,7 @@ use std::{
     env,
     error::Error,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
@@ -40,8 +41,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    ConfigError, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions, StoreError,
-    login_location, safe_return_to,
+    ConfigError, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
+    StoreError, login_location, safe_return_to,
 };
 
 const USAGE: &str = "\
@@ -51,6 +52,7 @@ Usage: axum [OPTIONS]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
   --warn SECONDS      lead time of the warning before a session ends; the pages show none yet [default: 120]
+  --snapshot FILE     keeps the sessions (not the notes) in this file from one run to the next; it is a secret
   --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
 ";
 const LONGEST_NAME: usize = 64;
@@ -61,6 +63,7 @@ struct Options {
     listen: String,
     idle: Duration,
     absolute: Duration,
+    snapshot: Option<PathBuf>,
     secure: bool,
 }
 
@@ -70,6 +73,7 @@ impl Options {
             listen: "127.0.0.1:3000".to_owned(),
             idle: Duration::from_secs(15 * 60),
             absolute: Duration::from_secs(8 * 60 * 60),
+            snapshot: None,
             secure: false,
         };
         while let Some(flag) = arguments.next() {
@@ -80,6 +84,7 @@ impl Options {
                 "--absolute" => options.absolute = seconds(&value()?)?,
                 // No page warns yet; the flag is here so that command lines can stay as they are.
                 "--warn" => _ = seconds(&value()?)?,
+                "--snapshot" => options.snapshot = Some(value()?.into()),
                 "--secure" => options.secure = true,
                 _ => return Err(format!("unknown option {flag:?}")),
             }
@@ -92,7 +97,15 @@ impl Options {
         if self.secure { "__Host-sid" } else { "sid" }
     }
 
-    fn layer(&self) -> Result<SessionTimeoutLayer, ConfigError> {
+    fn store(&self) -> io::Result<Arc<MemoryStore>> {
+        let store = MemoryStore::new();
+        Ok(Arc::new(match &self.snapshot {
+            Some(file) => store.restore(file)?,
+            None => store,
+        }))
+    }
+
+    fn layer(&self, store: Arc<MemoryStore>) -> Result<SessionTimeoutLayer, ConfigError> {
         SessionTimeoutLayer::builder()
             .cookie(self.cookie_name())
             .idle_timeout(self.idle)
@@ -102,6 +115,7 @@ impl Options {
             .login_path("/login")
             .logout_path("/logout")
             .end_streams(["text/event-stream"])
+            .store(store)
             .build()
     }
 }
@@ -118,17 +132,19 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let configured = Options::parse(env::args().skip(1)).and_then(|options| {
-        let layer = options.layer().map_err(|error| error.to_string())?;
-        Ok((options, layer))
+        let unreadable = |error| format!("cannot take over the sessions: {error}");
+        let store = options.store().map_err(unreadable)?;
+        let layer = options.layer(Arc::clone(&store)).map_err(|error| error.to_string())?;
+        Ok((options, store, layer))
     });
-    let (options, layer) = match configured {
+    let (options, store, layer) = match configured {
         Ok(configured) => configured,
         Err(problem) => {
             eprint!("{problem}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    match serve(options, layer).await {
+    match serve(options, &store, layer).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -137,7 +153,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve(options: Options, layer: SessionTimeoutLayer) -> Result<(), Box<dyn Error>> {
+async fn serve(
+    options: Options,
+    store: &MemoryStore,
+    layer: SessionTimeoutLayer,
+) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
@@ -145,6 +165,7 @@ async fn serve(options: Options, layer: SessionTimeoutLayer) -> Result<(), Box<d
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
 
+    let snapshot = options.snapshot.clone();
     let server = axum::serve(listener, app(options, layer)).with_graceful_shutdown(told_to_stop());
     // A graceful shutdown waits for answers to end, and /events never does.
     let out_of_patience = async {
@@ -152,9 +173,13 @@ async fn serve(options: Options, layer: SessionTimeoutLayer) -> Result<(), Box<d
         time::sleep(SHUTDOWN_GRACE).await;
     };
     tokio::select! {
-        stopped = server => Ok(stopped?),
-        () = out_of_patience => Ok(()),
+        stopped = server => stopped?,
+        () = out_of_patience => {}
     }
+    if let Some(file) = snapshot {
+        store.save(file)?;
+    }
+    Ok(())
 }
 
 async fn told_to_stop() {

@@ -71,6 +71,7 @@
 //! None is on by default; each only adds.
 //!
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
+//! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`.
 //!

@@ -316,6 +316,29 @@ it_stops_when_told_to() {
     kill "$stream" "$impatience" 2>/dev/null
 }
 
+a_deploy_logs_nobody_out() {
+    local file=$work/sessions gone
+    start axum --snapshot "$file"
+    log_in
+    gone=$cookie
+    ask POST /logout
+    log_in
+    kill -TERM "$server"
+    wait "$server" 2>/dev/null
+    is 'the sessions are in a file for its owner alone' "$(stat -c %a "$file")" 600
+    lacks 'that holds no id' "$(<"$file")" "${cookie#*=}"
+    start axum --snapshot "$file"
+    ask GET /api/me
+    is 'the next process knows the session' "$status" 200
+    cookie=$gone
+    ask GET /api/me
+    is 'and the log-out' "$status $(field session-ended)" '401 signed-out'
+    is 'and the file is gone' "$(ls "$file" 2>/dev/null)" ''
+    echo nonsense >"$file"
+    is 'a damaged file is refused' "$("$programs/axum" --snapshot "$file" 2>&1 | head -1)" \
+        'cannot take over the sessions: the file with the sessions is damaged'
+}
+
 mistakes_on_the_command_line_are_explained() {
     local program said
     for program in axum hyper; do
@@ -359,7 +382,8 @@ run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_ar
     log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
     an_event_stream_ends_with_its_session \
-    events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to
+    events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to \
+    a_deploy_logs_nobody_out
 start axum --secure
 run 'axum --secure' --http1.1 a_secure_cookie_is_a_host_cookie
 start hyper --idle 2 --absolute 6
