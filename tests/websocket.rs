@@ -62,7 +62,7 @@ async fn without_a_live_session_there_is_no_socket() {
     for cookie in [cookie.as_str(), "sid=made-up", "other=1"] {
         match connect_async(upgrade(&address, cookie)).await {
             Err(tungstenite::Error::Http(response)) => {
-                assert_eq!(response.status(), StatusCode::UNAUTHORIZED)
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
             }
             other => panic!("{other:?}"),
         }
