@@ -284,8 +284,8 @@ impl SessionTimeoutBuilder {
     }
 
     /// Which answers are a successful log-in although the request had a live session: the session then begins anew,
-    /// both clocks, under the answer's session cookie alone if it sets one. For applications that only have cookies;
-    /// others put a [`NewSession`](crate::NewSession) into the answer's extensions.
+    /// both clocks, under the answer's session cookie alone if it sets one, and under the ids it has if not. For
+    /// applications that only have cookies; others put a [`NewSession`](crate::NewSession) into the answer's extensions.
     ///
     /// ```
     /// use http::{Method, StatusCode};

@@ -141,7 +141,7 @@ impl Config {
         let started = self.ask(self.store.start(id, new, &self.policy)).await?;
         self.observed.a_start.store(true, Relaxed);
         match started {
-            Started::New(_) => self.tell(&SessionEvent::Started { owner: new.owner.clone() }),
+            Started::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
             Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
             Started::AlreadyLive(_) => {}
         }
@@ -151,7 +151,7 @@ impl Config {
     /// Begins a session that was authenticated elsewhere, unless its id is known.
     pub(crate) async fn adopt(&self, id: &SessionId<'_>, new: &NewSession) -> Result<(), StoreError> {
         match self.ask(self.store.adopt(id, new, &self.policy)).await? {
-            Adopted::New(_) => self.tell(&SessionEvent::Started { owner: new.owner.clone() }),
+            Adopted::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
             Adopted::Known => {}
             Adopted::AtCapacity => {
                 self.tell(&SessionEvent::AtCapacity);
@@ -173,7 +173,7 @@ impl Config {
         }
         let rotated = self.ask(self.store.rotate(key, new, presented, &self.policy)).await?;
         if rotated == Rotated::New {
-            self.tell(&SessionEvent::Rotated);
+            self.tell(&SessionEvent::Rotated { session: key });
         }
         Ok(rotated)
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{EndReason, Owner};
+use crate::{EndReason, Owner, SessionKey};
 
 /// Something that happened to a session. It never carries a session id.
 #[derive(Clone, Debug)]
@@ -15,14 +15,21 @@ use crate::{EndReason, Owner};
 pub enum SessionEvent {
     /// The application began a session.
     Started {
+        /// Which one: its [tag](SessionKey::tag) joins the events of a session.
+        session: SessionKey,
         /// Whose it is, if the application said so.
         owner: Option<Owner>,
     },
     /// A session got a further id.
-    Rotated,
+    Rotated {
+        /// Which one.
+        session: SessionKey,
+    },
     /// A session ended. The memory store tells it exactly once for each session, as soon as a request, a sweep or
     /// the application finds it.
     Ended {
+        /// Which one.
+        session: SessionKey,
         /// Why.
         reason: EndReason,
         /// The time since its last activity.
@@ -75,10 +82,12 @@ impl fmt::Debug for EventSink {
 #[cfg(feature = "tracing")]
 pub(crate) fn trace(event: &SessionEvent) {
     match event {
-        SessionEvent::Started { .. } => tracing::debug!("session started"),
-        SessionEvent::Rotated => tracing::debug!("session id rotated"),
-        SessionEvent::Ended { reason, idle_for, age, .. } => {
-            tracing::info!(%reason, ?idle_for, ?age, "session ended");
+        SessionEvent::Started { session, .. } => {
+            tracing::debug!(session = session.tag(), "session started");
+        }
+        SessionEvent::Rotated { session } => tracing::debug!(session = session.tag(), "session id rotated"),
+        SessionEvent::Ended { session, reason, idle_for, age, .. } => {
+            tracing::info!(session = session.tag(), %reason, ?idle_for, ?age, "session ended");
         }
         SessionEvent::Refused { reason: EndReason::Superseded } => {
             tracing::info!("request refused: an old id of a session was used after its grace");

@@ -130,3 +130,11 @@ pub use crate::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/layer-order.md")]
+struct LayerOrderDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+struct RecipeDoctests;

@@ -76,7 +76,7 @@ impl fmt::Debug for SessionId<'_> {
 /// Names one session of one store, whichever of its ids was sent: what a store hands out when it admits.
 ///
 /// Made by the store, understood by the store that made it alone, and no session id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct SessionKey([u8; 16]);
 
 impl SessionKey {
@@ -90,7 +90,8 @@ impl SessionKey {
         self.0
     }
 
-    pub(crate) fn tag(self) -> String {
+    /// Names the session in a log or a form. It is of no use in place of a session id.
+    pub fn tag(self) -> String {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
 }

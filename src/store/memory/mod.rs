@@ -228,6 +228,7 @@ impl MemoryStore {
         let mut decision = Decision::UNKNOWN;
         if let Some(slot) = shard.find(id) {
             let key = shard.key(slot);
+            aftermath.session = key;
             match shard.content(slot) {
                 Content::Session(session) => {
                     decision = session.check(id, key, policy, access, now, &mut aftermath);
@@ -257,7 +258,7 @@ impl MemoryStore {
         work: impl FnOnce(&mut Session, IdHash, u64, &mut Aftermath) -> T,
     ) -> Result<Option<T>, Closed> {
         let place = Place::of(key);
-        let mut aftermath = Aftermath::default();
+        let mut aftermath = Aftermath { session: key, ..Aftermath::default() };
         let Some(shard) = self.shards.get(place.shard as usize) else { return Ok(None) };
         let mut shard = self.lock(shard)?;
         let now = self.now();
@@ -352,6 +353,7 @@ impl MemoryStore {
             shard.tidy(SLOTS_PER_START, now, self.widest(), &mut aftermath);
             let mut elsewhere = None;
             if let Some(slot) = shard.find(id) {
+                aftermath.session = shard.key(slot);
                 match shard.content(slot) {
                     Content::Session(session) => {
                         if session.is_live_under(id, policy, now, &mut aftermath) {

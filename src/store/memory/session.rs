@@ -228,6 +228,7 @@ impl Session {
         let State::Live { active, .. } = self.state else { return false };
         self.state = State::Ended { at: now, reason };
         aftermath.events.push(SessionEvent::Ended {
+            session: aftermath.session,
             reason,
             idle_for: Duration::from_nanos(now.saturating_sub(active)),
             age: self.age(now),

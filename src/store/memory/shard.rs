@@ -70,6 +70,8 @@ impl Widest {
 /// What a change leaves to be done once no lock is held.
 #[derive(Default)]
 pub(super) struct Aftermath {
+    /// The session that is being changed.
+    pub(super) session: SessionKey,
     pub(super) events: Vec<SessionEvent>,
     /// Ids that lead to a session no longer.
     pub(super) orphans: Vec<(IdHash, SessionKey)>,
@@ -210,6 +212,8 @@ impl Shard {
         if session.is_clearly_live(now, widest) {
             return;
         }
+        aftermath.session = self.key(slot);
+        let Content::Session(session) = self.content(slot) else { return };
         if let Some(limits) = session.own_limits().or(widest.limits()) {
             session.end_if_over(&Policy::new(limits), now, aftermath);
         }
