@@ -83,11 +83,11 @@ impl fmt::Debug for EventSink {
 pub(crate) fn trace(event: &SessionEvent) {
     match event {
         SessionEvent::Started { session, .. } => {
-            tracing::debug!(session = session.tag(), "session started");
+            tracing::debug!(session = %session.tag(), "session started");
         }
-        SessionEvent::Rotated { session } => tracing::debug!(session = session.tag(), "session id rotated"),
+        SessionEvent::Rotated { session } => tracing::debug!(session = %session.tag(), "session id rotated"),
         SessionEvent::Ended { session, reason, idle_for, age, .. } => {
-            tracing::info!(session = session.tag(), %reason, ?idle_for, ?age, "session ended");
+            tracing::info!(session = %session.tag(), %reason, ?idle_for, ?age, "session ended");
         }
         SessionEvent::Refused { reason: EndReason::Superseded } => {
             tracing::info!("request refused: an old id of a session was used after its grace");

@@ -84,11 +84,15 @@ async fn endings_are_information_and_a_full_store_is_an_error() {
     let (log, _guard) = Log::listen();
     let app = App::with_store(tower_session_timeout::MemoryStore::new().capacity(1), |builder| builder);
     app.log_in("A").await;
+    let answer = app.send(sid(get("/account", &[]), "A")).await;
+    let tag = support::header(&answer, "x-tag");
     app.send(support::set_cookie(support::post("/login"), "sid=B")).await;
     assert_eq!(log.lines_with("ERROR"), 1);
     assert_eq!(log.lines_with("at capacity"), 1);
     app.advance(support::IDLE);
     app.send(sid(get("/account", &[]), "A")).await;
-    let ended = "INFO tower_session_timeout::event: session ended reason=idle idle_for=900s age=900s";
-    assert_eq!(log.lines_with(ended), 1);
+    let ended = format!(
+        "INFO tower_session_timeout::event: session ended session={tag} reason=idle idle_for=900s age=900s"
+    );
+    assert_eq!(log.lines_with(&ended), 1);
 }
