@@ -334,7 +334,8 @@ a_deploy_logs_nobody_out() {
     ask GET /api/me
     is 'and the log-out' "$status $(field session-ended)" '401 signed-out'
     is 'and the file is gone' "$(ls "$file" 2>/dev/null)" ''
-    kill "$server"
+    kill -TERM "$server"
+    wait "$server" 2>/dev/null
     echo nonsense >"$file"
     is 'a damaged file is refused' "$("$programs/axum" --snapshot "$file" 2>&1 | head -1)" \
         'cannot take over the sessions: the file with the sessions is damaged'
