@@ -17,6 +17,9 @@ use crate::{
     respond::safe_return_to,
 };
 
+/// WCAG 2.2, success criterion 2.2.1.
+#[cfg(feature = "client")]
+const SHORTEST_WARNING: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 6265bis §5.5 lets no cookie live longer.
 const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
@@ -43,6 +46,8 @@ pub struct SessionTimeoutBuilder {
     store_deadline: Duration,
     on_event: Option<EventSink>,
     admit_on_store_failure: bool,
+    #[cfg(feature = "client")]
+    client: ClientChoice,
     ownerless_sessions: OwnerlessSessions,
     with_extension: bool,
     /// The first path rule that cannot be.
@@ -76,6 +81,8 @@ impl SessionTimeoutBuilder {
             store_deadline: Duration::from_millis(500),
             on_event: None,
             admit_on_store_failure: false,
+            #[cfg(feature = "client")]
+            client: ClientChoice::default(),
             ownerless_sessions: OwnerlessSessions::Refuse,
             with_extension: true,
             invalid_path: None,
@@ -360,6 +367,80 @@ impl SessionTimeoutBuilder {
     }
 }
 
+/// What the page is told.
+#[cfg(feature = "client")]
+impl SessionTimeoutBuilder {
+    /// Answers requests below this path by itself, for a page that warns its user in time: `GET status` (how long the
+    /// session has left; it renews nothing), `POST keep-alive` (with `Session-Idle-For: <milliseconds>`, the time since
+    /// the user was last active), `POST sign-out`, and `GET draft-key` (a key of the session's owner, to seal drafts with
+    /// in the browser). All but `status` answer to this site's own pages alone. And the application's answers to live
+    /// sessions tell the time left in `Session-Timeout` and `Server-Timing`. Default: off.
+    ///
+    /// ```
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// let layer = SessionTimeoutLayer::builder().cookie("sid").client_endpoints("/_session-timeout").build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn client_endpoints(mut self, base: impl Into<String>) -> Self {
+        self.client.base = Some(base.into());
+        self
+    }
+
+    /// How long before its session ends a user is to be warned. Default: 2 minutes. At least 20 seconds (WCAG 2.2,
+    /// 2.2.1), and less than the idle timeout.
+    pub fn warn_before(mut self, lead: Duration) -> Self {
+        self.client.warn_before = lead;
+        self
+    }
+
+    /// From what the digests of sessions and users and the keys of drafts are derived: 32 random bytes. Default: new ones
+    /// with every process, so that drafts cannot be read after a restart; several processes have to share them.
+    pub fn client_secret(mut self, secret: [u8; 32]) -> Self {
+        self.client.secret = Some(secret);
+        self
+    }
+}
+
+#[cfg(feature = "client")]
+struct ClientChoice {
+    base: Option<String>,
+    warn_before: Duration,
+    secret: Option<[u8; 32]>,
+}
+
+#[cfg(feature = "client")]
+impl Default for ClientChoice {
+    fn default() -> Self {
+        Self { base: None, warn_before: Duration::from_secs(120), secret: None }
+    }
+}
+
+#[cfg(feature = "client")]
+impl ClientChoice {
+    fn validate(&self, idle: Duration) -> Result<(), ConfigError> {
+        let Some(base) = &self.base else { return Ok(()) };
+        let is_path = PathRule::parse(base).is_ok() && base.len() > 1 && !base.ends_with('/');
+        if !is_path {
+            let reason = "the endpoints' path begins with / and does not end in one";
+            return Err(ConfigError::InvalidPath { path: base.clone(), reason });
+        }
+        if self.warn_before < SHORTEST_WARNING || self.warn_before >= idle {
+            return Err(ConfigError::WarningOutOfRange { lead: self.warn_before, idle });
+        }
+        Ok(())
+    }
+
+    fn made(self) -> Option<crate::client::Client> {
+        let secret = self.secret.unwrap_or_else(|| {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).expect("the operating system gives random numbers");
+            secret
+        });
+        self.base.map(|base| crate::client::Client { base, warn_before: self.warn_before, secret })
+    }
+}
+
 /// Where kept.
 impl SessionTimeoutBuilder {
     /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers.
@@ -424,6 +505,8 @@ impl SessionTimeoutBuilder {
             store_deadline: self.store_deadline,
             sink,
             admit_on_store_failure: self.admit_on_store_failure,
+            #[cfg(feature = "client")]
+            client: self.client.made(),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
             observed: Observed::default(),
@@ -453,6 +536,8 @@ impl SessionTimeoutBuilder {
         if self.rotate_after.is_some_and(|age| age <= self.rotation_grace) {
             return Err(ConfigError::RotationWithinGrace { grace: self.rotation_grace });
         }
+        #[cfg(feature = "client")]
+        self.client.validate(self.limits.idle())?;
         if self.store_deadline.is_zero() {
             return Err(ConfigError::ZeroTimeout { which: "store deadline" });
         }
@@ -599,6 +684,14 @@ pub enum ConfigError {
         /// The rotation grace, which `rotate_after` has to exceed.
         grace: Duration,
     },
+    /// A warning that comes too late to act upon (WCAG 2.2, 2.2.1: 20 seconds), or before anything ran out.
+    #[cfg(feature = "client")]
+    WarningOutOfRange {
+        /// How long before the end it would come.
+        lead: Duration,
+        /// The idle timeout.
+        idle: Duration,
+    },
     /// Only a session cookie can slide, and ids travel elsewhere.
     SlidesWithoutCookie,
     /// A cookie browsers or parsers do not agree upon.
@@ -627,6 +720,11 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "client")]
+            Self::WarningOutOfRange { lead, idle } => write!(
+                f,
+                "a warning {lead:?} before the end is not between {SHORTEST_WARNING:?} (WCAG 2.2, 2.2.1) and the idle timeout of {idle:?}"
+            ),
             Self::SlidesWithoutCookie => {
                 f.write_str("slide_cookie: session ids do not travel in a cookie here")
             }

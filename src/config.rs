@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) store_deadline: Duration,
     pub(crate) sink: Option<EventSink>,
     pub(crate) admit_on_store_failure: bool,
+    #[cfg(feature = "client")]
+    pub(crate) client: Option<crate::client::Client>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
     pub(crate) observed: Observed,

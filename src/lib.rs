@@ -71,6 +71,7 @@
 //! None is on by default; each only adds.
 //!
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
+//! - `client`: endpoints and headers by which a page learns how long its session has left, keeps it alive, ends it.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`.
@@ -84,6 +85,8 @@ mod activity;
 mod axum;
 mod body;
 mod builder;
+#[cfg(feature = "client")]
+mod client;
 mod clock;
 mod config;
 mod cookie;

@@ -9,6 +9,8 @@ use http::{
 };
 use http_body::Body;
 
+#[cfg(feature = "client")]
+use crate::Remaining;
 use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
     body::SessionBody,
@@ -28,6 +30,9 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
+    /// What the page is told is left.
+    #[cfg(feature = "client")]
+    pub(crate) remaining: Option<Remaining>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -207,6 +212,15 @@ impl Visit {
             }
             _ => self.with_body(response),
         };
+        #[cfg(feature = "client")]
+        if let (Some(client), Some(remaining)) = (&self.config.client, self.remaining)
+            && matches!(
+                happened,
+                None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
+            )
+        {
+            client.tell(remaining, response.headers_mut());
+        }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();
         match happened {

@@ -107,21 +107,40 @@ pub(crate) enum Admission {
     OneOfSeveral(Decision, SessionId<'static>),
     /// A layer further out has decided.
     Outer(Verdict),
-    Failed(StoreError),
+    /// The store failed, and that was told.
+    Failed,
+    /// The layer has answered: the request was for one of its own endpoints.
+    #[cfg(feature = "client")]
+    Answered(Box<Response<RefusalBody>>),
     Misconfigured(&'static str),
 }
 
 /// The store's answer, or what will bring it.
-enum Checked {
+pub(crate) enum Checked {
     Now(Admission),
     Later(BoxFuture<Admission>),
 }
 
 /// Reads the session id, and asks the store about it: one operation that decides and renews.
 fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
+    #[cfg(feature = "client")]
+    if let Some(endpoint) =
+        config.client.as_ref().and_then(|client| client.endpoint(&RequestHead::of(request)))
+    {
+        return Checked::Later(crate::client::answer(config, endpoint, request));
+    }
     if let Some(verdict) = judge_outer_session(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
+    look(config, request, |head| (config.policy_for(head), config.access(head)))
+}
+
+/// Asks the store about the request's session id.
+pub(crate) fn look<Q>(
+    config: &Arc<Config>,
+    request: &mut Request<Q>,
+    how: impl FnOnce(&RequestHead<'_>) -> (Policy, Access),
+) -> Checked {
     let found = match &config.source {
         Source::Cookie(cookie) => {
             let mut carried = cookie.carried(request.headers());
@@ -130,7 +149,8 @@ fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
                 carried = cookie.carried(request.headers());
             }
             if carried.several {
-                return find_the_live_one(config, cookie, request);
+                let (policy, access) = how(&RequestHead::of(request));
+                return find_the_live_one(config, cookie, request, policy, access);
             }
             carried.id.map_or(Found::Nothing, |id| Found::Id(SessionId::from(id)))
         }
@@ -149,23 +169,25 @@ fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
     if !id.is_plausible() {
         return Checked::Now(Admission::Decided(Decision::UNKNOWN));
     }
-    let head = RequestHead::of(request);
-    let (policy, access) = (config.policy_for(&head), config.access(&head));
+    let (policy, access) = how(&RequestHead::of(request));
     let answer = config.store.check(&id, &policy, access);
     if let Some(newcomer) = newcomer {
         let (config, id) = (Arc::clone(config), id.into_owned());
         return Checked::Later(Box::pin(async move {
             let decision = known_or_adopted(&config, answer, &id, &newcomer, &policy, access).await;
-            decision.map_or_else(Admission::Failed, Admission::Decided)
+            decision.map_or(Admission::Failed, Admission::Decided)
         }));
     }
     match answer {
         Answer::Ready(Ok(decision)) => Checked::Now(Admission::Decided(decision)),
-        Answer::Ready(Err(error)) => Checked::Now(Admission::Failed(error)),
+        Answer::Ready(Err(error)) => {
+            config.store_failed(&error);
+            Checked::Now(Admission::Failed)
+        }
         pending @ Answer::Pending(_) => {
             let config = Arc::clone(config);
             Checked::Later(Box::pin(async move {
-                config.ask(pending).await.map_or_else(Admission::Failed, Admission::Decided)
+                config.ask(pending).await.map_or(Admission::Failed, Admission::Decided)
             }))
         }
     }
@@ -206,20 +228,24 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
 }
 
 /// Several different session cookies: if exactly one is live, it is the session.
-fn find_the_live_one<Q>(config: &Arc<Config>, cookie: &SessionCookie, request: &Request<Q>) -> Checked {
-    let head = RequestHead::of(request);
+fn find_the_live_one<Q>(
+    config: &Arc<Config>,
+    cookie: &SessionCookie,
+    request: &Request<Q>,
+    policy: Policy,
+    access: Access,
+) -> Checked {
     let ids: Vec<SessionId<'static>> = cookie
-        .values(head.headers(), MAX_DUPLICATES + 1)
+        .values(request.headers(), MAX_DUPLICATES + 1)
         .into_iter()
         .map(|value| SessionId::from(value).into_owned())
         .collect();
     if ids.len() > MAX_DUPLICATES {
         return Checked::Now(Admission::Decided(Decision::UNKNOWN));
     }
-    let (policy, access) = (config.policy_for(&head), config.access(&head));
     let config = Arc::clone(config);
     Checked::Later(Box::pin(async move {
-        only_live_of(&config, ids, &policy, access).await.unwrap_or_else(Admission::Failed)
+        only_live_of(&config, ids, &policy, access).await.unwrap_or(Admission::Failed)
     }))
 }
 
@@ -265,13 +291,14 @@ pub(crate) fn admit<Q>(
             }
             return Ok(visit_live(config, request, live));
         }
-        Admission::Failed(error) => {
-            config.store_failed(&error);
+        Admission::Failed => {
             if config.admit_on_store_failure {
                 return Ok(visit(config, request, VisitedSession::Unchecked));
             }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
+        #[cfg(feature = "client")]
+        Admission::Answered(response) => return Err(response),
         Admission::Misconfigured(what) => {
             event::error(what);
             return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
@@ -297,12 +324,18 @@ pub(crate) fn admit<Q>(
 
 fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
     let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
+    #[cfg(feature = "client")]
+    let remaining = live.remaining;
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live);
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), live });
     }
     let mut visit = visit(config, request, session);
     visit.slid_cookie = slid_cookie;
+    #[cfg(feature = "client")]
+    {
+        visit.remaining = config.client.is_some().then_some(remaining);
+    }
     visit
 }
 
@@ -314,6 +347,8 @@ fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession)
         is_head: *head.method() == Method::HEAD,
         is_logout: config.is_logout(&head),
         slid_cookie: None,
+        #[cfg(feature = "client")]
+        remaining: None,
         head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
         config: Arc::clone(config),
     }

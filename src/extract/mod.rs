@@ -120,6 +120,20 @@ impl Source {
         }
     }
 
+    /// The request's id, if it has one.
+    #[cfg(feature = "client")]
+    pub(crate) fn id(&self, head: &RequestHead<'_>) -> Option<SessionId<'static>> {
+        match self {
+            Self::Cookie(cookie) => {
+                cookie.carried(head.headers()).id.map(|id| SessionId::from(id).into_owned())
+            }
+            Self::Custom(extractor) => match extractor.extract(head) {
+                Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => Some(id.into_owned()),
+                Found::Nothing | Found::Unusable | Found::Misconfigured(_) => None,
+            },
+        }
+    }
+
     /// Removes the id. `false` if one is still found: it travels where this extractor cannot reach.
     pub(crate) fn remove<B>(&self, request: &mut http::Request<B>) -> bool {
         match self {

@@ -210,7 +210,7 @@ fn grpc_unauthenticated() -> Response<RefusalBody> {
     response
 }
 
-fn protect(headers: &mut HeaderMap) {
+pub(crate) fn protect(headers: &mut HeaderMap) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
@@ -228,7 +228,7 @@ pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderName) {
 }
 
 /// Sets the length, and leaves the body out of an answer to `HEAD` (RFC 9110 §9.3.2).
-fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Response<RefusalBody> {
+pub(crate) fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Response<RefusalBody> {
     if let Some(length) = response.body().size_hint().exact() {
         let is_grpc = response.headers().contains_key("grpc-status");
         if !is_grpc {

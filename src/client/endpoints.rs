@@ -1,0 +1,243 @@
+//! The endpoints: each answers with what the store says, and none revives a session.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
+};
+use serde::Serialize;
+
+use super::{Client, Endpoint};
+use crate::{
+    Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
+    body::RefusalBody,
+    config::Config,
+    respond,
+    service::{Admission, Checked, look},
+};
+
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+const IDLE_FOR: &str = "session-idle-for";
+const USER: &str = "session-user";
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What is known of the caller's session. Times are relative, for no page's clock can be trusted.
+#[derive(Default, Serialize)]
+struct Status {
+    v: u8,
+    state: &'static str,
+    reason: Option<&'static str>,
+    limit: Option<&'static str>,
+    expires_in_ms: Option<u128>,
+    idle_ms: Option<u128>,
+    absolute_in_ms: Option<u128>,
+    warn_ms: Option<u128>,
+    can_extend: bool,
+    session: Option<String>,
+    user: Option<String>,
+}
+
+impl Status {
+    fn anonymous() -> Self {
+        Self { v: 1, state: "anonymous", ..Self::default() }
+    }
+
+    /// A made-up id learns nothing (T63).
+    fn ended(reason: EndReason) -> Self {
+        let reason = (reason != EndReason::Unknown).then(|| reason.as_str());
+        Self { v: 1, state: "ended", reason, ..Self::default() }
+    }
+
+    fn active(client: &Client, live: &Live) -> Self {
+        let remaining = live.remaining;
+        let is_absolute_first = remaining.absolute.is_some_and(|absolute| absolute <= remaining.idle);
+        Self {
+            v: 1,
+            state: "active",
+            reason: None,
+            limit: Some(if is_absolute_first { "absolute" } else { "idle" }),
+            expires_in_ms: Some(remaining.shortest().as_millis()),
+            idle_ms: Some(remaining.idle.saturating_add(live.idle_for).as_millis()),
+            absolute_in_ms: remaining.absolute.map(|absolute| absolute.as_millis()),
+            warn_ms: Some(client.warn_before.as_millis()),
+            can_extend: !is_absolute_first,
+            session: Some(client.session_digest(live.key)),
+            user: live.owner.as_ref().map(|owner| client.user_digest(owner)),
+        }
+    }
+
+    fn of(client: &Client, decision: &Decision) -> Self {
+        match decision {
+            Decision::Live(live) => Self::active(client, live),
+            Decision::Ended { reason, .. } | Decision::Capped(reason) => Self::ended(*reason),
+        }
+    }
+}
+
+/// What a request asks for, as far as its answer needs it.
+struct Asked {
+    endpoint: Endpoint,
+    method: Method,
+    is_same_origin: bool,
+    /// `None`: not a number.
+    idle_for: Option<Duration>,
+    user: Option<Vec<u8>>,
+    id: Option<SessionId<'static>>,
+}
+
+/// Answers a request to one of the endpoints.
+pub(crate) fn answer<Q>(
+    config: &Arc<Config>,
+    endpoint: Endpoint,
+    request: &mut Request<Q>,
+) -> BoxFuture<Admission> {
+    // Whatever this path's own limits are: it is asked for all pages.
+    let looked = look(config, request, |_| (config.policy, Access::Peek));
+    let head = RequestHead::of(request);
+    let asked = Asked {
+        endpoint,
+        method: head.method().clone(),
+        is_same_origin: is_same_origin(&head),
+        idle_for: idle_for(head.headers()),
+        user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
+        id: config.source.id(&head),
+    };
+    let config = Arc::clone(config);
+    Box::pin(async move {
+        let admission = match looked {
+            Checked::Now(admission) => admission,
+            Checked::Later(check) => check.await,
+        };
+        let is_head = asked.method == Method::HEAD;
+        let response = match respond_to(&config, &asked, admission).await {
+            Ok(response) => finish(&config, is_head, response),
+            // Also where the application is admitted without a store: the page waits, and asks again.
+            Err(Unknown) => respond::unavailable(is_head),
+        };
+        Admission::Answered(Box::new(response))
+    })
+}
+
+/// Nobody knows of the session at the moment.
+struct Unknown;
+
+async fn respond_to(
+    config: &Arc<Config>,
+    asked: &Asked,
+    admission: Admission,
+) -> Result<Response<RefusalBody>, Unknown> {
+    let Some(client) = &config.client else { return Ok(plain(StatusCode::NOT_FOUND)) };
+    if asked.endpoint == Endpoint::Unknown {
+        return Ok(plain(StatusCode::NOT_FOUND));
+    }
+    if !asked.endpoint.allows(&asked.method) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
+        response.headers_mut().insert(ALLOW, asked.endpoint.allowed());
+        return Ok(response);
+    }
+    if !asked.is_same_origin && asked.endpoint != Endpoint::Status {
+        return Ok(plain(StatusCode::FORBIDDEN));
+    }
+    let (decision, id) = match admission {
+        Admission::Anonymous => (None, None),
+        Admission::Decided(decision) => (Some(decision), asked.id.as_ref().map(SessionId::borrowed)),
+        Admission::OneOfSeveral(decision, id) => (Some(decision), Some(id)),
+        _ => return Err(Unknown),
+    };
+    match asked.endpoint {
+        Endpoint::Status | Endpoint::Unknown => {
+            Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())))
+        }
+        Endpoint::DraftKey => Ok(match decision {
+            Some(Decision::Live(Live { owner: Some(owner), .. })) => {
+                json(StatusCode::OK, &serde_json::json!({ "v": 1, "key": client.draft_key(&owner) }))
+            }
+            _ => plain(StatusCode::FORBIDDEN),
+        }),
+        Endpoint::KeepAlive => {
+            let (Some(Decision::Live(live)), Some(id)) = (&decision, id) else {
+                return Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())));
+            };
+            let now = Status::active(client, live);
+            if asked.user.as_ref().is_some_and(|user| now.user.as_ref().map(String::as_bytes) != Some(user)) {
+                return Ok(json(StatusCode::CONFLICT, &now));
+            }
+            let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
+            let renewed = renew(config, &id, idle_for).await.map_err(|_| Unknown)?;
+            Ok(json(StatusCode::OK, &Status::of(client, &renewed)))
+        }
+        Endpoint::SignOut => {
+            let ended = match &decision {
+                Some(Decision::Live(live)) => {
+                    config.end(live.key, EndReason::SignedOut).await.map_err(|_| Unknown)?;
+                    Status::ended(EndReason::SignedOut)
+                }
+                _ => decision_status(client, decision.as_ref()),
+            };
+            let mut response = json(StatusCode::OK, &ended);
+            if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
+                cookie.remove_from_browser(response.headers_mut());
+            }
+            Ok(response)
+        }
+    }
+}
+
+fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {
+    decision.map_or_else(Status::anonymous, |decision| Status::of(client, decision))
+}
+
+/// Reports the time left as a look would: `idle_for` is not zero, but what the page said.
+async fn renew(config: &Config, id: &SessionId<'_>, idle_for: Duration) -> Result<Decision, StoreError> {
+    let access = Access::RenewAgo(idle_for);
+    match config.ask(config.store.check(id, &config.policy, access)).await? {
+        Decision::Live(_) => config.ask(config.store.check(id, &config.policy, Access::Peek)).await,
+        over => Ok(over),
+    }
+}
+
+/// Fetch metadata, which no page can set; else the `Origin` of older browsers.
+fn is_same_origin(head: &RequestHead<'_>) -> bool {
+    if let Some(site) = head.headers().get(SEC_FETCH_SITE) {
+        return site == "same-origin";
+    }
+    let origin = head.headers().get(ORIGIN).and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
+    let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
+    match head.uri().authority() {
+        Some(asked) => asked == origin,
+        None => head.headers().get(HOST).is_some_and(|host| host == origin.as_str()),
+    }
+}
+
+fn idle_for(headers: &HeaderMap) -> Option<Duration> {
+    match headers.get(IDLE_FOR) {
+        None => Some(Duration::ZERO),
+        Some(ms) => ms.to_str().ok()?.parse().ok().map(Duration::from_millis),
+    }
+}
+
+fn json(code: StatusCode, body: &impl Serialize) -> Response<RefusalBody> {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(RefusalBody::text(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn plain(code: StatusCode) -> Response<RefusalBody> {
+    let mut response = Response::new(RefusalBody::text(code.canonical_reason().unwrap_or_default()));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn finish(config: &Config, is_head: bool, mut response: Response<RefusalBody>) -> Response<RefusalBody> {
+    let headers = response.headers_mut();
+    respond::protect(headers);
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    for name in config.source.vary() {
+        respond::vary_by(headers, name);
+    }
+    respond::finish(response, is_head)
+}

@@ -1,0 +1,361 @@
+//! What a page asks the layer itself, and what the application's answers tell it. T-numbers of the page's cases.
+#![cfg(feature = "client")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use support::{ABSOLUTE, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
+use tower_session_timeout::{
+    Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, NewSession, OwnerlessSessions, Policy,
+    Rotated, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    Verdict,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const STATUS: &str = "/_session-timeout/status";
+const KEEP_ALIVE: &str = "/_session-timeout/keep-alive";
+const SIGN_OUT: &str = "/_session-timeout/sign-out";
+const DRAFT_KEY: &str = "/_session-timeout/draft-key";
+
+fn configure(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
+    builder.client_endpoints("/_session-timeout").client_secret([7; 32])
+}
+
+async fn signed_in(id: &str, owner: &str) -> App {
+    let app = App::with(configure);
+    log_in(&app, id, owner).await;
+    app
+}
+
+async fn log_in(app: &App, id: &str, owner: &str) {
+    app.send(with(set_cookie(post("/login"), &format!("sid={id}")), "x-login", owner)).await;
+}
+
+fn own_page(request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    with(request, "sec-fetch-site", "same-origin")
+}
+
+fn parsed(response: &Response<Bytes>) -> Value {
+    assert_eq!(header(response, "content-type"), "application/json");
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+async fn status(app: &App, id: &str) -> Value {
+    let response = app.send(sid(get(STATUS, &[]), id)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    parsed(&response)
+}
+
+fn keep_alive(id: &str, idle_for: Duration) -> Request<Full<Bytes>> {
+    let request = own_page(sid(post(KEEP_ALIVE), id));
+    with(request, "session-idle-for", &idle_for.as_millis().to_string())
+}
+
+#[tokio::test]
+async fn the_status_of_a_live_session_is_told_in_relative_times() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE);
+    let mut told = status(&app, "A").await;
+    for digest in ["session", "user"] {
+        assert_eq!(told[digest].as_str().unwrap().len(), 22, "128 bits");
+        told[digest].take();
+    }
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap();
+    let expected = json!({
+        "v": 1, "state": "active", "reason": null, "limit": "idle", "expires_in_ms": ms(IDLE) - ms(MINUTE),
+        "idle_ms": ms(IDLE), "absolute_in_ms": ms(ABSOLUTE) - ms(MINUTE), "warn_ms": 120_000, "can_extend": true,
+        "session": null, "user": null,
+    });
+    assert_eq!(told, expected);
+}
+
+/// T4 of the page's cases, I10.
+#[tokio::test]
+async fn asking_for_the_status_changes_nothing() {
+    let app = signed_in("A", "ada").await;
+    for second in 0..IDLE.as_secs() {
+        let response = app.send(sid(get(STATUS, &[("session-idle-for", "0")]), "A")).await;
+        assert_eq!(parsed(&response)["expires_in_ms"], (IDLE.as_secs() - second) * 1000);
+        assert!(set_cookies(&response).is_empty());
+        assert_eq!(header(&response, "cache-control"), "no-store");
+        assert_eq!(header(&response, "vary"), "cookie");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&response, "cross-origin-resource-policy"), "same-origin");
+        app.advance(Duration::from_secs(1));
+    }
+    let calls = app.calls();
+    let over = status(&app, "A").await;
+    assert_eq!((&over["state"], &over["reason"]), (&json!("ended"), &json!("idle")));
+    assert_eq!(over["expires_in_ms"], Value::Null);
+    assert_eq!(app.calls(), calls, "the application is asked nothing");
+}
+
+#[tokio::test]
+async fn a_made_up_id_learns_nothing_and_none_is_anonymous() {
+    let app = signed_in("A", "ada").await;
+    let unknown = status(&app, "made-up").await;
+    assert_eq!((&unknown["state"], &unknown["reason"]), (&json!("ended"), &Value::Null));
+    let response = app.send(get(STATUS, &[])).await;
+    assert_eq!(parsed(&response)["state"], "anonymous");
+}
+
+#[tokio::test]
+async fn digests_stay_with_session_and_user_and_name_neither() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "ada").await;
+    log_in(&app, "C", "bob").await;
+    let (one, two, bob) = (status(&app, "A").await, status(&app, "B").await, status(&app, "C").await);
+    assert_eq!(one["user"], two["user"]);
+    assert_ne!(one["session"], two["session"]);
+    assert_ne!(one["user"], bob["user"]);
+    app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=A2")).await;
+    assert_eq!(status(&app, "A2").await["session"], one["session"], "another id of the same session");
+    app.log_in("D").await;
+    assert_eq!(status(&app, "D").await["user"], Value::Null);
+}
+
+/// T12: the idle clock begins anew when the user was last active, not when the page says so.
+#[tokio::test]
+async fn keep_alive_renews_as_of_the_last_activity() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE * 10);
+    let told = parsed(&app.send(keep_alive("A", MINUTE * 3)).await);
+    assert_eq!(told["expires_in_ms"], 12 * 60_000);
+    assert_eq!(told["idle_ms"], 15 * 60_000);
+    let older = parsed(&app.send(keep_alive("A", MINUTE * 9)).await);
+    assert_eq!(older["expires_in_ms"], 12 * 60_000, "never back");
+    let clamped = parsed(&app.send(keep_alive("A", Duration::from_secs(u64::MAX / 2000))).await);
+    assert_eq!(clamped["expires_in_ms"], 12 * 60_000);
+    app.advance(MINUTE * 12);
+    let over = parsed(&app.send(keep_alive("A", Duration::ZERO)).await);
+    assert_eq!((&over["state"], &over["reason"]), (&json!("ended"), &json!("idle")), "never revived");
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test]
+async fn near_the_absolute_timeout_nothing_can_be_extended() {
+    let app = signed_in("A", "ada").await;
+    let mut age = Duration::ZERO;
+    while age < ABSOLUTE.saturating_sub(MINUTE * 10) {
+        app.advance(MINUTE * 10);
+        age += MINUTE * 10;
+        app.send(keep_alive("A", Duration::ZERO)).await;
+    }
+    let told = status(&app, "A").await;
+    assert_eq!((&told["limit"], &told["can_extend"]), (&json!("absolute"), &json!(false)));
+    assert_eq!(told["expires_in_ms"], 10 * 60_000);
+}
+
+/// T46
+#[tokio::test]
+async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE);
+    let elsewhere: [&[(&'static str, &str)]; 6] = [
+        &[],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://shop.example"), ("host", "shop.example")],
+        &[("origin", "https://evil.example"), ("host", "shop.example")],
+    ];
+    for headers in elsewhere {
+        let add = |request| headers.iter().fold(request, |request, (name, value)| with(request, name, value));
+        for request in [post(KEEP_ALIVE), post(SIGN_OUT), get(DRAFT_KEY, &[])] {
+            let path = request.uri().path().to_owned();
+            let response = app.send(add(sid(request, "A"))).await;
+            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path} {headers:?}");
+        }
+    }
+    assert_eq!(status(&app, "A").await["expires_in_ms"], 14 * 60_000, "not renewed");
+    let older_browser = with(
+        with(sid(post(KEEP_ALIVE), "A"), "origin", "https://shop.example:8443"),
+        "host",
+        "shop.example:8443",
+    );
+    assert_eq!(app.send(older_browser).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn wrong_methods_paths_and_numbers_are_refused() {
+    let app = signed_in("A", "ada").await;
+    let calls = app.calls();
+    for (request, allow) in
+        [(get(KEEP_ALIVE, &[]), "POST"), (get(SIGN_OUT, &[]), "POST"), (post(STATUS), "GET, HEAD")]
+    {
+        let response = app.send(own_page(sid(request, "A"))).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(header(&response, "allow"), allow);
+    }
+    for path in ["/_session-timeout/", "/_session-timeout/stat", "/_session-timeout/status/"] {
+        assert_eq!(app.send(sid(get(path, &[]), "A")).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    for number in ["-1", "soon", "1.5", ""] {
+        let request = with(own_page(sid(post(KEEP_ALIVE), "A")), "session-idle-for", number);
+        assert_eq!(app.send(request).await.status(), StatusCode::BAD_REQUEST, "{number}");
+    }
+    assert_eq!(app.calls(), calls);
+    app.send(sid(get("/_session-timeouts", &[]), "A")).await;
+    assert_eq!(app.calls(), calls + 1, "another path is the application's");
+}
+
+/// T23: a page loaded by one user must not keep another one's session alive.
+#[tokio::test]
+async fn a_page_of_another_user_is_told_so_and_renews_nothing() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "bob").await;
+    let ada = status(&app, "A").await["user"].as_str().unwrap().to_owned();
+    app.advance(MINUTE);
+    let response = app.send(with(keep_alive("B", Duration::ZERO), "session-user", &ada)).await;
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+    let told = parsed(&response);
+    assert_ne!(told["user"], ada);
+    assert_eq!(status(&app, "B").await["expires_in_ms"], 14 * 60_000);
+    let own = app.send(with(keep_alive("A", Duration::ZERO), "session-user", &ada)).await;
+    assert_eq!((own.status(), &parsed(&own)["expires_in_ms"]), (StatusCode::OK, &json!(15 * 60_000)));
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_removes_the_cookie() {
+    let app = signed_in("A", "ada").await;
+    let response = app.send(own_page(sid(post(SIGN_OUT), "A"))).await;
+    let told = parsed(&response);
+    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed-out")));
+    assert!(removes_cookie(&response));
+    assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+    let nobody = app.send(own_page(post(SIGN_OUT))).await;
+    assert!(!removes_cookie(&nobody), "a request that brought none loses none");
+}
+
+#[tokio::test]
+async fn a_draft_key_is_its_users_alone() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "bob").await;
+    log_in(&app, "A2", "ada").await;
+    app.log_in("nobody").await;
+    let key = async |id: &str| {
+        let response = app.send(own_page(sid(get(DRAFT_KEY, &[]), id))).await;
+        assert_eq!(header(&response, "cache-control"), "no-store");
+        (response.status() == StatusCode::OK).then(|| parsed(&response)["key"].as_str().unwrap().to_owned())
+    };
+    let ada = key("A").await.unwrap();
+    assert_eq!(ada.len(), 43, "256 bits");
+    assert_eq!(key("A2").await, Some(ada.clone()), "also after the next log-in");
+    assert_ne!(key("B").await, Some(ada));
+    assert_eq!(key("nobody").await, None);
+    assert_eq!(key("made-up").await, None);
+    app.advance(IDLE);
+    assert_eq!(key("A").await, None);
+}
+
+#[tokio::test]
+async fn answers_to_live_sessions_tell_the_time_left() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE);
+    let live = app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(header(&live, "session-timeout"), "remaining=900, absolute=28740, warn=120");
+    assert_eq!(header(&live, "server-timing"), "st;dur=900000");
+    app.advance(MINUTE);
+    let passive = app.send(with(sid(get("/poll", &[]), "A"), "session-activity", "passive")).await;
+    assert_eq!(header(&passive, "session-timeout"), "remaining=840, absolute=28680, warn=120");
+    let silent = [
+        app.send(get("/", &[])).await,
+        app.send(sid(get("/", &[]), "made-up")).await,
+        app.send(sid(get("/account", &[]), "made-up")).await,
+        app.send(sid(post("/logout"), "A")).await,
+    ];
+    for response in silent {
+        assert_eq!(header(&response, "session-timeout"), "");
+        assert_eq!(header(&response, "server-timing"), "");
+    }
+    let without = App::new();
+    without.log_in("A").await;
+    assert_eq!(header(&without.send(sid(get("/", &[]), "A")).await, "session-timeout"), "");
+    assert_eq!(without.send(get(STATUS, &[])).await.body().as_ref(), b"", "the path is the application's");
+}
+
+#[tokio::test]
+async fn of_several_cookies_the_live_one_is_meant() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE);
+    let two = [("cookie", "sid=stale; sid=A"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(parsed(&app.send(get(STATUS, &two)).await)["state"], "active");
+    let mut request = get(KEEP_ALIVE, &two);
+    *request.method_mut() = http::Method::POST;
+    assert_eq!(parsed(&app.send(request).await)["expires_in_ms"], 15 * 60_000);
+    let disguised = app.send(get(STATUS, &[("cookie", "SID=A")])).await;
+    assert_eq!(parsed(&disguised)["state"], "anonymous");
+}
+
+struct Broken;
+
+impl Store for Broken {
+    fn check(&self, _: &SessionId<'_>, _: &Policy, _: Access) -> Answer<Decision> {
+        Answer::Ready(Err(StoreError::new("away")))
+    }
+    fn remaining(&self, _: SessionKey, _: &Policy) -> Answer<Verdict> {
+        unimplemented!()
+    }
+    fn start(&self, _: &SessionId<'_>, _: &NewSession, _: &Policy) -> Answer<Started> {
+        unimplemented!()
+    }
+    fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
+        unimplemented!()
+    }
+    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+        unimplemented!()
+    }
+    fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {
+        unimplemented!()
+    }
+}
+
+/// T29: that is "unknown", not "ended".
+#[tokio::test]
+async fn while_the_store_is_away_nobody_knows() {
+    let app = App::with(|builder| configure(builder).store(Broken).dangerously_admit_on_store_failure());
+    for request in [get(STATUS, &[]), post(KEEP_ALIVE), post(SIGN_OUT), get(DRAFT_KEY, &[])] {
+        let response = app.send(own_page(sid(request, "A"))).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(app.calls(), 0);
+}
+
+/// Whatever else is made of ended sessions, and however tight this request's limits are.
+#[tokio::test]
+async fn the_endpoints_are_no_page_of_the_application() {
+    let app = App::with(|builder| {
+        configure(builder)
+            .ownerless_sessions(OwnerlessSessions::ContinueWithoutId)
+            .limits_for(|_| Some(Limits::idle_only(MINUTE)))
+    });
+    app.log_in("A").await;
+    app.advance(MINUTE * 2);
+    assert_eq!(status(&app, "A").await["state"], "active");
+    app.advance(IDLE);
+    assert_eq!(status(&app, "A").await["state"], "ended");
+}
+
+/// A7: WCAG 2.2, 2.2.1.
+#[test]
+fn a_warning_that_comes_too_late_or_too_early_is_refused() {
+    let build = |lead: u64| {
+        let builder = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(MINUTE);
+        builder.client_endpoints("/st").warn_before(Duration::from_secs(lead)).build()
+    };
+    for lead in [0, 19, 60, 120] {
+        let error = build(lead).unwrap_err();
+        assert!(matches!(error, ConfigError::WarningOutOfRange { .. }), "{lead}: {error}");
+        assert!(error.to_string().contains(&format!("{lead}s")), "{error}");
+    }
+    assert!(build(20).is_ok() && build(59).is_ok());
+    for base in ["", "/", "st", "/st/", "/a/../b", "/st?x"] {
+        let layer = SessionTimeoutLayer::builder().cookie("sid").client_endpoints(base).build();
+        assert!(matches!(layer, Err(ConfigError::InvalidPath { .. })), "{base}");
+    }
+}
