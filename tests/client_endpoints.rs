@@ -225,7 +225,7 @@ async fn signing_out_ends_the_session_and_removes_the_cookie() {
     let app = signed_in("A", "ada").await;
     let response = app.send(own_page(sid(post(SIGN_OUT), "A"))).await;
     let told = parsed(&response);
-    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed-out")));
+    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed_out")));
     assert!(removes_cookie(&response));
     assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
     let nobody = app.send(own_page(post(SIGN_OUT))).await;
