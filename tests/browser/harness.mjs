@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { Stub } from './stub.mjs';
 
-/** Only a failure takes so long, on however busy a machine.
+/** Only a failure takes so long, on however busy a machine. */
 const PATIENCE = 60_000;
 /** An instant on which no user's clock is wrong. */
 export const START = Date.UTC(2030, 0, 7, 9);
