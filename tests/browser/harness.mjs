@@ -21,7 +21,9 @@ let browser;
 before(async () => {
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    // The watchdog ends a browser on a machine that is merely busy.
+    args: ['--no-sandbox', '--disable-gpu', '--in-process-gpu', '--disable-gpu-watchdog', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    timeout: 3 * PATIENCE,
     // A test is about pages kept for the Back button.
     ignoreDefaultArgs: ['--disable-back-forward-cache'],
   });
@@ -30,7 +32,7 @@ after(() => browser.close());
 
 /** In each page, before the clock is replaced. */
 function keepReal() {
-  globalThis.real = { performance, PerformanceObserver, setTimeout };
+  globalThis.real = { performance, PerformanceObserver, setTimeout: globalThis.setTimeout.bind(globalThis) };
 }
 
 /**
@@ -112,8 +114,8 @@ class Scene {
     this.context = await browser.newContext({ baseURL: this.url, reducedMotion, viewport: viewport ?? { width: 760, height: 480 } });
     this.context.setDefaultTimeout(PATIENCE);
     await this.context.exposeBinding('report', ({ page }, kind, name) => void this.reports.push({ kind, name, page }));
+    await this.context.addInitScript(keepReal);
     if (clock) {
-      await this.context.addInitScript(keepReal);
       await this.context.clock.install({ time });
       await this.context.clock.pauseAt(time + 1000);
       await this.context.addInitScript(matchPerformance);
