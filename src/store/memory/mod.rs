@@ -565,9 +565,11 @@ impl Store for MemoryStore {
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        let widest = self.widest();
         let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
         let ended = others.map(|key| {
             let end = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
+                session.end_if_over_for_all(widest, now, aftermath);
                 session.end(EndReason::Revoked, now, aftermath)
             };
             self.with_session(key, end).map(|ended| usize::from(ended == Some(true)))

@@ -213,6 +213,13 @@ impl Session {
         matches!(self.judge(policy, now, aftermath), (Verdict::Over(_), _))
     }
 
+    /// Where no layer asks: by its own limits, or the most generous ones any layer has asked by.
+    pub(super) fn end_if_over_for_all(&mut self, widest: Widest, now: u64, aftermath: &mut Aftermath) {
+        if let Some(limits) = self.own_limits().or(widest.limits()) {
+            self.end_if_over(&Policy::new(limits), now, aftermath);
+        }
+    }
+
     pub(super) fn is_live_under(
         &mut self,
         id: IdHash,
