@@ -30,7 +30,16 @@ pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool
 pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
 
 /// The store as one request asks it, where records travel with the clients; with all other stores, none.
-pub(crate) type OwnStore = Option<Arc<dyn RequestStore>>;
+#[derive(Clone)]
+pub(crate) struct OwnStore(Option<Arc<dyn RequestStore>>);
+
+impl OwnStore {
+    pub(crate) const NONE: Self = Self(None);
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
 
 pub(crate) struct Config {
     pub(crate) source: Source,
@@ -132,17 +141,18 @@ impl Config {
 
     /// The store for a request with these fields, if its client keeps the record.
     pub(crate) fn own_store(&self, headers: &HeaderMap) -> OwnStore {
-        let cookie = self.source.cookie()?;
-        let received = cookie.companions()?.received(headers);
+        let Some(cookie) = self.source.cookie() else { return OwnStore::NONE };
+        let Some(companions) = cookie.companions() else { return OwnStore::NONE };
+        let received = companions.received(headers);
         if !received.is_empty() {
             self.observed.a_companion.store(true, Relaxed);
         }
-        self.store.for_request(&String::from_utf8_lossy(cookie.name()), received)
+        OwnStore(self.store.for_request(&String::from_utf8_lossy(cookie.name()), received))
     }
 
     /// Whom to ask for a request.
     pub(crate) fn store<'a>(&'a self, own: &'a OwnStore) -> &'a dyn Store {
-        match own {
+        match &own.0 {
             Some(own) => &**own,
             None => &*self.store,
         }
@@ -157,7 +167,7 @@ impl Config {
         headers: &mut HeaderMap,
     ) -> bool {
         let companions = self.source.cookie().and_then(SessionCookie::companions);
-        let (Some(own), Some(companions)) = (own, companions) else { return false };
+        let (Some(own), Some(companions)) = (&own.0, companions) else { return false };
         match own.left(set, &self.policy) {
             Some(left) => {
                 left.iter().for_each(|companion| companions.set(companion, headers));

@@ -109,7 +109,7 @@ where
                 Projected::Checking { checking } => {
                     let admission = ready!(checking.check.as_mut().poll(cx));
                     let mut request = checking.request.take().expect("polled after completion");
-                    let own = checking.own_store.take();
+                    let own = std::mem::replace(&mut checking.own_store, OwnStore::NONE);
                     match admit(&checking.config, own, &mut request, admission) {
                         Ok(visit) => {
                             State::Calling { answer: checking.service.call(request), visit: Some(visit) }

@@ -247,7 +247,7 @@ impl Visit {
             }
             _ => {}
         }
-        if self.own_store.is_some() {
+        if !self.own_store.is_none() {
             self.leave_with_client(happened, headers);
         }
         response

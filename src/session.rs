@@ -159,7 +159,7 @@ impl Sessions {
     ///
     /// If the store fails, or the id is empty or too long.
     pub async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
-        self.config.start(&None, id, new).await
+        self.config.start(&OwnStore::NONE, id, new).await
     }
 
     /// What the store would decide about this id now. It renews nothing.
@@ -182,7 +182,7 @@ impl Sessions {
     /// If the store fails; once the session was found, the end is then tried again in the background.
     pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
-            Decision::Live(live) => self.config.end(&None, live.key, EndReason::Revoked).await,
+            Decision::Live(live) => self.config.end(&OwnStore::NONE, live.key, EndReason::Revoked).await,
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -208,7 +208,7 @@ impl Sessions {
     pub async fn end_tagged(&self, owner: &Owner, tag: &str) -> Result<bool, StoreError> {
         let sessions = self.sessions_of(owner).await?;
         match sessions.iter().find(|session| session.tag() == tag) {
-            Some(session) => self.config.end(&None, session.key, EndReason::Revoked).await,
+            Some(session) => self.config.end(&OwnStore::NONE, session.key, EndReason::Revoked).await,
             None => Ok(false),
         }
     }
@@ -245,7 +245,8 @@ impl Sessions {
     pub async fn rotate_to(&self, id: &SessionId<'_>, new: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => {
-                Ok(self.config.rotate(&None, live.key, live.presented, new).await? != Rotated::Refused)
+                Ok(self.config.rotate(&OwnStore::NONE, live.key, live.presented, new).await?
+                    != Rotated::Refused)
             }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
