@@ -510,7 +510,8 @@ async fn t44_a_late_answer_to_an_old_id_leaves_the_new_one_alone() {
     let late = late.await.unwrap();
     assert_eq!(set_cookies(&late).len(), 1);
     browser.keep(&late);
-    assert_eq!((browser.cookies["sid"].as_str(), browser.visit(&app).await), ("B", OK));
+    assert_eq!(browser.cookies["sid"], "B");
+    assert_eq!(browser.visit(&app).await, OK);
 
     // Nor, after a log-out, out of a new session.
     app.advance(GRANULARITY);
@@ -765,7 +766,7 @@ async fn run(trace: Vec<Step>, granularity: Option<Duration>) {
         let visit = || get("/account", &[]);
         let (browser, request) = match step {
             Step::Advance(by) => {
-                clock.advance(by * SECOND);
+                clock.advance(Duration::from_secs(by));
                 continue;
             }
             Step::Visit(browser) => (browser, visit()),
