@@ -74,7 +74,8 @@
 //! - `client`: endpoints and headers by which a page learns how long its session has left, keeps it alive, ends it.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `tracing`: events and misconfigurations as log lines.
-//! - `test-util`: `ManualClock`.
+//! - `redis`: `RedisStore`, for sessions that several processes share.
+//! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
 //!
 //! [tower]: https://docs.rs/tower
 #![forbid(unsafe_code)]
@@ -109,6 +110,10 @@ pub mod respond;
 pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "redis")]
+pub use crate::store::RedisStore;
+#[cfg(feature = "test-util")]
+pub use crate::store::conformance;
 pub use crate::{
     body::SessionBody,
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},

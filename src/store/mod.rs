@@ -1,10 +1,16 @@
 //! Where sessions are kept: the contract of a store.
 
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 pub use self::memory::{MemoryStore, Sweeper};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
 
 /// Keeps the clocks of sessions and decides by them.
