@@ -9,7 +9,8 @@
 //!
 //! What becomes of the session's *data*: a sign-out flushes it, as axum-login does. After a timeout the library never
 //! hears of the session again, for its id no longer gets through; so the library's own expiry clears the data away. It is
-//! set a little longer than the idle timeout, which decides.
+//! no shorter than the absolute timeout: to the library only a change of the data is activity, and it would log out
+//! whoever merely reads.
 
 use std::{convert::Infallible, error::Error, time::Duration};
 
@@ -49,7 +50,7 @@ pub(crate) fn app(timeout: SessionTimeoutBuilder) -> Result<Router, ConfigError>
     let sessions = SessionManagerLayer::new(MemoryStore::default())
         .with_name("sid")
         .with_secure(false)
-        .with_expiry(Expiry::OnInactivity(time::Duration::minutes(20)));
+        .with_expiry(Expiry::OnInactivity(time::Duration::hours(8)));
     let users = AuthManagerLayerBuilder::new(Users, sessions).build();
 
     Ok(Router::new()

@@ -232,6 +232,10 @@ impl SessionTimeoutBuilder {
 
     /// How long an old id still works once a newer id of the session is in use, so that parallel requests and late
     /// uploads log nobody out. Default: 30 seconds. Zero is allowed.
+    ///
+    /// It is also the time an answer with a new id has to arrive in: as long as it may be on its way, answers that set
+    /// their request's own id again leave without it. An answer with an old id that arrives later than that, after the
+    /// new id was used, leaves the browser with an id that is over.
     pub fn rotation_grace(self, grace: Duration) -> Self {
         Self { rotation_grace: grace, ..self }
     }

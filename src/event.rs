@@ -39,7 +39,8 @@ pub enum SessionEvent {
         /// Whose it was.
         owner: Option<Owner>,
     },
-    /// A request was answered by the layer, because its session was over.
+    /// A request was answered by the layer, because its session was over. Where it went on without its id, as on a
+    /// public page, only the use of an old id is told.
     Refused {
         /// Why. [`EndReason::Unknown`]: an id that was made up, or forgotten long ago. [`EndReason::Superseded`]: an old
         /// id was used after its grace, or after a new log-in took its place; it may have been stolen.

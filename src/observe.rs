@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, SET_COOKIE},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
 
@@ -189,7 +189,9 @@ impl Visit {
             return response.map(SessionBody::application);
         };
         let content_type = response.headers().get(CONTENT_TYPE);
-        if !self.config.ends_streams_of(content_type) || response.body().size_hint().exact().is_some() {
+        let has_length =
+            response.body().size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH);
+        if !self.config.ends_streams_of(content_type) || has_length {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));

@@ -171,7 +171,8 @@ pub(crate) fn look<Q>(
     }
     let (policy, access) = how(&RequestHead::of(request));
     let answer = config.store.check(&id, &policy, access);
-    if let Some(newcomer) = newcomer {
+    // Not for one that is known: what holds its session must not be in a future that may never be polled.
+    if let Some(newcomer) = newcomer.filter(|_| !is_known(&answer)) {
         let (config, id) = (Arc::clone(config), id.into_owned());
         return Checked::Later(Box::pin(async move {
             let decision = known_or_adopted(&config, answer, &id, &newcomer, &policy, access).await;
@@ -191,6 +192,11 @@ pub(crate) fn look<Q>(
             }))
         }
     }
+}
+
+fn is_known(answer: &Answer<Decision>) -> bool {
+    let Answer::Ready(Ok(decision)) = answer else { return false };
+    !matches!(decision, Decision::Ended { reason: EndReason::Unknown, .. })
 }
 
 /// What the store decides about a session that was authenticated elsewhere: its first request here begins it.
@@ -314,6 +320,10 @@ pub(crate) fn admit<Q>(
         let forget_cookie = !lives_on && respond::is_navigation(&head);
         let stripped = visit(config, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
+            // The request goes on, but somebody may have stolen the id.
+            if reason == EndReason::Superseded {
+                config.refused(reason);
+            }
             request.extensions_mut().remove::<Session>();
             return Ok(stripped);
         }

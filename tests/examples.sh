@@ -281,6 +281,19 @@ an_event_stream_ends_with_its_session() {
     is 'which was the end of the session' "$status $(field session-ended)" '401 idle'
 }
 
+an_event_stream_lasts_as_long_as_other_requests_renew() {
+    log_in
+    local tenths began_at=$began scratch_of_stream=$scratch.stream
+    (scratch=$scratch_of_stream; ask GET /events --max-time 8; echo "${EPOCHREALTIME/[.,]/}" >"$scratch.ended") &
+    local stream=$!
+    is 'other requests go on' "$(statuses GET /api/me 10 20 30)" '200 200 200'
+    wait "$stream"
+    tenths=$((($(<"$scratch_of_stream.ended") - began_at) / 100000))
+    is "the stream is cut 2 s after the last of them, at $tenths tenths" "$((tenths >= 49 && tenths <= 60))" 1
+    ask GET /api/me
+    is 'with the session' "$status $(field session-ended)" '401 idle'
+}
+
 a_look_at_the_log_out_page_ends_nothing() {
     log_in
     visit /logout
@@ -383,7 +396,7 @@ start axum --idle 2 --absolute 6 --warn 0.5
 run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected \
     log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
-    an_event_stream_ends_with_its_session \
+    an_event_stream_ends_with_its_session an_event_stream_lasts_as_long_as_other_requests_renew \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to \
     a_deploy_logs_nobody_out
 start axum --secure

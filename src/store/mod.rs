@@ -17,7 +17,7 @@ use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, Sessi
 /// - The boundary is closed: a session is over once `elapsed >= limit` ([`Policy::judge`]).
 /// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one.
 /// - Several ids may lead to one session, 64 at most. An old id works for [`Policy::rotation_grace`] from the moment
-///   a newer one is first used.
+///   a newer one is first used: one that was issued after the old one was last set.
 /// - Arguments are ages and durations: each store has a clock of its own.
 /// - Ids are kept hashed.
 pub trait Store: Send + Sync + 'static {
@@ -41,8 +41,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes `new` an id of this session. `presented` is the id the request came with.
     ///
-    /// Refused if this session is over, and if `new` is the presented id itself and was superseded meanwhile: a slow
-    /// answer must not bring it back.
+    /// Refused if this session is over. Refused, too, if `new` is the presented id itself, and was superseded meanwhile
+    /// or a newer one was set less than [`Policy::rotation_grace`] ago: a slow answer must not bring the old id back.
+    /// Any other id of this session is set again thereby, and is the newest.
     fn rotate(
         &self,
         session: SessionKey,

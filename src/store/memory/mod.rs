@@ -521,7 +521,11 @@ impl Store for MemoryStore {
         let known = self.with_session(session, |session, first_id, now, aftermath| {
             let is_presented = id.tag() == presented;
             let is_over = session.end_if_over(policy, now, aftermath);
-            if is_over { Reissue::Stale } else { session.reissue(id, first_id, is_presented, now) }
+            if is_over {
+                Reissue::Stale
+            } else {
+                session.reissue(id, first_id, is_presented, policy.rotation_grace, now)
+            }
         });
         let rotated = known.and_then(|known| match known {
             None | Some(Reissue::Stale) => Ok(Rotated::Refused),
@@ -533,10 +537,10 @@ impl Store for MemoryStore {
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
         self.widen(policy.limits);
-        let restarted = self.with_session(session, |restarted, _, now, aftermath| {
+        let restarted = self.with_session(session, |restarted, first_id, now, aftermath| {
             let is_over = restarted.end_if_over(policy, now, aftermath);
             if !is_over {
-                restarted.restart(session, now, aftermath);
+                restarted.restart(first_id, session, now, aftermath);
             }
             !is_over
         });
@@ -565,9 +569,11 @@ impl Store for MemoryStore {
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        let widest = self.widest();
         let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
         let ended = others.map(|key| {
             let end = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
+                session.end_if_over_for_all(widest, now, aftermath);
                 session.end(EndReason::Revoked, now, aftermath)
             };
             self.with_session(key, end).map(|ended| usize::from(ended == Some(true)))

@@ -40,13 +40,17 @@ struct Rare {
     owner: Option<Owner>,
     /// How long its end is remembered at least, in nanoseconds, for it could be adopted anew.
     remembered: u64,
-    /// In the order they were issued. Empty as long as there is only the first.
+    /// Empty as long as there is only the first.
     ids: Vec<IssuedId>,
 }
 
 pub(super) struct IssuedId {
     pub(super) id: IdHash,
     issued: u64,
+    /// Its places in the order in which the application set ids: its first one, and its last one.
+    first_set: u32,
+    last_set: u32,
+    last_set_at: u64,
     used: bool,
     /// Set once a newer id is in use: the end of this one's grace.
     works_until: Option<u64>,
@@ -213,6 +217,13 @@ impl Session {
         matches!(self.judge(policy, now, aftermath), (Verdict::Over(_), _))
     }
 
+    /// Where no layer asks: by its own limits, or the most generous ones any layer has asked by.
+    pub(super) fn end_if_over_for_all(&mut self, widest: Widest, now: u64, aftermath: &mut Aftermath) {
+        if let Some(limits) = self.own_limits().or(widest.limits()) {
+            self.end_if_over(&Policy::new(limits), now, aftermath);
+        }
+    }
+
     pub(super) fn is_live_under(
         &mut self,
         id: IdHash,
@@ -237,14 +248,12 @@ impl Session {
         true
     }
 
-    /// Both clocks begin anew, and superseded ids end.
-    pub(super) fn restart(&mut self, key: SessionKey, now: u64, aftermath: &mut Aftermath) {
+    /// Both clocks begin anew, and superseded ids end. The others are as old as they are.
+    pub(super) fn restart(&mut self, first_id: IdHash, key: SessionKey, now: u64, aftermath: &mut Aftermath) {
+        let superseded = self.ids_with(first_id).extract_if(.., |issued| issued.works_until.is_some());
+        aftermath.orphans.extend(superseded.map(|issued| (issued.id, key)));
         self.started = now;
         self.state = State::Live { active: now, in_flight: self.in_flight() };
-        if let Some(rare) = &mut self.rare {
-            let superseded = rare.ids.extract_if(.., |issued| issued.works_until.is_some());
-            aftermath.orphans.extend(superseded.map(|issued| (issued.id, key)));
-        }
     }
 
     pub(super) fn ids(&self) -> &[IssuedId] {
@@ -255,6 +264,25 @@ impl Session {
         &mut self.rare.get_or_insert_default().ids
     }
 
+    /// The list of its ids, begun with the first.
+    fn ids_with(&mut self, first_id: IdHash) -> &mut Vec<IssuedId> {
+        let issued = self.started;
+        let ids = self.ids_mut();
+        if ids.is_empty() {
+            let (id, works_until) = (first_id, None);
+            ids.push(IssuedId {
+                id,
+                issued,
+                first_set: 0,
+                last_set: 0,
+                last_set_at: issued,
+                used: true,
+                works_until,
+            });
+        }
+        ids
+    }
+
     fn is_superseded(&self, id: IdHash, now: u64) -> bool {
         let ids = self.ids();
         let issued = ids.iter().find(|issued| issued.id == id);
@@ -262,35 +290,54 @@ impl Session {
         !ids.is_empty() && issued.is_none_or(|issued| issued.works_until.is_some_and(|until| now >= until))
     }
 
-    /// This id is in use: the grace of every older one begins, if it has not yet.
+    /// This id is in use: the grace of every older one begins, if it has not yet. One that was set again since this one
+    /// was issued is not older: that answer may come last, and then the browser has it.
     fn supersede_older_than(&mut self, id: IdHash, works_until: u64) {
         let Some(rare) = &mut self.rare else { return };
-        if let Some(newest_used) = rare.ids.iter().position(|issued| issued.id == id) {
-            rare.ids[newest_used].used = true;
-            for older in &mut rare.ids[..newest_used] {
-                older.works_until.get_or_insert(works_until);
-            }
+        let Some(in_use) = rare.ids.iter_mut().find(|issued| issued.id == id) else { return };
+        in_use.used = true;
+        let first_set = in_use.first_set;
+        for older in rare.ids.iter_mut().filter(|issued| issued.last_set < first_set) {
+            older.works_until.get_or_insert(works_until);
         }
     }
 
     /// The application sets a value that may be an id already.
-    pub(super) fn reissue(&mut self, id: IdHash, first_id: IdHash, is_presented: bool, now: u64) -> Reissue {
-        match self.ids().iter().position(|issued| issued.id == id) {
-            None if id == first_id && self.ids().is_empty() => Reissue::Works,
-            None if is_presented => Reissue::Stale,
-            None => Reissue::New,
-            Some(issued) => {
-                let ids = self.ids_mut();
-                if ids[issued].works_until.is_some() {
-                    if is_presented {
-                        return Reissue::Stale;
-                    }
-                    let again = ids.remove(issued);
-                    ids.push(IssuedId { issued: now, used: false, works_until: None, ..again });
-                }
-                Reissue::Works
-            }
+    ///
+    /// An answer that sets its request's own id says nothing new. As long as a newer id may be on its way, it must
+    /// not take that one's place in the browser.
+    pub(super) fn reissue(
+        &mut self,
+        id: IdHash,
+        first_id: IdHash,
+        is_presented: bool,
+        grace: Duration,
+        now: u64,
+    ) -> Reissue {
+        let Some(known) = self.ids().iter().find(|issued| issued.id == id) else {
+            return match is_presented {
+                _ if id == first_id && self.ids().is_empty() => Reissue::Works,
+                true => Reissue::Stale,
+                false => Reissue::New,
+            };
+        };
+        let is_superseded = known.works_until.is_some();
+        if is_presented {
+            let is_on_its_way = |newer: &IssuedId| {
+                newer.last_set > known.last_set && now.saturating_sub(newer.last_set_at) < nanos(grace)
+            };
+            let is_overtaken = is_superseded || self.ids().iter().any(is_on_its_way);
+            return if is_overtaken { Reissue::Stale } else { Reissue::Works };
         }
+        let next = next_place(self.ids());
+        let ids = self.ids_mut();
+        ids.iter_mut().filter(|issued| issued.id == id).for_each(|again| {
+            (again.last_set, again.last_set_at) = (next, now);
+            if is_superseded {
+                (again.first_set, again.issued, again.used, again.works_until) = (next, now, false, None);
+            }
+        });
+        Reissue::Works
     }
 
     pub(super) fn forget(&mut self, id: IdHash) {
@@ -306,27 +353,34 @@ impl Session {
         store_is_full: bool,
         aftermath: &mut Aftermath,
     ) {
-        let started = self.started;
-        let ids = self.ids_mut();
-        if ids.is_empty() {
-            ids.push(IssuedId { id: first_id, issued: started, used: true, works_until: None });
-        }
+        let ids = self.ids_with(first_id);
         if ids.iter().any(|issued| issued.id == id) {
             // A parallel answer set the same value.
             return;
         }
-        ids.push(IssuedId { id, issued: now, used: false, works_until: None });
+        let next = next_place(ids);
+        ids.push(IssuedId {
+            id,
+            issued: now,
+            first_set: next,
+            last_set: next,
+            last_set_at: now,
+            used: false,
+            works_until: None,
+        });
         while ids.len() > MAX_IDS_PER_SESSION || (store_is_full && ids.len() > 2) {
-            let newest = ids.len() - 1;
-            let dead = |issued: &IssuedId| issued.works_until.is_some_and(|until| now >= until);
-            let oldest = ids[..newest]
-                .iter()
-                .position(dead)
-                .or_else(|| ids[..newest].iter().position(|issued| !issued.used))
-                .unwrap_or(0);
-            aftermath.orphans.push((ids.remove(oldest).id, key));
+            let is_over = |issued: &IssuedId| issued.works_until.is_some_and(|until| now >= until);
+            let others = ids.iter().enumerate().filter(|(_, issued)| issued.id != id);
+            let least_needed =
+                others.min_by_key(|(_, issued)| (!is_over(issued), issued.used, issued.last_set));
+            let Some((least_needed, _)) = least_needed else { break };
+            aftermath.orphans.push((ids.remove(least_needed).id, key));
         }
     }
+}
+
+fn next_place(ids: &[IssuedId]) -> u32 {
+    ids.iter().map(|issued| issued.last_set.saturating_add(1)).max().unwrap_or(0)
 }
 
 /// A session in a file: ages, of which the next process makes instants of its own clock. All in nanoseconds.
@@ -354,6 +408,9 @@ enum SavedState {
 struct SavedId {
     id: IdHash,
     age: u64,
+    first_set: u32,
+    last_set: u32,
+    last_set_ago: u64,
     used: bool,
     works_for: Option<u64>,
 }
@@ -382,6 +439,9 @@ impl Session {
                 .map(|issued| SavedId {
                     id: issued.id,
                     age: age(issued.issued),
+                    first_set: issued.first_set,
+                    last_set: issued.last_set,
+                    last_set_ago: age(issued.last_set_at),
                     used: issued.used,
                     works_for: issued.works_until.map(|until| until.saturating_sub(now)),
                 })
@@ -406,6 +466,9 @@ impl Session {
         let ids = saved.ids.into_iter().map(|id| IssuedId {
             id: id.id,
             issued: instant(id.age),
+            first_set: id.first_set,
+            last_set: id.last_set,
+            last_set_at: instant(id.last_set_ago),
             used: id.used,
             works_until: id.works_for.map(|left| now.saturating_add(left).saturating_sub(lay)),
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hashbrown::HashTable;
 
 use super::{KEEP_ENDED, SHARDS, session::Session};
-use crate::{IdTag, Limits, Owner, Policy, SessionEvent, SessionKey};
+use crate::{IdTag, Limits, Owner, SessionEvent, SessionKey};
 
 /// A keyed hash of a session id: all that is kept of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(super) struct Widest {
 }
 
 impl Widest {
-    fn limits(self) -> Option<Limits> {
+    pub(super) fn limits(self) -> Option<Limits> {
         let idle = Duration::from_nanos(self.idle);
         match self.absolute {
             0 => None,
@@ -214,9 +214,7 @@ impl Shard {
         }
         aftermath.session = self.key(slot);
         let Content::Session(session) = self.content(slot) else { return };
-        if let Some(limits) = session.own_limits().or(widest.limits()) {
-            session.end_if_over(&Policy::new(limits), now, aftermath);
-        }
+        session.end_if_over_for_all(widest, now, aftermath);
         let keep_ended = keep_ended.max(session.remembered());
         if session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended) {
             self.free(slot, aftermath);

@@ -1,12 +1,10 @@
 //! Which cookie is the session's: T20–T30, and what other parsers would take for it.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
-
+use crate::support::{self, App, get, header, post, removes_cookie, set_cookies};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use http_body_util::Full;
-use support::{App, get, header, post, removes_cookie, set_cookies};
 use tower_session_timeout::MAX_SESSION_ID_LENGTH;
 
 fn cookies(fields: &[&[u8]]) -> Request<Full<Bytes>> {

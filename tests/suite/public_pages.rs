@@ -1,13 +1,11 @@
 //! Where an ended session goes on as nobody's: T50, T51, T130, T131; and layers within layers.
 
-mod support;
-
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use crate::support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use tower::{Layer, Service, ServiceExt};
 use tower_session_timeout::{
     Limits, ManualClock, MemoryStore, OwnerlessSessions, Session, SessionBody, SessionTimeoutLayer,

@@ -1,10 +1,8 @@
 //! Which requests keep a session alive: T73–T75.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
-
+use crate::support::{self, App, IDLE, NANO, get, header, set_cookies, sid};
 use http::{Method, StatusCode};
-use support::{App, IDLE, NANO, get, header, set_cookies, sid};
 
 /// Whether such a request, halfway through, makes a session outlive its idle timeout.
 async fn renews(path: &str, headers: &[(&str, &str)], method: Method) -> bool {

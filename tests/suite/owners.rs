@@ -1,11 +1,9 @@
 //! Whose sessions there are, and signing out elsewhere: OWASP ASVS 5.0 §7.4, §7.5.2.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
 use http::StatusCode;
-use support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
 use tower_session_timeout::{EndReason, NewSession, Owner, SessionId, SessionTimeoutLayer, Sessions};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -165,4 +163,16 @@ async fn a_log_in_as_somebody_else_changes_the_lists() {
     let sessions = app.layer.sessions();
     assert_eq!(number_of_sessions(&sessions, "alice").await, 0);
     assert_eq!(number_of_sessions(&sessions, "bob").await, 1);
+}
+
+/// A session that was over before is neither counted nor told as revoked.
+#[tokio::test]
+async fn signing_out_everywhere_does_not_count_what_was_over() {
+    let app = App::new();
+    log_in(&app, "A1", "alice").await;
+    app.advance(IDLE);
+    log_in(&app, "A2", "alice").await;
+    assert_eq!(app.layer.sessions().end_all(&alice(), None).await.unwrap(), 1);
+    assert_eq!(app.end_reason("A1").await, Some(EndReason::Idle));
+    assert_eq!(app.end_reason("A2").await, Some(EndReason::Revoked));
 }

@@ -1,7 +1,7 @@
 //! The WebSocket of `examples/websocket.rs`, over real sockets: it waits for the session's end, which is soon.
 
 #[allow(dead_code, unreachable_pub, unused_imports, clippy::disallowed_methods)]
-#[path = "../examples/websocket.rs"]
+#[path = "../../examples/websocket.rs"]
 mod example;
 
 use std::time::Duration;

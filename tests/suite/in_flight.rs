@@ -1,11 +1,9 @@
 //! While a request's handler runs, its session is in use; and its end is activity, too.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, sid, slow, with};
 use http::StatusCode;
-use support::{ABSOLUTE, App, IDLE, NANO, get, post, sid, slow, with};
 use tower_session_timeout::{Decision, EndReason};
 
 const SECOND: Duration = Duration::from_secs(1);

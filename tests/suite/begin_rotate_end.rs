@@ -2,14 +2,13 @@
 //! designs.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
-
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
-use support::{
-    ABSOLUTE, App, IDLE, NANO, get, header, post, removes_cookie, set_cookie, set_cookies, sid, slow, with,
+use crate::support::{
+    self, ABSOLUTE, App, IDLE, NANO, get, header, post, removes_cookie, set_cookie, set_cookies, sid, slow,
+    with,
 };
+use http::{Method, Request, StatusCode};
 use tower_session_timeout::{Decision, EndReason, NewSession, SessionId, Started};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -133,6 +132,42 @@ async fn a_value_from_before_set_again_is_current_again() {
     assert!(app.admits("empty-cart").await);
     app.advance(GRACE * 2);
     assert!(!app.admits("one-item").await);
+}
+
+/// It may be the answer that arrives last, and then the browser has it.
+#[tokio::test]
+async fn a_value_set_again_outlives_the_use_of_one_issued_before_that() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.send(rotate("A", "C")).await;
+    app.send(rotate("A", "B")).await;
+    assert!(app.admits("C").await, "C has arrived, and the second B has not");
+    app.advance(GRACE);
+    assert!(!app.admits("A").await, "both are newer than A");
+    assert!(app.admits("B").await);
+    app.advance(GRACE);
+    assert!(app.admits("C").await, "B was issued first");
+    app.send(rotate("B", "D")).await;
+    assert!(app.admits("D").await);
+    app.advance(GRACE);
+    assert!(!app.admits("B").await);
+    assert!(!app.admits("C").await);
+}
+
+/// An application that sets its cookie with every answer: two requests under way, and one of them rotates.
+#[tokio::test]
+async fn while_a_new_value_is_on_its_way_no_answer_puts_the_old_one_in_its_place() {
+    let app = App::new();
+    app.log_in("A").await;
+    let slow = app.send_slow(slow(rotate("A", "A"))).await;
+    app.send(rotate("A", "B")).await;
+    app.release();
+    assert!(set_cookies(&slow.await.unwrap()).is_empty(), "the browser keeps what it has, A or B");
+    app.advance(GRACE - NANO);
+    assert!(set_cookies(&app.send(rotate("A", "A")).await).is_empty());
+    app.advance(NANO);
+    assert_eq!(set_cookies(&app.send(rotate("A", "A")).await), ["sid=A"], "B was lost");
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! Streams end with their session, and not before.
 
-mod support;
+use std::{convert::Infallible, time::Duration};
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
-
+use crate::support::{get, sid};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{
+    Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Either, Full, StreamBody};
-use support::{get, sid};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
@@ -71,6 +72,9 @@ async fn application(request: Request<Full<Bytes>>) -> Result<Response<AnyBody>,
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
+    if path == "/announced" {
+        response.headers_mut().insert(CONTENT_LENGTH, 1_000_000.into());
+    }
     Ok(response)
 }
 
@@ -164,6 +168,34 @@ async fn what_was_not_asked_for_and_what_has_a_length_is_never_cut() {
     assert_eq!(short.collect().await.unwrap().to_bytes(), "short");
 }
 
+/// The body itself may not know its length, and the answer has told it all the same: then a cut would be an error.
+#[tokio::test(start_paused = true)]
+async fn what_was_announced_with_a_length_is_not_cut() {
+    let layer = layer().await;
+    assert!(timeout(IDLE * 10, read(open(&layer, "/announced").await)).await.is_err(), "it goes on");
+}
+
+/// An event stream that reconnects by itself (`Last-Event-ID`) extends nothing, and is cut like any other.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_reconnects_keeps_nobody_signed_in() {
+    let layer = layer().await;
+    let mut open_again = 0;
+    let began = Instant::now();
+    loop {
+        let request = sid(get("/events", &[("last-event-id", "17")]), "A");
+        let response = layer.layer(tower::service_fn(application)).oneshot(request).await.unwrap();
+        if response.status() != StatusCode::OK {
+            break;
+        }
+        let mut body = response.into_body();
+        for _ in 0..7 {
+            body.frame().await;
+        }
+        open_again += 1;
+    }
+    assert_eq!((open_again, began.elapsed()), (9, IDLE), "9 times 7 s, the last one cut at 60 s");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_anonymous_stream_has_no_session_to_end_with() {
     let layer = layer().await;
@@ -172,22 +204,39 @@ async fn an_anonymous_stream_has_no_session_to_end_with() {
     assert!(timeout(IDLE * 10, read(body)).await.is_err());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_session_tells_when_it_has_ended_and_why() {
-    let layer = layer().await;
-    let session = Arc::new(std::sync::Mutex::new(None));
+/// What a handler gets of its request's session.
+async fn session(layer: &SessionTimeoutLayer) -> Session {
+    let kept = std::sync::Mutex::new(None);
     let application = tower::service_fn(|request: Request<Full<Bytes>>| {
-        *session.lock().unwrap() = request.extensions().get::<Session>().cloned();
+        *kept.lock().unwrap() = request.extensions().get::<Session>().cloned();
         std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
     });
     layer.layer(application).oneshot(sid(get("/", &[]), "A")).await.unwrap();
-    let session = session.lock().unwrap().take().unwrap();
+    kept.into_inner().unwrap().unwrap()
+}
 
+#[tokio::test(start_paused = true)]
+async fn a_session_tells_when_it_has_ended_and_why() {
+    let layer = layer().await;
+    let session = session(&layer).await;
     let began = Instant::now();
     assert_eq!(session.ended().await, EndReason::Idle);
     assert_eq!(began.elapsed(), IDLE);
     assert_eq!(session.ended().await, EndReason::Idle, "at once");
     assert_eq!(began.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_from_elsewhere_is_told_within_half_a_minute() {
+    let layer = layer().await;
+    let session = session(&layer).await;
+    let began = Instant::now();
+    let ended = async {
+        sleep(SECOND * 5).await;
+        layer.sessions().end(&SessionId::from("A")).await.unwrap()
+    };
+    assert_eq!(tokio::join!(session.ended(), ended), (EndReason::Revoked, true));
+    assert!(began.elapsed() <= SECOND * 35);
 }
 
 #[test]

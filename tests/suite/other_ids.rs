@@ -1,11 +1,9 @@
 //! Session ids that travel elsewhere than in a cookie: T31–T33.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{self, App, IDLE, get, header, post, with};
 use http::{HeaderName, Request, StatusCode};
-use support::{App, IDLE, get, header, post, with};
 use tower_session_timeout::{
     Decision, FromExtension, ManualClock, MemoryStore, NewSession, SessionId, SessionTimeoutBuilder,
     SessionTimeoutLayer,

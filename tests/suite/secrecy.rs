@@ -1,14 +1,12 @@
 //! I7: the raw session id is in no log, `Debug`, error, event or answer: T150–T153.
 
-mod support;
-
 use std::{
     fmt::Write as _,
     io,
     sync::{Arc, Mutex},
 };
 
-use support::{App, IDLE, get, post, set_cookie, sid};
+use crate::support::{self, App, IDLE, get, post, set_cookie, sid};
 use tower_session_timeout::{ConfigError, NewSession, Owner, SessionId, SessionTimeoutLayer, StoreError};
 use tracing_subscriber::fmt::MakeWriter;
 

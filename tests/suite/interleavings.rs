@@ -1,13 +1,11 @@
 //! Answers that are slow, parallel and late, in any order: I11, and nothing that was signed out comes back.
 
-mod support;
-
 use std::{collections::HashMap, time::Duration};
 
+use crate::support::{App, get, post, set_cookie, set_cookies, sid, with};
 use bytes::Bytes;
 use http::Response;
 use proptest::{prelude::*, sample::select};
-use support::{App, get, post, set_cookie, set_cookies, sid, with};
 use tokio::task::JoinHandle;
 use tower_session_timeout::Decision;
 

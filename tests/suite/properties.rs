@@ -1,13 +1,11 @@
 //! The promises I1–I5, I8 and I10 on random traces, against a plain model.
 
-mod support;
-
 use std::{collections::HashMap, time::Duration};
 
+use crate::support::App;
 use http::{HeaderValue, Request, header::COOKIE};
 use http_body_util::Full;
 use proptest::{prelude::*, sample::select};
-use support::App;
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Policy, Rotated,
     SessionId, Started, Store,
@@ -64,8 +62,26 @@ struct ModelSession {
     active: u64,
     in_flight: usize,
     ended: Option<EndReason>,
-    /// In the order of issue, with the end of the grace once superseded.
-    ids: Vec<(&'static str, Option<u64>)>,
+    ids: Vec<ModelId>,
+    /// How often an id was set.
+    sets: u64,
+}
+
+#[derive(Clone)]
+struct ModelId {
+    id: &'static str,
+    set_at: u64,
+    first_set: u64,
+    last_set: u64,
+    /// The end of the grace, once superseded.
+    until: Option<u64>,
+}
+
+impl ModelSession {
+    fn issue(&mut self, id: &'static str, now: u64) {
+        self.sets += 1;
+        self.ids.push(ModelId { id, set_at: now, first_set: self.sets, last_set: self.sets, until: None });
+    }
 }
 
 impl Model {
@@ -87,7 +103,7 @@ impl Model {
             None if session
                 .ids
                 .iter()
-                .any(|(own, until)| *own == id && until.is_some_and(|until| now >= until)) =>
+                .any(|own| own.id == id && own.until.is_some_and(|until| now >= until)) =>
             {
                 Err(EndReason::Superseded)
             }
@@ -104,9 +120,11 @@ impl Model {
         }
         if access != Access::Peek {
             session.active = now;
-            let used = session.ids.iter().position(|(own, _)| *own == id).unwrap();
-            for (_, until) in &mut session.ids[..used] {
-                until.get_or_insert(now + GRACE);
+            let used = session.ids.iter().find(|own| own.id == id).unwrap().first_set;
+            for own in &mut session.ids {
+                if own.last_set < used {
+                    own.until.get_or_insert(now + GRACE);
+                }
             }
         }
         Ok((session.active + IDLE - now, session.started + ABSOLUTE - now))
@@ -118,37 +136,37 @@ impl Model {
         }
         self.forget(id);
         self.led_to.insert(id, self.sessions.len());
-        let session = ModelSession {
-            started: self.now,
-            active: self.now,
-            in_flight: 0,
-            ended: None,
-            ids: vec![(id, None)],
-        };
+        let (started, active) = (self.now, self.now);
+        let mut session =
+            ModelSession { started, active, in_flight: 0, ended: None, ids: Vec::new(), sets: 0 };
+        session.issue(id, self.now);
         self.sessions.push(session);
         true
     }
 
     fn rotate(&mut self, from: &'static str, to: &'static str) -> Option<Rotated> {
         let index = self.find(from).ok()?;
-        let own = self.sessions[index].ids.iter().position(|(own, _)| *own == to);
-        if let Some(own) = own {
-            let ids = &mut self.sessions[index].ids;
-            return Some(match ids[own].1 {
-                Some(_) if to == from => Rotated::Refused,
-                Some(_) => {
-                    ids.remove(own);
-                    ids.push((to, None));
-                    Rotated::AlreadyLive
-                }
-                None => Rotated::AlreadyLive,
-            });
+        let now = self.now;
+        let session = &mut self.sessions[index];
+        let known = session.ids.iter().find(|own| own.id == to).cloned();
+        if let Some(known) = known {
+            let is_overtaken = known.until.is_some()
+                || session.ids.iter().any(|own| own.last_set > known.last_set && now < own.set_at + GRACE);
+            if to == from {
+                return Some(if is_overtaken { Rotated::Refused } else { Rotated::AlreadyLive });
+            }
+            session.ids.retain(|own| own.id != to);
+            session.issue(to, now);
+            if known.until.is_none() {
+                session.ids.last_mut().unwrap().first_set = known.first_set;
+            }
+            return Some(Rotated::AlreadyLive);
         }
         if self.find(to).is_ok() {
             return Some(Rotated::AlreadyLive);
         }
         self.forget(to);
-        self.sessions[index].ids.push((to, None));
+        self.sessions[index].issue(to, now);
         self.led_to.insert(to, index);
         Some(Rotated::New)
     }
@@ -156,7 +174,7 @@ impl Model {
     /// An id leads to one session at most.
     fn forget(&mut self, id: &str) {
         if let Some(&index) = self.led_to.get(id) {
-            self.sessions[index].ids.retain(|(own, _)| *own != id);
+            self.sessions[index].ids.retain(|own| own.id != id);
         }
     }
 
@@ -165,8 +183,8 @@ impl Model {
         let session = &mut self.sessions[index];
         (session.started, session.active) = (self.now, self.now);
         let dropped: Vec<_> =
-            session.ids.iter().filter(|(_, until)| until.is_some()).map(|(own, _)| *own).collect();
-        session.ids.retain(|(_, until)| until.is_none());
+            session.ids.iter().filter(|own| own.until.is_some()).map(|own| own.id).collect();
+        session.ids.retain(|own| own.until.is_none());
         for id in dropped {
             self.led_to.remove(id);
         }

@@ -1,13 +1,13 @@
 //! What a client hears when its session is over: T52–T63.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{
+    self, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with,
+};
 use http::{Method, Request, Response, StatusCode, header::LOCATION};
 use http_body_util::{Empty, Full, StreamBody};
-use support::{App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use tower_session_timeout::{
     CookieAttributes, EndReason, ManualClock, SessionTimeoutBuilder, SessionTimeoutLayer, respond,
 };

@@ -1,17 +1,15 @@
 //! Sessions in a file, from one process to the next.
 #![cfg(feature = "snapshot")]
 
-mod support;
-
 use std::{fs, io, path::PathBuf, sync::Arc, thread, time::Duration};
 
+use crate::support::{self, ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
 use http::StatusCode;
 use siphasher::sip128::SipHasher24;
-use support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
 use tempfile::TempDir;
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, Policy,
-    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    Access, Adopted, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner,
+    Policy, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,6 +35,17 @@ impl Deploy {
         let store = Arc::new(MemoryStore::new().clock(clock.clone()).restore(&self.file)?);
         let layer = configure(SessionTimeoutLayer::builder().store(Arc::clone(&store))).build().unwrap();
         Ok(App::around(layer, clock, store))
+    }
+
+    /// Changes the file, and its checksum with it.
+    fn edit(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let file = fs::read_to_string(&self.file).unwrap();
+        let (_, json) = file.split_once('\n').unwrap();
+        let mut json = serde_json::from_str(json).unwrap();
+        change(&mut json);
+        let json = json.to_string();
+        let sum = SipHasher24::new().hash(json.as_bytes()).as_u128();
+        fs::write(&self.file, format!("{sum:032x}\n{json}")).unwrap();
     }
 }
 
@@ -103,14 +112,10 @@ async fn the_time_of_a_reboot_counts_by_the_wall_clock() {
     app.log_in("A").await;
     app.log_in("B").await;
     app.store.save(&deploy.file).unwrap();
-    let file = fs::read_to_string(&deploy.file).unwrap();
-    let (_, json) = file.split_once('\n').unwrap();
-    let mut json: serde_json::Value = serde_json::from_str(json).unwrap();
-    let secs = json["wall_clock"]["secs"].as_u64().unwrap();
-    json["wall_clock"]["secs"] = (secs - IDLE.as_secs()).into();
-    let json = json.to_string();
-    fs::write(&deploy.file, format!("{:032x}\n{json}", SipHasher24::new().hash(json.as_bytes()).as_u128()))
-        .unwrap();
+    deploy.edit(|json| {
+        let secs = json["wall_clock"]["secs"].as_u64().unwrap();
+        json["wall_clock"]["secs"] = (secs - IDLE.as_secs()).into();
+    });
     let app = deploy.start(ManualClock::new()).unwrap();
     assert_eq!(app.store.len(), 2);
     assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
@@ -238,6 +243,65 @@ async fn a_damaged_file_is_refused_whole() {
     }
     fs::write(&deploy.file, &whole).unwrap();
     assert!(deploy.start(app.clock.clone()).unwrap().admits("A").await);
+}
+
+/// T13, T14: of another version, or with something missing or unheard of, though the sum is right.
+#[tokio::test]
+async fn a_file_that_says_what_no_store_saves_is_refused_whole() {
+    type Change = fn(&mut serde_json::Value);
+    let changes: [Change; 7] = [
+        |json| json["version"] = 2.into(),
+        |json| drop(json.as_object_mut().unwrap().remove("store_clock")),
+        |json| drop(json["sessions"][1].as_object_mut().unwrap().remove("age")),
+        |json| drop(json["sessions"][1].as_object_mut().unwrap().remove("state")),
+        |json| json["sessions"][1]["age"] = (-1).into(),
+        |json| json["sessions"][1]["state"] = serde_json::json!({ "Ended": { "ago": 0, "reason": "bored" } }),
+        |json| json["sessions"][1]["state"] = "Immortal".into(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let (app, deploy) = (App::new(), Deploy::new());
+        app.log_in("A").await;
+        app.log_in("B").await;
+        app.store.save(&deploy.file).unwrap();
+        deploy.edit(change);
+        let error = deploy.start(app.clock.clone()).err().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::InvalidData), "change {number}");
+    }
+}
+
+/// What may have been adopted is remembered by the next process as long as by this one.
+#[tokio::test]
+async fn a_remembered_end_of_an_adopted_session_goes_along() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    let (policy, id) = (Policy::new(Limits::new(IDLE, ABSOLUTE)), SessionId::from("A"));
+    let adopt = |store: &MemoryStore| match store.adopt(&id, &NewSession::new(), &policy) {
+        Answer::Ready(Ok(adopted)) => adopted,
+        other => panic!("{other:?}"),
+    };
+    let Adopted::New(key) = adopt(&app.store) else { panic!("it is new") };
+    drop(app.store.end(key, EndReason::SignedOut));
+    let app = deploy.next(&app);
+    app.advance(IDLE.saturating_sub(MINUTE));
+    app.store.sweep();
+    assert_eq!(adopt(&app.store), Adopted::Known);
+    app.advance(MINUTE);
+    app.store.sweep();
+    assert!(matches!(adopt(&app.store), Adopted::New(_)), "no token of it can be fresh any more");
+}
+
+#[tokio::test]
+async fn of_processes_that_start_at_once_one_takes_the_file_over() {
+    for _ in 0..20 {
+        let (app, deploy) = (App::new(), Deploy::new());
+        app.log_in("A").await;
+        app.store.save(&deploy.file).unwrap();
+        let number = thread::scope(|threads| {
+            let start = || MemoryStore::new().restore(&deploy.file).unwrap().len();
+            let starts: Vec<_> = (0..4).map(|_| threads.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(number, 1);
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,12 @@
 //! What operators read in the log (feature `tracing`).
 #![cfg(feature = "tracing")]
 
-mod support;
-
 use std::{
     io,
     sync::{Arc, Mutex},
 };
 
-use support::{App, get, sid};
+use crate::support::{self, App, get, sid};
 use tower_session_timeout::{FromExtension, ManualClock, SessionId, SessionTimeoutLayer};
 use tracing::subscriber::DefaultGuard;
 

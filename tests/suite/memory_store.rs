@@ -1,8 +1,6 @@
 //! The memory store: bounded, swept a little at a time, atomic; T90–T92, T108–T112.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -11,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use http::StatusCode;
-use support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use tower_session_timeout::{
     Access, Answer, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MemoryStore, NewSession,
     Policy, Rotated, SessionEvent, SessionId, Started, Store, SystemClock,

@@ -1,13 +1,13 @@
 //! Session libraries nobody here wrote, unchanged, behind the layer: tower-sessions with axum-login, `axum_session`,
 //! and cookies set by tower-cookies.
 
-mod support;
 #[allow(dead_code, unreachable_pub, clippy::disallowed_methods)]
-#[path = "../examples/tower_sessions.rs"]
+#[path = "../../examples/tower_sessions.rs"]
 mod tower_sessions_example;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use crate::support::{ABSOLUTE, IDLE};
 use axum::{
     Extension, Router,
     body::Body,
@@ -16,10 +16,10 @@ use axum::{
 };
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use support::{ABSOLUTE, IDLE};
 use tower::ServiceExt;
 use tower_session_timeout::{
-    ManualClock, MemoryStore, NewSession, OwnerlessSessions, SessionTimeoutBuilder, SessionTimeoutLayer,
+    ManualClock, MemoryStore, NewSession, OwnerlessSessions, SessionId, SessionTimeoutBuilder,
+    SessionTimeoutLayer,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,6 +58,7 @@ impl Browser {
             .method(method)
             .uri(path)
             .header(header::ACCEPT, "text/html")
+            .header("sec-fetch-mode", "navigate")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         if !cookies.is_empty() {
             request = request.header(header::COOKIE, cookies.join("; "));
@@ -176,6 +177,71 @@ mod tower_sessions_and_axum_login {
         assert_eq!(browser.post("/logout", "").await, see_other("/"));
         assert!(browser.cookies.is_empty());
         assert_eq!(copy.get("/account").await, see_other("/login?next=%2Faccount"));
+    }
+
+    /// `flush`: also to whoever gets past the layer, the data is gone.
+    #[tokio::test]
+    async fn a_sign_out_flushes_the_librarys_data() {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+        let app = tower_sessions_example::app(timeout(&clock).store(Arc::clone(&store))).unwrap();
+        let mut browser = Browser::new(app);
+        log_in(&mut browser).await;
+        browser.post("/basket", "").await;
+        let mut copy = browser.clone();
+        browser.post("/logout", "").await;
+        let past_the_layer =
+            SessionTimeoutLayer::builder().cookie("sid").store(store).build().unwrap().sessions();
+        let id = SessionId::from(copy.cookies["sid"].clone());
+        past_the_layer.start(&id, &NewSession::new()).await.unwrap();
+        assert!(copy.get("/").await.1.contains("0 in the basket"));
+        assert_eq!(copy.get("/account").await, see_other("/login?next=%2Faccount"));
+    }
+
+    /// T140: to the library reading is no activity; so it must not expire before the absolute timeout.
+    #[tokio::test]
+    async fn the_librarys_own_expiry_outlasts_the_absolute_timeout() {
+        let app = tower_sessions_example::app(timeout(&ManualClock::new())).unwrap();
+        let login = Request::post("/login")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from("user=ada"))
+            .unwrap();
+        let response = app.oneshot(login).await.unwrap();
+        let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+        let max_age = cookie::Cookie::parse(cookie).unwrap().max_age().unwrap();
+        assert!(max_age.whole_seconds().unsigned_abs() >= ABSOLUTE.as_secs(), "{max_age}");
+    }
+
+    /// Row 28, T129: with CSRF protection inside, an expired form hears "sign in again"; outside it would hear `403`.
+    #[tokio::test]
+    async fn an_expired_form_is_sent_to_the_log_in_page_before_csrf_protection_sees_it() {
+        let clock = ManualClock::new();
+        let expired = async |protected: fn(Router, SessionTimeoutLayer) -> Router| {
+            let layer = timeout(&clock).cookie("sid").login_path("/login").build().unwrap();
+            layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+            let app = Router::new().route("/save", post(|| async { "saved" }));
+            let mut browser = Browser::new(protected(app, layer));
+            browser.cookies.insert("sid".to_owned(), "A".to_owned());
+            assert_eq!(browser.post("/save", "token=A").await, ok("saved"));
+            clock.advance(IDLE);
+            // What a token of an ended session is worth: nothing.
+            browser.post("/save", "token=gone").await
+        };
+        let inside = expired(|app, layer| app.layer(axum::middleware::from_fn(csrf)).layer(layer)).await;
+        assert_eq!(inside, see_other("/login"));
+        let outside = expired(|app, layer| app.layer(layer).layer(axum::middleware::from_fn(csrf))).await;
+        assert_eq!(outside.0, StatusCode::FORBIDDEN);
+    }
+
+    /// Takes a form whose token is the session's.
+    async fn csrf(request: axum::extract::Request, next: axum::middleware::Next) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let form = body.collect().await.unwrap().to_bytes();
+        let cookie = parts.headers.get(header::COOKIE).map_or(&b""[..], |cookie| cookie.as_bytes());
+        if form.strip_prefix(b"token=") != cookie.strip_prefix(b"sid=") {
+            return Response::builder().status(StatusCode::FORBIDDEN).body(Body::empty()).unwrap();
+        }
+        next.run(Request::from_parts(parts, Body::from(form))).await
     }
 
     /// The layers the wrong way round: the library sets its cookie outside of ours, which never sees a session begin.

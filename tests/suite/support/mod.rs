@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::SET_COOKIE};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, SET_COOKIE},
+};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
@@ -36,6 +39,7 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// An application that does what the request's `x-…` headers say:
 ///
 /// - `x-set-cookie: sid=A; Path=/` is sent back as `Set-Cookie` (also several)
+/// - `x-cache-control: public` is sent back as `Cache-Control`
 /// - `x-login: alice` announces a log-in of this owner
 /// - `x-status: 403` is the answer's status
 /// - `x-slow: name` answers only once [`App::release_named`] was called with that name
@@ -121,12 +125,12 @@ impl App {
         self.service.clone().oneshot(request).await.unwrap()
     }
 
-    /// Sends in the background, and returns once the application has the request.
+    /// Sends in the background, and returns once the application has the request, or the layer has answered it.
     pub async fn send_slow(&self, request: Request<Full<Bytes>>) -> tokio::task::JoinHandle<Response<Bytes>> {
         let before = self.calls();
         let answer = self.service.clone().oneshot(request);
         let task = tokio::spawn(async { answer.await.unwrap() });
-        while self.calls() == before {
+        while self.calls() == before && !task.is_finished() {
             tokio::task::yield_now().await;
         }
         task
@@ -197,6 +201,9 @@ async fn answer(
     }
     if let Some(owner) = header("x-login") {
         response.extensions_mut().insert(NewSession::new().owner(owner));
+    }
+    if let Some(control) = headers.get("x-cache-control") {
+        response.headers_mut().insert(CACHE_CONTROL, control.clone());
     }
     for cookie in headers.get_all("x-set-cookie") {
         response.headers_mut().append(SET_COOKIE, cookie.clone());

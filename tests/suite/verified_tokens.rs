@@ -1,11 +1,11 @@
 //! Tokens that were issued elsewhere and verified: the store has not seen their sessions begin.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header};
 use http::{Extensions, HeaderMap, HeaderName, StatusCode, header::AUTHORIZATION};
-use support::{ABSOLUTE, App, IDLE, NANO, get, header};
+use http_body_util::Full;
+use tower::{Layer, Service};
 use tower_session_timeout::{
     EndReason, ExtractSessionId, Found, MemoryStore, NewSession, Owner, RequestHead, SessionId,
     SessionTimeoutBuilder, VerifiedId,
@@ -148,4 +148,18 @@ async fn an_unverified_id_begins_nothing() {
     let request = get("/account", &[("authorization", "Bearer A")]);
     assert_eq!(app.send(request).await.status(), StatusCode::UNAUTHORIZED);
     assert!(app.store.is_empty());
+}
+
+/// T125: a request that is never answered holds nothing, wherever it was given up.
+#[tokio::test]
+async fn a_request_that_is_dropped_at_once_holds_no_session() {
+    let app = app();
+    assert_eq!(status(&app, "A", Duration::ZERO).await, StatusCode::OK);
+    let inner = tower::service_fn(|_: http::Request<Full<bytes::Bytes>>| {
+        std::future::pending::<Result<http::Response<Full<bytes::Bytes>>, std::convert::Infallible>>()
+    });
+    let mut service = app.layer.layer(inner);
+    drop(service.call(get("/account", &[("authorization", "A/0/alice")])));
+    app.advance(IDLE);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
 }

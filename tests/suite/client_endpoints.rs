@@ -1,15 +1,15 @@
 //! What a page asks the layer itself, and what the application's answers tell it. T-numbers of the page's cases.
 #![cfg(feature = "client")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{
+    ABSOLUTE, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with,
+};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use support::{ABSOLUTE, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with};
 use tower_session_timeout::{
     Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, NewSession, OwnerlessSessions, Policy,
     Rotated, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,

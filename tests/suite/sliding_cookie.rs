@@ -1,11 +1,9 @@
 //! The session cookie set again with a new `Max-Age`.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{App, IDLE, get, header, post, set_cookie, set_cookies, sid, slow, with};
 use http::StatusCode;
-use support::{App, IDLE, get, header, post, set_cookie, set_cookies, sid, slow, with};
 use tower_session_timeout::{
     ConfigError, CookieAttributes, Limits, NewSession, SameSite, SessionId, SessionTimeoutLayer,
 };
@@ -51,6 +49,34 @@ async fn an_answer_with_the_cookie_is_for_this_user_alone() {
     assert_eq!(header(&response, "cache-control"), "private");
     assert_eq!(header(&response, "vary"), "cookie");
     assert_eq!(header(&app.send(visit()).await, "cache-control"), "", "no cookie, no change");
+}
+
+/// T58: what the application lets caches share goes out as it is; what it did not is kept from them.
+#[tokio::test]
+async fn a_cookie_never_goes_into_a_shared_cache() {
+    for (control, becomes) in [
+        ("public, max-age=60", None),
+        ("max-age=0, S-MaxAge=60", None),
+        ("max-age=60", Some(&["max-age=60", "private"][..])),
+        ("No-Store", Some(&["No-Store"])),
+        ("private, max-age=60", Some(&["private, max-age=60"])),
+        ("", Some(&["", "private"])),
+    ] {
+        let app = app();
+        app.log_in("A").await;
+        app.advance(STEP);
+        let response = app.send(with(visit(), "x-cache-control", control)).await;
+        let all = response.headers().get_all("cache-control").iter();
+        let all: Vec<_> = all.map(|field| field.to_str().unwrap()).collect();
+        assert_eq!(set_cookies(&response).is_empty(), becomes.is_none(), "{control}");
+        assert_eq!(all, becomes.unwrap_or(&[control]), "{control}");
+        assert_eq!(header(&response, "vary") == "cookie", becomes.is_some(), "{control}");
+        if becomes.is_none() {
+            assert_eq!(set_cookies(&app.send(visit()).await).len(), 0, "the step is over");
+            app.advance(STEP);
+            assert_eq!(set_cookies(&app.send(visit()).await), [SLID], "the next one comes");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,8 @@
 //! Where a browser may be sent after the log-in: T53, T55.
 
-mod support;
-
+use crate::support::{App, header};
 use http::{Request, StatusCode, Uri};
 use proptest::prelude::*;
-use support::{App, header};
 use tower_session_timeout::safe_return_to;
 use url::Url;
 

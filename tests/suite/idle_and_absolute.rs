@@ -1,15 +1,22 @@
 //! A session ends after the idle timeout, and after the absolute one.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-mod support;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use std::{sync::Arc, time::Duration};
-
+use crate::support::{self, ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, sid};
+use bytes::Bytes;
 use http::StatusCode;
-use support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, sid};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, SessionId, SessionTimeoutBuilder,
-    SessionTimeoutLayer,
+    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Policy, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Store,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -103,14 +110,33 @@ async fn a_made_up_id_is_over_and_leaves_nothing_behind() {
     assert_eq!(app.calls(), 0);
 }
 
-/// T06: whatever order they come in, refused is not followed by admitted.
-#[tokio::test]
-async fn parallel_requests_at_the_deadline_never_see_refused_then_admitted() {
-    let app = App::new();
-    app.log_in("A").await;
-    app.advance(IDLE);
-    let (one, two) = tokio::join!(app.admits("A"), app.admits("A"));
-    assert!(!one && !two);
+/// T06: whatever order they come in, refused is not followed by admitted, though time passes between them.
+#[test]
+fn parallel_requests_at_the_deadline_never_see_refused_then_admitted() {
+    let policy = Policy::new(Limits::idle_only(IDLE));
+    for _ in 0..200 {
+        let clock = ManualClock::new();
+        let store = MemoryStore::new().clock(clock.clone());
+        drop(store.start(&SessionId::from("A"), &NewSession::new(), &policy));
+        clock.advance(IDLE - NANO * 100);
+        let is_refused = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    for _ in 0..100 {
+                        let was_refused = is_refused.load(SeqCst);
+                        clock.advance(NANO);
+                        match store.check(&SessionId::from("A"), &policy, Access::Peek) {
+                            Answer::Ready(Ok(Decision::Live(_))) => assert!(!was_refused),
+                            Answer::Ready(Ok(_)) => is_refused.store(true, SeqCst),
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                });
+            }
+        });
+        assert!(is_refused.into_inner(), "the deadline was passed");
+    }
 }
 
 /// T17: records keep instants, not deadlines; the same store under a stricter layer.
@@ -141,6 +167,46 @@ async fn a_session_with_limits_of_its_own_follows_those() {
     assert!(app.admits("A").await);
     app.advance(MINUTE * 60 * 24);
     assert!(!app.admits("A").await);
+}
+
+/// As a log-in says it in its answer; and a cap for all binds it, without an end to it.
+#[tokio::test]
+async fn remember_me_has_limits_of_its_own_and_a_cap_for_all_binds_them() {
+    let (day, month) = (MINUTE * 60 * 24, MINUTE * 60 * 24 * 30);
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+    let layer = |cap: Option<Limits>| {
+        SessionTimeoutLayer::builder()
+            .cookie("sid")
+            .store(Arc::clone(&store))
+            .limits_for(move |_| cap)
+            .build()
+            .unwrap()
+    };
+    let login = layer(None).layer(tower::service_fn(|_| async {
+        let mut response = http::Response::new(Full::<Bytes>::default());
+        response.headers_mut().insert("set-cookie", http::HeaderValue::from_static("sid=A"));
+        response.extensions_mut().insert(NewSession::new().limits(Limits::new(month, month)));
+        Ok::<_, std::convert::Infallible>(response)
+    }));
+    login.oneshot(post("/login")).await.unwrap();
+    let uncapped = App::around(layer(None), clock.clone(), Arc::clone(&store));
+    let capped = App::around(layer(Some(Limits::new(day, day * 7))), clock, store);
+    capped.advance(day - NANO);
+    assert!(capped.admits("A").await);
+    capped.advance(day);
+    assert!(!capped.admits("A").await);
+    assert!(uncapped.admits("A").await);
+    assert!(capped.admits("A").await, "renewed elsewhere");
+    for _ in 0..5 {
+        uncapped.advance(day);
+        assert!(uncapped.admits("A").await);
+    }
+    capped.advance(NANO);
+    assert!(!capped.admits("A").await, "seven days old");
+    assert!(uncapped.admits("A").await);
+    uncapped.advance(month);
+    assert!(!uncapped.admits("A").await);
 }
 
 #[tokio::test]

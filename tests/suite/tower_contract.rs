@@ -1,7 +1,5 @@
 //! The contract of tower services: readiness, errors, dropping, panics; T120–T132.
 
-mod support;
-
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
@@ -13,15 +11,16 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{self, App, get, post, set_cookie, set_cookies, sid};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Empty, Full};
-use support::{App, get, post, set_cookie, set_cookies, sid};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, SessionBody,
-    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
+    Access, Answer, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession, Policy, Rotated,
+    SessionBody, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    StoreError, Verdict,
 };
 
 type Incoming = Request<Full<Bytes>>;
@@ -373,6 +372,44 @@ async fn a_store_that_fails_or_hangs_is_503_and_not_a_log_out() {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(app.send(get("/", &[])).await.status(), StatusCode::OK, "anonymous: nobody is asked");
     }
+}
+
+/// T101, T102: half a second by default, for one question that decides and renews.
+#[tokio::test(start_paused = true)]
+async fn a_store_is_waited_for_until_its_deadline() {
+    for (delay, status) in [(499, StatusCode::OK), (501, StatusCode::SERVICE_UNAVAILABLE)] {
+        let memory = Arc::new(MemoryStore::new());
+        let new = NewSession::new();
+        drop(memory.start(&SessionId::from("A"), &new, &Policy::new(Limits::default())));
+        let layer = builder().store(Later(memory, Duration::from_millis(delay))).build().unwrap();
+        let app = App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default());
+        let began = tokio::time::Instant::now();
+        assert_eq!(app.send(sid(get("/account", &[]), "A")).await.status(), status, "after {delay} ms");
+        assert_eq!(began.elapsed(), Duration::from_millis(delay.min(500)));
+    }
+}
+
+/// T99: judged by the time the store has when it answers, and renewed by no later one.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_while_the_store_is_asked_refuses_the_request() {
+    let clock = tower_session_timeout::ManualClock::new();
+    let memory = Arc::new(MemoryStore::new().clock(clock.clone()));
+    let layer = builder()
+        .idle_timeout(support::IDLE)
+        .store(Later(Arc::clone(&memory), Duration::from_millis(400)))
+        .build()
+        .unwrap();
+    let app = App::around(layer, clock, memory);
+    app.log_in("A").await;
+    app.advance(support::IDLE.saturating_sub(Duration::from_millis(200)));
+    let answer = app.send(sid(get("/account", &[]), "A"));
+    let passing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        app.advance(Duration::from_millis(300));
+    };
+    let (response, ()) = tokio::join!(answer, passing);
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(app.calls(), 1, "the log-in alone");
 }
 
 #[tokio::test(start_paused = true)]

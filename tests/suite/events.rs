@@ -1,0 +1,181 @@
+//! What is told of a session's life.
+
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use crate::support::{App, IDLE, get, header, post, set_cookie, sid};
+use http::StatusCode;
+use tower_session_timeout::{
+    Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, ManualClock, MemoryStore, NewSession,
+    Policy, Rotated, SessionEvent, SessionId, SessionKey, SessionTimeoutBuilder, Started, Store, StoreError,
+    Verdict,
+};
+
+type Told = Arc<Mutex<Vec<(&'static str, String)>>>;
+
+fn app(told: &Told) -> App {
+    let told = Arc::clone(told);
+    App::with(|builder| {
+        builder.on_event(move |event| {
+            let (what, session) = match event {
+                SessionEvent::Started { session, .. } => ("started", session.tag()),
+                SessionEvent::Rotated { session } => ("rotated", session.tag()),
+                SessionEvent::Ended { session, reason: EndReason::Idle, .. } => ("idle", session.tag()),
+                SessionEvent::Ended { session, .. } => ("ended", session.tag()),
+                SessionEvent::Refused { .. } => return,
+                other => panic!("{other:?}"),
+            };
+            told.lock().unwrap().push((what, session));
+        })
+    })
+}
+
+#[tokio::test]
+async fn the_events_of_a_session_share_its_tag() {
+    let told = Told::default();
+    let app = app(&told);
+    app.log_in("A").await;
+    let tag = header(&app.send(sid(get("/account", &[]), "A")).await, "x-tag").to_owned();
+    app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=B")).await;
+    app.send(sid(post("/logout"), "B")).await;
+    let of = |tag: &str| ["started", "rotated", "ended"].map(|what| (what, tag.to_owned()));
+    assert_eq!(*told.lock().unwrap(), of(&tag));
+}
+
+/// Also of those that an ordinary call, a sweep, or a later id of another session finds.
+#[tokio::test]
+async fn each_end_is_told_of_the_session_that_ended() {
+    let told = Told::default();
+    let app = app(&told);
+    for number in 0..200 {
+        app.log_in(&number.to_string()).await;
+    }
+    app.advance(IDLE);
+    for number in 0..100 {
+        assert!(!app.admits(&number.to_string()).await);
+    }
+    app.store.sweep();
+    let told = told.lock().unwrap();
+    let tags = |which: &str| {
+        let mut tags: Vec<_> = told.iter().filter(|(what, _)| *what == which).map(|(_, tag)| tag).collect();
+        tags.sort();
+        tags
+    };
+    assert_eq!(tags("started").len(), 200);
+    assert_eq!(tags("idle"), tags("started"));
+}
+
+/// What was refused, and why.
+fn refusals(
+    configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+) -> (App, Arc<Mutex<Vec<EndReason>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let app = App::with(|builder| {
+        configure(builder).on_event(move |event| {
+            if let SessionEvent::Refused { reason } = event {
+                sink.lock().unwrap().push(*reason);
+            }
+        })
+    });
+    (app, told)
+}
+
+#[tokio::test]
+async fn a_made_up_id_is_told() {
+    let (app, told) = refusals(|builder| builder);
+    assert!(!app.admits("made-up").await);
+    assert_eq!(app.send(get("/account", &[])).await.status(), StatusCode::OK, "no id is none made up");
+    assert_eq!(*told.lock().unwrap(), [EndReason::Unknown]);
+}
+
+/// It may have been stolen: on public pages, too, where the request goes on without it.
+#[tokio::test]
+async fn an_old_id_used_after_its_grace_is_told() {
+    let grace = Duration::from_secs(30);
+    let (app, told) = refusals(|builder| builder.rotation_grace(grace));
+    app.log_in("A").await;
+    app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=B")).await;
+    assert!(app.admits("B").await);
+    app.advance(grace / 2);
+    assert!(app.admits("A").await, "within its grace");
+    assert!(told.lock().unwrap().is_empty());
+    app.advance(grace / 2);
+    assert!(!app.admits("A").await);
+    assert_eq!(*told.lock().unwrap(), [EndReason::Superseded]);
+    assert_eq!(app.send(sid(get("/public/page", &[]), "A")).await.status(), StatusCode::OK);
+    assert_eq!(*told.lock().unwrap(), [EndReason::Superseded; 2]);
+    app.send(sid(get("/public/page", &[]), "made-up")).await;
+    assert_eq!(told.lock().unwrap().len(), 2, "a visitor's forgotten cookie is no news there");
+}
+
+/// T15: the state has changed before the hook is called, and no lock is held while it runs.
+#[test]
+fn a_hook_that_hangs_keeps_no_session_alive_and_holds_nobody_up() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().clock(clock.clone());
+    let policy = Policy::new(Limits::default());
+    let (is_called, called) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    store.events(EventSink::new(move |_| {
+        is_called.send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+    }));
+    let check = |id: &str| match store.check(&SessionId::from(id), &policy, Access::Renew) {
+        Answer::Ready(Ok(decision)) => decision,
+        other => panic!("{other:?}"),
+    };
+    let start = |id: &str| drop(store.start(&SessionId::from(id), &NewSession::new(), &policy));
+    start("A");
+    clock.advance(IDLE);
+    for n in 0..1000 {
+        start(&n.to_string());
+    }
+    std::thread::scope(|threads| {
+        let asking = threads.spawn(|| check("A"));
+        called.recv().unwrap();
+        assert!(matches!(check("A"), Decision::Ended { reason: EndReason::Idle, .. }));
+        for n in 0..1000 {
+            assert!(matches!(check(&n.to_string()), Decision::Live(_)), "whatever the shard");
+        }
+        drop(release);
+        assert!(matches!(asking.join().unwrap(), Decision::Ended { reason: EndReason::Idle, .. }));
+    });
+}
+
+#[tokio::test]
+async fn failures_of_the_store_are_told_with_what_it_said() {
+    struct Broken;
+    impl Store for Broken {
+        fn check(&self, _: &SessionId<'_>, _: &Policy, _: Access) -> Answer<Decision> {
+            Answer::Ready(Err(StoreError::new("connection refused")))
+        }
+        fn remaining(&self, _: SessionKey, _: &Policy) -> Answer<Verdict> {
+            unreachable!("no stream is open")
+        }
+        fn start(&self, _: &SessionId<'_>, _: &NewSession, _: &Policy) -> Answer<Started> {
+            unreachable!("nobody logs in")
+        }
+        fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
+            unreachable!("nothing is admitted")
+        }
+        fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+            unreachable!("nothing is admitted")
+        }
+        fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {
+            unreachable!("nothing is admitted")
+        }
+    }
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let app = App::with(|builder| {
+        builder.store(Broken).on_event(move |event| sink.lock().unwrap().push(format!("{event:?}")))
+    });
+    assert_eq!(app.send(sid(get("/account", &[]), "A")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("StoreFailed") && told[0].contains("connection refused"), "{told:?}");
+}

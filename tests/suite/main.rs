@@ -1,0 +1,33 @@
+//! One binary, for each would link every library again; a file for each behaviour.
+//! `cargo test --all-features in_flight` runs those of one file.
+
+mod support;
+
+mod activity;
+mod axum_extractor;
+mod begin_rotate_end;
+mod client_endpoints;
+mod configuration;
+mod cookies;
+mod events;
+mod idle_and_absolute;
+mod in_flight;
+mod interleavings;
+mod log;
+mod memory_store;
+mod other_ids;
+mod owners;
+mod properties;
+mod public_pages;
+mod responses;
+mod return_to;
+mod rotation;
+mod secrecy;
+mod session_libraries;
+mod sliding_cookie;
+mod snapshot;
+mod streams;
+mod tonic;
+mod tower_contract;
+mod verified_tokens;
+mod websocket;
