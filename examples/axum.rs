@@ -24,7 +24,7 @@ use axum::{
     http::{
         HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE, WWW_AUTHENTICATE,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, SET_COOKIE, WWW_AUTHENTICATE,
             X_CONTENT_TYPE_OPTIONS,
         },
         request::Parts,
@@ -41,8 +41,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    ConfigError, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
-    StoreError, login_location, safe_return_to,
+    ConfigError, EndReason, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer,
+    Sessions, StoreError, login_location, safe_return_to,
 };
 
 const USAGE: &str = "\
@@ -51,11 +51,13 @@ Usage: axum [OPTIONS]
   --listen ADDRESS    where to listen; port 0 picks one [default: 127.0.0.1:3000]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
-  --warn SECONDS      lead time of the warning before a session ends; the pages show none yet [default: 120]
+  --warn SECONDS      how long before a session ends its pages warn: at least 20, and less than --idle [default: 120]
   --snapshot FILE     keeps the sessions (not the notes) in this file from one run to the next; it is a secret
   --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
 ";
 const LONGEST_NAME: usize = 64;
+/// Nobody can react sooner (WCAG 2.2, 2.2.1).
+const SHORTEST_WARNING: Duration = Duration::from_secs(20);
 /// How long a stream or an upload may go on once the program is told to stop.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
@@ -63,6 +65,7 @@ struct Options {
     listen: String,
     idle: Duration,
     absolute: Duration,
+    warn: Duration,
     snapshot: Option<PathBuf>,
     secure: bool,
 }
@@ -73,6 +76,7 @@ impl Options {
             listen: "127.0.0.1:3000".to_owned(),
             idle: Duration::from_secs(15 * 60),
             absolute: Duration::from_secs(8 * 60 * 60),
+            warn: Duration::from_secs(2 * 60),
             snapshot: None,
             secure: false,
         };
@@ -82,8 +86,7 @@ impl Options {
                 "--listen" => options.listen = value()?,
                 "--idle" => options.idle = seconds(&value()?)?,
                 "--absolute" => options.absolute = seconds(&value()?)?,
-                // No page warns yet; the flag is here so that command lines can stay as they are.
-                "--warn" => _ = seconds(&value()?)?,
+                "--warn" => options.warn = seconds(&value()?)?,
                 "--snapshot" => options.snapshot = Some(value()?.into()),
                 "--secure" => options.secure = true,
                 _ => return Err(format!("unknown option {flag:?}")),
@@ -97,6 +100,10 @@ impl Options {
         if self.secure { "__Host-sid" } else { "sid" }
     }
 
+    fn warns(&self) -> bool {
+        (SHORTEST_WARNING..self.idle).contains(&self.warn)
+    }
+
     fn store(&self) -> io::Result<Arc<MemoryStore>> {
         let store = MemoryStore::new();
         Ok(Arc::new(match &self.snapshot {
@@ -106,7 +113,7 @@ impl Options {
     }
 
     fn layer(&self, store: Arc<MemoryStore>) -> Result<SessionTimeoutLayer, ConfigError> {
-        SessionTimeoutLayer::builder()
+        let builder = SessionTimeoutLayer::builder()
             .cookie(self.cookie_name())
             .idle_timeout(self.idle)
             .absolute_timeout(self.absolute)
@@ -115,8 +122,13 @@ impl Options {
             .login_path("/login")
             .logout_path("/logout")
             .end_streams(["text/event-stream"])
-            .store(store)
-            .build()
+            .store(store);
+        let builder = if self.warns() {
+            builder.client_endpoints("/_session-timeout").warn_before(self.warn)
+        } else {
+            builder
+        };
+        builder.build()
     }
 }
 
@@ -144,6 +156,12 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if !options.warns() {
+        let (warn, idle) = (in_words(options.warn), in_words(options.idle));
+        eprintln!(
+            "pages give no warning: {warn} is less than 20 seconds, or not less than the idle timeout of {idle}"
+        );
+    }
     match serve(options, &store, layer).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -198,8 +216,87 @@ async fn told_to_stop() {
 struct App {
     options: Options,
     sessions: Sessions,
+    /// Where pages get the script from that warns their users, if there is one.
+    script: Option<String>,
     /// The last note of each user.
     notes: Mutex<HashMap<Owner, String>>,
+}
+
+impl App {
+    /// WCAG 2.2, 2.2.6: users learn why, and whether their work is lost.
+    fn why_here(&self, reason: &str) -> String {
+        let why = match reason {
+            "idle" => "because of inactivity",
+            "absolute" => "because you had been signed in for as long as one can be",
+            "revoked" => "from another device",
+            _ => return String::new(),
+        };
+        let kept = if self.script.is_some() {
+            " If you were writing a note, it is kept on this device."
+        } else {
+            ""
+        };
+        format!("<p role=\"status\">You were signed out {why}.{kept}</p>\n")
+    }
+
+    fn login_page(&self, user: Option<&User>, login: &Login, why: &str, problem: &str) -> Html<String> {
+        let invalid =
+            if problem.is_empty() { "" } else { r#"aria-invalid="true" aria-describedby="problem""# };
+        self.page(
+            "Sign in",
+            user,
+            &format!(
+                r#"<h1>Sign in</h1>
+{why}<p id="problem" role="alert">{problem}</p>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="{next}">
+<label for="user">Name</label>
+<input id="user" name="user" value="{name}" autocomplete="username" required maxlength="{LONGEST_NAME}" {invalid}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" aria-describedby="any">
+<p id="any">This is a demonstration: any name will do, and the password is ignored.</p>
+<button>Sign in</button>
+</form>
+<p>You are signed out once you have not used this site for {idle}, and after {absolute} in any case.</p>"#,
+                next = escape(return_to(login)),
+                name = escape(&login.user),
+                idle = in_words(self.options.idle),
+                absolute = in_words(self.options.absolute),
+            ),
+        )
+    }
+
+    fn page(&self, title: &str, user: Option<&User>, main: &str) -> Html<String> {
+        let links = match user {
+            Some(_) => {
+                r#"<a href="/account">Account</a> <a href="/notes">Note</a>
+<form method="post" action="/logout"><button>Sign out</button></form>"#
+            }
+            None => r#"<a href="/login">Sign in</a>"#,
+        };
+        let script = self.script.as_ref().map_or_else(String::new, |script| {
+            format!(r#"<script src="{script}" defer data-login-url="/login" data-logout="/logout"></script>"#)
+        });
+        Html(format!(
+            r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} – Session timeout</title>
+<link rel="stylesheet" href="/style.css">
+{script}
+</head>
+<body>
+<header><nav aria-label="Site"><a href="/">Session timeout</a> {links}</nav></header>
+<main>
+{main}
+</main>
+</body>
+</html>
+"#
+        ))
+    }
 }
 
 fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
@@ -217,10 +314,16 @@ fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
         .route("/events", get(events))
         .route("/upload", post(upload))
         .fallback(not_found)
-        .with_state(Arc::new(App { options, sessions: layer.sessions(), notes: Mutex::default() }))
+        .with_state(Arc::new(App {
+            options,
+            sessions: layer.sessions(),
+            script: layer.client_script(),
+            notes: Mutex::default(),
+        }))
         .layer(map_response(harden))
-        // Outermost, so that nothing is reached without a look at the session.
+        // Outside of all handlers, so that nothing is reached without a look at the session.
         .layer(layer)
+        .layer(map_response(remember_why))
 }
 
 /// Who is signed in: the owner of the request's session.
@@ -272,7 +375,7 @@ async fn home(State(app): State<Arc<App>>, user: Option<User>) -> Html<String> {
         None => "Nobody is signed in".to_owned(),
     };
     let (idle, absolute) = (in_words(app.options.idle), in_words(app.options.absolute));
-    page(
+    app.page(
         "Home",
         user.as_ref(),
         &format!(
@@ -301,9 +404,11 @@ struct Login {
 async fn login_form(
     State(app): State<Arc<App>>,
     user: Option<User>,
+    Ended(reason): Ended,
     Query(login): Query<Login>,
-) -> Html<String> {
-    login_page(&app.options, user.as_ref(), &login, "")
+) -> Response {
+    let forget_why = [(SET_COOKIE, format!("{ENDED}=; Path=/login; Max-Age=0"))];
+    (forget_why, app.login_page(user.as_ref(), &login, &app.why_here(&reason), "")).into_response()
 }
 
 /// The password is not looked at: whoever types a name is signed in under it.
@@ -311,7 +416,7 @@ async fn login(State(app): State<Arc<App>>, user: Option<User>, Form(login): For
     let name = login.user.trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME {
         let problem = format!("Enter a name of 1 to {LONGEST_NAME} characters.");
-        let form = login_page(&app.options, user.as_ref(), &login, &problem);
+        let form = app.login_page(user.as_ref(), &login, "", &problem);
         return (StatusCode::UNPROCESSABLE_ENTITY, form).into_response();
     }
     // `SameSite=Lax` keeps the cookie off forms other sites send, which is all the CSRF protection a demo needs.
@@ -331,33 +436,39 @@ fn return_to(login: &Login) -> &str {
     safe_return_to(&login.next).unwrap_or("/account")
 }
 
-fn login_page(options: &Options, user: Option<&User>, login: &Login, problem: &str) -> Html<String> {
-    let invalid = if problem.is_empty() { "" } else { r#"aria-invalid="true" aria-describedby="problem""# };
-    page(
-        "Sign in",
-        user,
-        &format!(
-            r#"<h1>Sign in</h1>
-<p id="problem" role="alert">{problem}</p>
-<form method="post" action="/login">
-<input type="hidden" name="next" value="{next}">
-<label for="user">Name</label>
-<input id="user" name="user" value="{name}" autocomplete="username" required maxlength="{LONGEST_NAME}" {invalid}>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" aria-describedby="any">
-<p id="any">This is a demonstration: any name will do, and the password is ignored.</p>
-<button>Sign in</button>
-</form>
-<p>You are signed out once you have not used this site for {idle}, and after {absolute} in any case.</p>"#,
-            next = escape(return_to(login)),
-            name = escape(&login.user),
-            idle = in_words(options.idle),
-            absolute = in_words(options.absolute),
-        ),
-    )
+const ENDED: &str = "ended";
+
+/// Why the last session of this browser ended.
+struct Ended(String);
+
+impl<S: Sync> FromRequestParts<S> for Ended {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(request: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // The layer lets a request whose session is over pass to public pages, and says that it did.
+        let just_now = request.extensions.get::<EndReason>().map(|reason| reason.as_str().to_owned());
+        let cookies = request.headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let before = cookies
+            .flat_map(|cookies| cookies.split("; "))
+            .find_map(|cookie| cookie.strip_prefix(ENDED)?.strip_prefix('='));
+        Ok(Self(just_now.or(before.map(str::to_owned)).unwrap_or_default()))
+    }
 }
 
-async fn logout_form(user: Option<User>) -> Html<String> {
+/// Where a page is refused, the layer sends the browser to the log-in page, and removes its session cookie. The reason
+/// goes along in a cookie of its own.
+async fn remember_why(mut response: Response) -> Response {
+    if response.status().is_redirection()
+        && let Some(reason) = response.extensions().get::<EndReason>()
+    {
+        let cookie = format!("{ENDED}={}; Path=/login; Max-Age=60; HttpOnly; SameSite=Lax", reason.as_str());
+        let cookie = HeaderValue::try_from(cookie).expect("a reason is one word");
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+async fn logout_form(State(app): State<Arc<App>>, user: Option<User>) -> Html<String> {
     let main = match &user {
         None => "<h1>You are signed out</h1>\n<p><a href=\"/login\">Sign in</a></p>".to_owned(),
         Some(user) => format!(
@@ -367,7 +478,7 @@ async fn logout_form(user: Option<User>) -> Html<String> {
             escape(user.name.as_str())
         ),
     };
-    page("Sign out", user.as_ref(), &main)
+    app.page("Sign out", user.as_ref(), &main)
 }
 
 /// The layer ends the session and removes its cookie, for this is its `logout_path`.
@@ -395,7 +506,7 @@ async fn account(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html
         escape(user.name.as_str()),
         whole_seconds(user.remaining),
     );
-    Ok(page("Your account", Some(&user), &main))
+    Ok(app.page("Your account", Some(&user), &main))
 }
 
 fn session_row(session: &SessionInfo, user: &User) -> String {
@@ -447,7 +558,7 @@ async fn notes(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<S
     // HTML drops one line break after `<textarea>`, and must not take it from the note.
     let main = format!(
         r#"<h1>Your note</h1>
-<form method="post" action="/notes">
+<form method="post" action="/notes" data-session-draft="note">
 <label for="text">Text</label>
 <textarea id="text" name="text" rows="8">
 {}</textarea>
@@ -455,7 +566,7 @@ async fn notes(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<S
 </form>"#,
         escape(&note)
     );
-    Ok(page("Your note", Some(&user), &main))
+    Ok(app.page("Your note", Some(&user), &main))
 }
 
 #[derive(Deserialize)]
@@ -495,9 +606,9 @@ async fn upload(_: User, body: Body) -> Result<Json<Value>, StatusCode> {
     Ok(Json(json!({ "length": length })))
 }
 
-async fn not_found(user: Option<User>) -> (StatusCode, Html<String>) {
+async fn not_found(State(app): State<Arc<App>>, user: Option<User>) -> (StatusCode, Html<String>) {
     let main = "<h1>There is no such page</h1>\n<p><a href=\"/\">Home</a></p>";
-    (StatusCode::NOT_FOUND, page("Not found", user.as_ref(), main))
+    (StatusCode::NOT_FOUND, app.page("Not found", user.as_ref(), main))
 }
 
 async fn stylesheet() -> impl IntoResponse {
@@ -512,41 +623,14 @@ async fn harden(mut response: Response) -> Response {
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; \
+             base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
         ),
     );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // After the log-out, the browser's Back button must not show what was private.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-fn page(title: &str, user: Option<&User>, main: &str) -> Html<String> {
-    let links = match user {
-        Some(_) => {
-            r#"<a href="/account">Account</a> <a href="/notes">Note</a>
-<form method="post" action="/logout"><button>Sign out</button></form>"#
-        }
-        None => r#"<a href="/login">Sign in</a>"#,
-    };
-    Html(format!(
-        r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} – Session timeout</title>
-<link rel="stylesheet" href="/style.css">
-</head>
-<body>
-<header><nav aria-label="Site"><a href="/">Session timeout</a> {links}</nav></header>
-<main>
-{main}
-</main>
-</body>
-</html>
-"#
-    ))
 }
 
 /// `text` for an element or a quoted attribute.

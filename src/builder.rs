@@ -234,8 +234,8 @@ impl SessionTimeoutBuilder {
     /// uploads log nobody out. Default: 30 seconds. Zero is allowed.
     ///
     /// It is also the time an answer with a new id has to arrive in: as long as it may be on its way, answers that set
-    /// their request's own id again leave without it. An answer with an old id that arrives later than that, after the
-    /// new id was used, leaves the browser with an id that is over.
+    /// their request's own id again leave without it. An answer that takes longer than that, sets its request's own id
+    /// again, and arrives after a newer id was used, leaves the browser with an id that is over.
     pub fn rotation_grace(self, grace: Duration) -> Self {
         Self { rotation_grace: grace, ..self }
     }
@@ -267,6 +267,9 @@ impl SessionTimeoutBuilder {
     /// Where an ended session goes on as nobody's: its id is taken out of the request and out of the browser. A path
     /// ending in `/` covers all below it, `"/"` is the root alone. Log-in and log-out page are public by themselves.
     /// Calls add up.
+    ///
+    /// The application finds the [`EndReason`](crate::EndReason) in such a request's extensions: a log-in page should
+    /// say why one is there (WCAG 2.2, 2.2.6).
     ///
     /// Paths are compared as they are sent, so an encoded or `..` segment matches nothing.
     pub fn public_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {

@@ -41,6 +41,21 @@ impl SessionTimeoutLayer {
         Self { config: Arc::new(config) }
     }
 
+    /// The path of the script for the page, if there are
+    /// [`client_endpoints`](SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
+    ///
+    /// ```
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// let layer = SessionTimeoutLayer::builder().cookie("sid").client_endpoints("/_session-timeout").build().unwrap();
+    /// let tag = format!(r#"<script src="{}" defer data-login-url="/login"></script>"#, layer.client_script().unwrap());
+    /// assert!(tag.starts_with(r#"<script src="/_session-timeout/client.js?v="#));
+    /// ```
+    #[cfg(feature = "client")]
+    pub fn client_script(&self) -> Option<String> {
+        self.config.client.as_ref().map(crate::client::Client::script_path)
+    }
+
     /// The sessions of this layer, for code that begins or ends them itself.
     pub fn sessions(&self) -> Sessions {
         Sessions { config: Arc::clone(&self.config) }

@@ -71,7 +71,7 @@
 //! None is on by default; each only adds.
 //!
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
-//! - `client`: endpoints and headers by which a page learns how long its session has left, keeps it alive, ends it.
+//! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`.
@@ -141,3 +141,7 @@ struct LayerOrderDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/recipes.md")]
 struct RecipeDoctests;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../docs/warn-the-user.md")]
+struct WarnTheUserDoctests;

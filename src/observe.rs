@@ -9,8 +9,6 @@ use http::{
 };
 use http_body::Body;
 
-#[cfg(feature = "client")]
-use crate::Remaining;
 use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
     body::SessionBody,
@@ -30,9 +28,8 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
-    /// What the page is told is left.
     #[cfg(feature = "client")]
-    pub(crate) remaining: Option<Remaining>,
+    pub(crate) told: Option<Box<crate::client::Told>>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -215,13 +212,13 @@ impl Visit {
             _ => self.with_body(response),
         };
         #[cfg(feature = "client")]
-        if let (Some(client), Some(remaining)) = (&self.config.client, self.remaining)
+        if let Some(told) = &self.told
             && matches!(
                 happened,
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
             )
         {
-            client.tell(remaining, response.headers_mut());
+            told.add_to(response.headers_mut());
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();

@@ -127,7 +127,7 @@ fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
     if let Some(endpoint) =
         config.client.as_ref().and_then(|client| client.endpoint(&RequestHead::of(request)))
     {
-        return Checked::Later(crate::client::answer(config, endpoint, request));
+        return crate::client::answer(config, endpoint, request);
     }
     if let Some(verdict) = judge_outer_session(config, request) {
         return Checked::Now(Admission::Outer(verdict));
@@ -325,6 +325,7 @@ pub(crate) fn admit<Q>(
                 config.refused(reason);
             }
             request.extensions_mut().remove::<Session>();
+            request.extensions_mut().insert(reason);
             return Ok(stripped);
         }
     }
@@ -334,9 +335,13 @@ pub(crate) fn admit<Q>(
 
 fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
     let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
+    let head = RequestHead::of(request);
     #[cfg(feature = "client")]
-    let remaining = live.remaining;
-    let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live);
+    let told = config.client.as_ref().and_then(|client| {
+        let is_passive = config.access(&head) == Access::Peek;
+        client.told(&live, if is_passive { live.idle_for } else { Duration::ZERO })
+    });
+    let slid_cookie = config.slid_cookie(&head, &live);
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), live });
     }
@@ -344,7 +349,7 @@ fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> 
     visit.slid_cookie = slid_cookie;
     #[cfg(feature = "client")]
     {
-        visit.remaining = config.client.is_some().then_some(remaining);
+        visit.told = told;
     }
     visit
 }
@@ -358,7 +363,7 @@ fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession)
         is_logout: config.is_logout(&head),
         slid_cookie: None,
         #[cfg(feature = "client")]
-        remaining: None,
+        told: None,
         head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
         config: Arc::clone(config),
     }

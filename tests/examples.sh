@@ -174,9 +174,51 @@ pages_are_protected() {
     ask POST /upload --data x
     is 'a visitor cannot upload' "$status" 401
     visit /
-    has 'pages run no scripts' "$(field content-security-policy)" "default-src 'none'; style-src 'self'"
+    has 'pages run scripts of this site only' "$(field content-security-policy)" "default-src 'none'; script-src 'self'; "
+    has 'and none out of text' "$(field content-security-policy)" "require-trusted-types-for 'script'"
+    lacks 'limits as short as these leave no time for a warning' "$body" '<script'
     ask GET /style.css
     is 'the stylesheet is public' "$status $(field content-type)" '200 text/css; charset=utf-8'
+}
+
+the_log_in_page_says_why() {
+    log_in
+    local old=$cookie
+    visit /login
+    lacks 'nothing has ended yet' "$status $body" 'You were signed out'
+    after 25
+    visit /account
+    is 'the reason goes along' "$status $(field set-cookie | grep -o '^ended=[^;]*')" '303 ended=idle'
+    cookie='ended=idle'
+    visit /login
+    has 'and is told' "$status $body" 'You were signed out because of inactivity.'
+    has 'once' "$(field set-cookie)" 'ended=; Path=/login; Max-Age=0'
+    cookie=$old
+    visit /login
+    has 'also to whoever comes by themselves' "$status $body" 'You were signed out because of inactivity.'
+    cookie=
+    visit /login
+    lacks 'and to nobody else' "$status $body" 'You were signed out'
+}
+
+pages_have_the_script_that_warns() {
+    visit /login
+    local script
+    script=$(grep -o 'src="/_session-timeout/client.js?v=[0-9a-f]*"' <<<"$body" | cut -d'"' -f2)
+    has 'a page has the script' "$status $script" '200 /_session-timeout/client.js?v='
+    ask GET "$script"
+    is 'it is one' "$status $(field content-type)" '200 text/javascript; charset=utf-8'
+    has 'and stays in the browser' "$(field cache-control)" immutable
+    ask GET "/_session-timeout/drafts.js?${script#*\?}" --header 'Accept-Encoding: br'
+    is 'so does its second part' "$status $(field content-encoding) $(field cache-control)" \
+        '200 br public, max-age=31536000, immutable'
+    log_in
+    visit /account
+    has 'a page says when it is to warn' "$(field server-timing)" 'st;dur=40000;desc="40000 '
+    ask GET /_session-timeout/status
+    has 'and can ask' "$status $body" '"state":"active"'
+    visit /notes
+    has 'the note has a draft' "$status $body" 'data-session-draft="note"'
 }
 
 log_in_leads_to_this_site_only() {
@@ -393,12 +435,14 @@ common=(
 )
 label=start scenario=${0##*/}
 start axum --idle 2 --absolute 6 --warn 0.5
-run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected \
+run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_are_protected the_log_in_page_says_why \
     log_in_leads_to_this_site_only names_are_escaped a_note_is_kept an_upload_may_be_long \
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
     an_event_stream_ends_with_its_session an_event_stream_lasts_as_long_as_other_requests_renew \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to \
     a_deploy_logs_nobody_out
+start axum --idle 40 --warn 25
+run 'axum --warn 25' --http1.1 pages_have_the_script_that_warns
 start axum --secure
 run 'axum --secure' --http1.1 a_secure_cookie_is_a_host_cookie
 start hyper --idle 2 --absolute 6

@@ -20,14 +20,14 @@ use crate::{
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const IDLE_FOR: &str = "session-idle-for";
 const USER: &str = "session-user";
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+pub(super) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What is known of the caller's session. Times are relative, for no page's clock can be trusted.
 #[derive(Default, Serialize)]
 struct Status {
     v: u8,
     state: &'static str,
-    reason: Option<&'static str>,
+    reason: Option<String>,
     limit: Option<&'static str>,
     expires_in_ms: Option<u128>,
     idle_ms: Option<u128>,
@@ -45,7 +45,7 @@ impl Status {
 
     /// A made-up id learns nothing (T63).
     fn ended(reason: EndReason) -> Self {
-        let reason = (reason != EndReason::Unknown).then(|| reason.as_str());
+        let reason = (reason != EndReason::Unknown).then(|| reason.as_str().replace('-', "_"));
         Self { v: 1, state: "ended", reason, ..Self::default() }
     }
 
@@ -87,7 +87,15 @@ struct Asked {
 }
 
 /// Answers a request to one of the endpoints.
-pub(crate) fn answer<Q>(
+pub(crate) fn answer<Q>(config: &Arc<Config>, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
+    // The same for everybody: no session is looked at.
+    if let Some(script) = endpoint.script().filter(|_| endpoint.allows(request.method())) {
+        return Checked::Now(Admission::Answered(Box::new(script.answer(&RequestHead::of(request)))));
+    }
+    Checked::Later(ask_and_answer(config, endpoint, request))
+}
+
+fn ask_and_answer<Q>(
     config: &Arc<Config>,
     endpoint: Endpoint,
     request: &mut Request<Q>,
@@ -146,7 +154,7 @@ async fn respond_to(
         _ => return Err(Unknown),
     };
     match asked.endpoint {
-        Endpoint::Status | Endpoint::Unknown => {
+        Endpoint::Status | Endpoint::Client | Endpoint::Drafts | Endpoint::Unknown => {
             Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())))
         }
         Endpoint::DraftKey => Ok(match decision {

@@ -1,7 +1,7 @@
 //! What a page asks the layer itself, and what the application's answers tell it. T-numbers of the page's cases.
 #![cfg(feature = "client")]
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use crate::support::{
     ABSOLUTE, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with,
@@ -225,7 +225,7 @@ async fn signing_out_ends_the_session_and_removes_the_cookie() {
     let app = signed_in("A", "ada").await;
     let response = app.send(own_page(sid(post(SIGN_OUT), "A"))).await;
     let told = parsed(&response);
-    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed-out")));
+    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed_out")));
     assert!(removes_cookie(&response));
     assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
     let nobody = app.send(own_page(post(SIGN_OUT))).await;
@@ -259,10 +259,15 @@ async fn answers_to_live_sessions_tell_the_time_left() {
     app.advance(MINUTE);
     let live = app.send(sid(get("/account", &[]), "A")).await;
     assert_eq!(header(&live, "session-timeout"), "remaining=900, absolute=28740, warn=120");
-    assert_eq!(header(&live, "server-timing"), "st;dur=900000");
+    let told = status(&app, "A").await;
+    let [session, user] = ["session", "user"].map(|digest| told[digest].as_str().unwrap().to_owned());
+    let timing = format!(r#"st;dur=900000;desc="900000 28740000 120000 {session} {user}""#);
+    assert_eq!(header(&live, "server-timing"), timing, "what a page would have to ask for at each load");
     app.advance(MINUTE);
     let passive = app.send(with(sid(get("/poll", &[]), "A"), "session-activity", "passive")).await;
     assert_eq!(header(&passive, "session-timeout"), "remaining=840, absolute=28680, warn=120");
+    let timing = format!(r#"st;dur=840000;desc="900000 28680000 120000 {session} {user}""#);
+    assert_eq!(header(&passive, "server-timing"), timing, "the idle timeout, not what is left of it");
     let silent = [
         app.send(get("/", &[])).await,
         app.send(sid(get("/", &[]), "made-up")).await,
@@ -277,6 +282,101 @@ async fn answers_to_live_sessions_tell_the_time_left() {
     without.log_in("A").await;
     assert_eq!(header(&without.send(sid(get("/", &[]), "A")).await, "session-timeout"), "");
     assert_eq!(without.send(get(STATUS, &[])).await.body().as_ref(), b"", "the path is the application's");
+}
+
+#[tokio::test]
+async fn without_owner_and_absolute_timeout_the_timing_says_so() {
+    let app = App::with(|builder| configure(builder).no_absolute_timeout());
+    app.log_in("A").await;
+    let response = app.send(sid(get("/account", &[]), "A")).await;
+    let timing = header(&response, "server-timing");
+    assert!(timing.starts_with(r#"st;dur=900000;desc="900000 - 120000 "#), "{timing}");
+    assert!(timing.ends_with(r#" -""#), "{timing}");
+}
+
+fn script_path(app: &App) -> String {
+    app.layer.client_script().unwrap()
+}
+
+#[tokio::test]
+async fn the_script_is_served_to_everybody_and_touches_no_session() {
+    let app = signed_in("A", "ada").await;
+    app.advance(MINUTE);
+    let calls = app.calls();
+    for path in [script_path(&app), script_path(&app).replace("client.js", "drafts.js")] {
+        for request in [get(&path, &[]), sid(get(&path, &[]), "A"), sid(get(&path, &[]), "made-up")] {
+            let response = app.send(request).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(header(&response, "content-type"), "text/javascript; charset=utf-8");
+            assert_eq!(header(&response, "cache-control"), "public, max-age=31536000, immutable");
+            assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+            assert_eq!(header(&response, "cross-origin-resource-policy"), "same-origin");
+            assert_eq!(header(&response, "content-length"), response.body().len().to_string());
+            assert!(set_cookies(&response).is_empty());
+            assert!(response.body().len() > 1000);
+        }
+    }
+    assert_eq!(app.calls(), calls, "the application is asked nothing");
+    let Decision::Live(live) = app.peek("A").await else { panic!("it lives") };
+    assert_eq!(live.idle_for, MINUTE, "nothing was renewed");
+    assert_eq!(App::new().layer.client_script(), None);
+}
+
+#[tokio::test]
+async fn the_script_is_kept_for_ever_under_its_version_only() {
+    let app = App::with(configure);
+    for path in ["/_session-timeout/client.js", "/_session-timeout/client.js?v=0123456789abcdef"] {
+        let response = app.send(get(path, &[])).await;
+        assert_eq!(header(&response, "cache-control"), "public, max-age=3600", "{path}");
+    }
+    let path = script_path(&app);
+    let etag = header(&app.send(get(&path, &[])).await, "etag").to_owned();
+    assert!(etag.starts_with('"') && etag.contains(path.split_once("?v=").unwrap().1), "{etag}");
+    for known in [etag.clone(), format!("\"other\", W/{etag}"), "*".to_owned()] {
+        let response = app.send(get(&path, &[("if-none-match", &known)])).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{known}");
+        assert_eq!(header(&response, "etag"), etag);
+        assert!(response.body().is_empty());
+    }
+    let other = app.send(get(&path, &[("if-none-match", "\"other\"")])).await;
+    assert_eq!(other.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_script_comes_in_the_smallest_encoding_the_browser_takes() {
+    let app = App::with(configure);
+    let path = script_path(&app);
+    let mut etags = HashSet::new();
+    for (accepted, encoding) in [
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip;q=1.0, br;q=0", "gzip"),
+        ("GZIP", "gzip"),
+        ("deflate", ""),
+        ("xbr, brx", ""),
+    ] {
+        let response = app.send(get(&path, &[("accept-encoding", accepted)])).await;
+        assert_eq!(header(&response, "content-encoding"), encoding, "{accepted}");
+        assert_eq!(header(&response, "vary"), "accept-encoding");
+        assert_eq!(header(&response, "content-length"), response.body().len().to_string());
+        assert_eq!(response.body().starts_with(&[0x1f, 0x8b]), encoding == "gzip");
+        etags.insert(header(&response, "etag").to_owned());
+    }
+    assert_eq!(etags.len(), 3, "a cache must not mix them up");
+}
+
+#[tokio::test]
+async fn the_script_is_for_get_and_head() {
+    let app = App::with(configure);
+    let path = script_path(&app);
+    let mut head = get(&path, &[]);
+    *head.method_mut() = http::Method::HEAD;
+    let whole = app.send(get(&path, &[])).await;
+    let head = app.send(head).await;
+    assert_eq!(head.status(), StatusCode::OK);
+    assert_eq!(header(&head, "content-length"), whole.body().len().to_string());
+    assert!(head.body().is_empty());
+    let posted = app.send(post(&path)).await;
+    assert_eq!((posted.status(), header(&posted, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 use tower_session_timeout::{
-    Limits, ManualClock, MemoryStore, OwnerlessSessions, Session, SessionBody, SessionTimeoutLayer,
+    EndReason, Limits, ManualClock, MemoryStore, OwnerlessSessions, Session, SessionBody, SessionTimeoutLayer,
 };
 
 /// T51
@@ -29,6 +29,25 @@ async fn an_ended_session_goes_on_without_its_id() {
         assert_eq!(header(&response, "cache-control"), "no-store", "a cache must not sign others out (T58)");
         assert_eq!(header(&response, "vary"), "cookie");
     }
+}
+
+/// A log-in page has to say why one is there (WCAG 2.2, 2.2.6).
+#[tokio::test]
+async fn the_application_is_told_why_the_session_ended() {
+    let app = App::new();
+    app.log_in("A").await;
+    let page = app.layer.layer(tower::service_fn(|request: Request<Full<Bytes>>| async move {
+        let reason = request.extensions().get::<EndReason>().map_or("none", |reason| reason.as_str());
+        Ok::<_, Infallible>(
+            Response::builder().header("x-why", reason).body(Full::<Bytes>::default()).unwrap(),
+        )
+    }));
+    let why = async |request| header(&page.clone().oneshot(request).await.unwrap(), "x-why").to_owned();
+    assert_eq!(why(get("/login", &[])).await, "none");
+    assert_eq!(why(sid(get("/login", &[]), "A")).await, "none");
+    app.advance(IDLE);
+    assert_eq!(why(sid(get("/login", &[]), "A")).await, "idle");
+    assert_eq!(why(sid(get("/login", &[]), "made-up")).await, "unknown");
 }
 
 /// The late answer of a style sheet could remove the cookie of a new log-in.

@@ -1,0 +1,91 @@
+/** Drafts are loaded where a page has a form for them, or something of them was kept: most pages need none. */
+import { english, message } from './messages.js';
+import { base, fire, option, tag } from './options.js';
+import { button, element, root, sheet, show } from './view.js';
+
+const FORM = 'form[data-session-draft]';
+
+/** @type {ReturnType<typeof import('./drafts.js').connect> | undefined} */
+let drafts;
+/** @type {Promise<void> | undefined} */
+let loading;
+/** Whose page this is. @type {string | null} */
+let user;
+/** Nothing is saved any more: the user signed out, or somebody else is signed in. */
+let closed = false;
+
+const isClosed = () => closed;
+
+const isNeeded = () =>
+  document.querySelector(FORM + ',[data-session-draft-clear]') ||
+  [localStorage, sessionStorage].some((kept) =>
+    Object.keys(kept).some((name) => /^session-timeout:(draft:|submitted)/.test(name)),
+  );
+
+const load = async () => {
+  try {
+    if (!isNeeded()) return;
+    loading ??= import(base + 'drafts.js' + new URL(tag.src).search).then(({ connect }) => {
+      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show });
+    });
+    await loading;
+    return drafts;
+  } catch (problem) {
+    loading = undefined;
+    fire('draft-error', { problem: String(problem) });
+  }
+  return undefined;
+};
+
+/** Looks for forms, and for what was kept of them. */
+export const scan = async () => (await load())?.scan(user);
+
+/**
+ * Begins, for this user.
+ * @param {string | null} digest
+ */
+export const begin = (digest) => {
+  user = digest;
+  return scan();
+};
+
+/**
+ * Saves all of them.
+ * @param {boolean} [expired] the session is over: the draft may be filled in again unasked
+ * @returns {Promise<boolean>} whether the page can be left without loss, by what its forms show
+ */
+export const flush = async (expired) => {
+  const isSafe = !!(await drafts?.flush(expired));
+  // What is saved later would not be filled in unasked.
+  if (expired) closed = true;
+  return isSafe;
+};
+
+/**
+ * The user signed out: nothing of theirs stays.
+ * @param {string | null} [digest]
+ */
+export const forget = async (digest = user) => {
+  closed = true;
+  (await load())?.forget(digest);
+};
+
+/**
+ * Whether anything is saved: not while the session is over, or somebody else is signed in.
+ * @param {boolean} open
+ */
+export const keep = (open) => {
+  closed = !open;
+};
+
+/** What was submitted was not taken: nobody is signed in. */
+export const refused = () => sessionStorage.removeItem('session-timeout:submitted');
+
+/** @param {string} name of a form */
+export const clear = async (name) => (await load())?.clear(name);
+
+/** @param {unknown} target @returns {target is HTMLFormElement} */
+export const isDraftForm = (target) => target instanceof HTMLFormElement && target.matches(FORM);
+
+/** @param {HTMLFormElement} form */
+export const submitted = (form) => drafts?.submitted(form);

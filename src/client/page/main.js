@@ -1,0 +1,461 @@
+/**
+ * The user is told in time, can stay, and loses nothing.
+ *
+ * Local time only decides when to ask the server; only the server's answer opens the warning or ends the page.
+ */
+import { jumped, now, since, timer } from './clock.js';
+import * as drafts from './drafting.js';
+import { inWords, message, timeOfDay } from './messages.js';
+import { base, fire, loginUrl, option } from './options.js';
+import { ask, readTiming } from './server.js';
+import { hide, isVeiled, unveil, veil, warning } from './view.js';
+
+/**
+ * @typedef {import('./server.js').Status} Status
+ * @typedef {'starting' | 'active' | 'warning' | 'unknown' | 'ended' | 'anonymous' | 'replaced'} State
+ */
+
+const SIGNED_OUT = 'session-timeout:signed-out';
+const NO_DETAIL = {};
+
+/** @type {State} */
+let state = 'starting';
+/** @type {Status | undefined} */
+let status;
+/** Whom this page was loaded for. @type {string | null | undefined} */
+let user;
+/** @type {string | null | undefined} */
+let session;
+/** How long before the end the next warning is due, in milliseconds. */
+let lead = 0;
+/** The warning for this lead has been given. */
+let warned = false;
+/** @type {ReturnType<typeof warning> | undefined} */
+let view;
+/** The server could not be asked. */
+let away = false;
+let retryDelay = 0;
+/** What another tab said of the end. @type {string | undefined} */
+let hint;
+/** The page can be left: nothing of it would be lost. */
+let safe = true;
+/** @type {Promise<Status | undefined> | undefined} */
+let asking;
+/** @type {BroadcastChannel | undefined} */
+let channel;
+
+const isHidden = () => document.visibilityState === 'hidden';
+const isOn = () => state === 'active' || state === 'warning' || state === 'unknown';
+const remaining = () => (status ? status.expires_in_ms - since(status.asked) : 0);
+
+/**
+ * @param {'renewed' | 'ended' | 'active'} type
+ * @param {object} [more]
+ */
+const tell = (type, more = NO_DETAIL) => channel?.postMessage({ type, ...more });
+
+const wake = timer(() => {
+  if (jumped()) check();
+  else update();
+});
+const retry = timer(() => check());
+
+/** Asks how long the session has left; one request at a time. */
+const check = () =>
+  (asking ??= ask('status').then((told) => {
+    asking = undefined;
+    take(told);
+    return told;
+  }));
+
+/** @param {number} idleFor milliseconds since the user was last active */
+const renew = async (idleFor) => {
+  sent = now();
+  const headers = { 'Session-Idle-For': String(Math.round(idleFor)), ...(user && { 'Session-User': user }) };
+  const told = await ask('keep-alive', { method: 'POST', headers });
+  take(told);
+  if (told && isOn()) {
+    fire('renewed', { remaining: remaining() });
+    tell('renewed');
+  }
+  return told;
+};
+
+/** @param {Status | undefined} told */
+const take = (told) => {
+  if (!told) return unknown();
+  away = false;
+  retryDelay = 0;
+  retry();
+  if (told.state !== 'active') return over(told.reason ?? hint);
+  if (user !== undefined && told.user !== user) return replaced();
+  const isFirst = user === undefined;
+  const isBack = isVeiled() || (!isFirst && told.session !== session);
+  const wasEnded = state === 'ended';
+  [user, session, status, hint] = [told.user, told.session, told, undefined];
+  if (isFirst || told.expires_in_ms > told.warn_ms) lead = told.warn_ms;
+  state = warned ? 'warning' : 'active';
+  if (isBack) {
+    unveil();
+    drafts.keep(true);
+    if (wasEnded || !warned) fire('resumed');
+  }
+  if (isFirst) begin();
+  update(true);
+};
+
+const begin = () => {
+  tell('active', { user });
+  const left = sessionStorage.getItem(SIGNED_OUT);
+  sessionStorage.removeItem(SIGNED_OUT);
+  if (left && left !== user) drafts.forget(left);
+  drafts.keep(true);
+  drafts.begin(user ?? null);
+};
+
+/**
+ * Does what is due, and sets the timer for what is next.
+ * @param {boolean} [isFresh] the server has just said so
+ */
+const update = (isFresh) => {
+  if (!isOn() || !status) return wake();
+  const left = remaining();
+  if (view && (left > lead || view.canExtend !== status.can_extend)) closeWarning();
+  if (left > lead) {
+    warned = false;
+    if (state === 'warning') state = 'active';
+    plan();
+    // Ticks notice a clock that jumped. A hidden page has one timer, at a moment of its own.
+    return wake(isHidden() ? left - lead + Math.random() * 4000 : Math.min(left - lead, 15_000));
+  }
+  if (!isFresh && !away && (!warned || left <= 0)) return void check();
+  if (left <= 0) return away ? lost() : wake(1000);
+  if (!warned) {
+    if (composing && left > 30_000 && since(composing) < 3000) return wake(250);
+    openWarning(left);
+  }
+  count(left);
+  wake(left % 1000 || 1000);
+};
+
+/** @param {number} left */
+const openWarning = (left) => {
+  warned = true;
+  state = 'warning';
+  spoken = undefined;
+  const canExtend = !!status?.can_extend;
+  drafts.flush();
+  if (!fire('warning', { remaining: left, canExtend })) return;
+  view = warning({ canExtend, at: timeOfDay(left), stay, signOut });
+  if (isHidden()) document.title = message('alert') + ' ' + document.title;
+  if (away) view.say(message('offline'), 'shown');
+};
+
+const closeWarning = () => {
+  view?.close();
+  view = undefined;
+  warned = false;
+  restoreTitle();
+};
+
+const restoreTitle = () => {
+  const prefix = message('alert') + ' ';
+  if (document.title.startsWith(prefix)) document.title = document.title.slice(prefix.length);
+};
+
+/** What a screen reader was told last, and when. @type {{ stage: number, at: import('./clock.js').Instant } | undefined} */
+let spoken;
+
+/**
+ * Shows the time left; says it at full minutes, half a minute and ten seconds.
+ * @param {number} left
+ */
+const count = (left) => {
+  if (!view) return;
+  view.tick(inWords(left));
+  const seconds = Math.ceil(left / 1000);
+  const stage = seconds > 60 ? 3 + Math.ceil(seconds / 60) : seconds > 30 ? 3 : seconds > 10 ? 2 : 1;
+  if (away || isHidden() || stage === spoken?.stage || (spoken && since(spoken.at) < 10_000)) return;
+  spoken = { stage, at: now() };
+  view.say(message('left', inWords(left)), stage === 1 ? 'urgent' : 'spoken');
+};
+
+const stay = async () => {
+  if (!view) return;
+  if (!view.canExtend) {
+    lead = lead > 60_000 ? 60_000 : 0;
+    return update();
+  }
+  if (since(sent) < 500) return;
+  view.busy(true);
+  const told = await renew(0);
+  view?.busy(false);
+  if (!told) view?.say(message('offline'), 'shown');
+};
+
+const unknown = () => {
+  if (state === 'anonymous' || state === 'ended' || state === 'replaced') return;
+  if (!away) fire('offline');
+  away = true;
+  retryDelay = Math.min(retryDelay * 2 || 2000, 60_000);
+  retry(retryDelay);
+  if (!status) return;
+  if (remaining() <= 0 || isVeiled()) return lost();
+  update();
+  view?.say(message('offline'), 'shown');
+};
+
+/** The time ran out, and nobody can say whether the session has. */
+const lost = async () => {
+  closeWarning();
+  state = 'unknown';
+  wake();
+  await flushed();
+  if (state === 'unknown' && away) veil(message('lost'), message('lost-text'));
+};
+
+/** Saves the drafts, but does not wait for them for long. */
+const flushed = async () => {
+  safe = await Promise.race([
+    drafts.flush(true),
+    /** @type {Promise<boolean>} */ (new Promise((resolve) => setTimeout(resolve, 300, false))),
+  ]);
+};
+
+/** @param {string | undefined} reason */
+const over = async (reason) => {
+  if (state === 'ended') {
+    // A hidden page has waited until somebody looks at it.
+    if (isVeiled() && !isHidden() && option('on-expire') !== 'screen') leave();
+    return;
+  }
+  if (state === 'anonymous' || state === 'replaced') return;
+  const wasOn = isOn() && status;
+  closeWarning();
+  wake();
+  plan();
+  if (!wasOn) {
+    state = 'anonymous';
+    const left = sessionStorage.getItem(SIGNED_OUT);
+    sessionStorage.removeItem(SIGNED_OUT);
+    if (left) drafts.forget(left);
+    drafts.refused();
+    return tell('ended', { reason: left ? 'signed_out' : undefined });
+  }
+  state = 'ended';
+  fire('ended', { reason });
+  tell('ended', { reason });
+  if (reason === 'signed_out') drafts.forget();
+  else await flushed();
+  if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
+  const stays = option('on-expire') === 'screen';
+  veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
+  if (!stays && !isHidden()) leave();
+};
+
+const leave = () => {
+  // The application's question whether to leave would keep the veiled page; what it asks for is saved.
+  if (safe) addEventListener('beforeunload', (event) => event.stopImmediatePropagation(), true);
+  location.replace(loginUrl());
+};
+
+const replaced = () => {
+  if (state === 'replaced') return;
+  closeWarning();
+  state = 'replaced';
+  wake();
+  plan();
+  drafts.keep(false);
+  fire('replaced');
+  veil(message('replaced'), '', 'reload', location.pathname + location.search);
+};
+
+// The user's activity.
+
+/** @type {import('./clock.js').Instant | undefined} */
+let activity;
+/** When a renewal was last asked for. */
+let sent = { wall: 0, steady: -Infinity };
+
+/** Renews, if the user was active since the server heard of it last; not more often than it takes. */
+const plan = () => {
+  if (state !== 'active' || !status?.can_extend || !activity) return renewal();
+  const { idle_ms: idle, warn_ms: warn, expires_in_ms: left, asked } = status;
+  const heard = since(asked) + idle - left;
+  const idleFor = since(activity);
+  if (idleFor > heard - 1000) return renewal();
+  const period = Math.max(5000, Math.min(Math.min(Math.max(idle / 4, 15_000), 300_000), idle - warn - 5000));
+  const wait = period - Math.min(heard, since(sent));
+  if (wait > 0) return renewal(wait);
+  renew(idleFor);
+};
+const renewal = timer(plan);
+
+const active = () => {
+  if (state !== 'active' || isHidden() || !document.hasFocus()) return;
+  activity = now();
+  plan();
+};
+
+/** @type {import('./clock.js').Instant | undefined} */
+let composing;
+
+const framed = () => {
+  try {
+    return top !== self && /** @type {any} */ (top).sessionTimeout;
+  } catch {
+    // A page of another site around this one.
+    return undefined;
+  }
+};
+
+const outer = framed();
+for (const type of ['keydown', 'input', 'pointerdown', 'touchstart', 'wheel']) {
+  addEventListener(
+    type,
+    (event) => {
+      if (event.isTrusted && option('activity') !== 'none') (outer ? outer.active : active)();
+    },
+    { capture: true, passive: true },
+  );
+}
+
+// Signing out.
+
+const logout = option('logout');
+const logoutSelector =
+  '[data-session-logout]' +
+  (logout ? ',' + (logout[0] === '/' ? `a[href="${logout}"],form[action="${logout}"]` : logout) : '');
+
+const markSignedOut = () => {
+  if (user) sessionStorage.setItem(SIGNED_OUT, user);
+};
+
+const signOut = async () => {
+  markSignedOut();
+  const target = document.querySelector(logoutSelector);
+  if (target instanceof HTMLFormElement) return target.requestSubmit();
+  if (target instanceof HTMLElement) return target.click();
+  if (logout) return location.assign(logout);
+  const told = await ask('sign-out', { method: 'POST' });
+  if (told) location.assign(option('login-url') ?? '/');
+  else view?.say(message('offline'), 'shown');
+};
+
+/** A form on its way after the guard had a look. @type {HTMLFormElement | undefined} */
+let passing;
+
+/** @param {SubmitEvent} event */
+const guard = async (event) => {
+  const form = event.target;
+  if (!drafts.isDraftForm(form) || !isOn()) return;
+  if (passing === form || (status && since(status.asked) < 60_000 && remaining() > 10_000)) {
+    passing = undefined;
+    return drafts.submitted(form);
+  }
+  // Nothing is sent into a session that is over.
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  drafts.flush();
+  const told = await check();
+  if (told && told.state !== 'active') return;
+  if (state === 'replaced') return;
+  passing = form;
+  form.requestSubmit(/** @type {HTMLElement | null} */ (event.submitter));
+};
+
+// The page, its other tabs, and what wakes it up.
+
+const openChannel = () => {
+  channel = new BroadcastChannel('session-timeout:' + base.replace(/\/$/, ''));
+  channel.onmessage = ({ data }) => {
+    if (data.type === 'ended') hint = data.reason;
+    if (data.type === 'ended' ? isOn() : data.type === 'renewed' ? warned || away : data.user !== user || !isOn()) {
+      if (state !== 'anonymous' && state !== 'starting') check();
+    }
+  };
+};
+
+const wakeUp = () => {
+  if (state === 'anonymous' || state === 'starting' || state === 'replaced') return;
+  if (jumped() || !status || since(status.asked) > 5000) check();
+  else update();
+};
+
+const start = () => {
+  openChannel();
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
+  const atLoad = readTiming(navigation);
+  if (atLoad) take(atLoad);
+  else check();
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      const told = readTiming(/** @type {PerformanceResourceTiming} */ (entry));
+      if (!told || (status && told.asked.steady <= status.asked.steady)) continue;
+      if (state === 'ended' || state === 'replaced') continue;
+      const isRenewed = told.expires_in_ms > remaining() + 1000;
+      take(told);
+      if (isRenewed) tell('renewed');
+    }
+  }).observe({ type: 'resource', buffered: true });
+
+  addEventListener('visibilitychange', () => {
+    if (!isHidden()) {
+      restoreTitle();
+      wakeUp();
+    } else if (isOn()) drafts.flush();
+  });
+  for (const type of ['focus', 'online']) addEventListener(type, wakeUp);
+  document.addEventListener('resume', wakeUp);
+  addEventListener('pagehide', ({ persisted }) => {
+    // A message would throw the page out of the cache.
+    channel?.close();
+    if (persisted && isOn()) hide();
+  });
+  addEventListener('pageshow', ({ persisted }) => {
+    if (!persisted) return;
+    openChannel();
+    if (state !== 'anonymous') check();
+  });
+  addEventListener('compositionstart', () => (composing = now()), true);
+  addEventListener('compositionend', () => (composing = undefined), true);
+  addEventListener('submit', guard, true);
+  addEventListener(
+    'submit',
+    (event) => {
+      const of = [event.target, event.submitter];
+      if (of.some((it) => it instanceof Element && it.matches(logoutSelector))) markSignedOut();
+    },
+    true,
+  );
+  addEventListener(
+    'click',
+    ({ target }) => {
+      const pressed = target instanceof Element && target.closest(logoutSelector);
+      if (pressed && !(pressed instanceof HTMLFormElement)) markSignedOut();
+    },
+    true,
+  );
+};
+
+Object.assign(window, {
+  sessionTimeout: {
+    get state() {
+      return state;
+    },
+    /** Milliseconds, or nothing if there is no session. */
+    remaining: () => (isOn() && status ? Math.max(0, remaining()) : undefined),
+    check,
+    keepAlive: () => renew(0),
+    signOut,
+    active,
+    scan: drafts.scan,
+    clearDraft: drafts.clear,
+  },
+});
+
+if (!outer) {
+  if (/** @type {any} */ (document).prerendering) {
+    document.addEventListener('prerenderingchange', start, { once: true });
+  } else start();
+}

@@ -1,0 +1,211 @@
+import { now, since } from './clock.js';
+import { language, message } from './messages.js';
+
+const STYLE = `:host{font:var(--st-font,1rem/1.5 system-ui,sans-serif)}
+dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem)}
+dialog{width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
+dialog::backdrop{background:var(--st-backdrop,rgb(0 0 0/.6))}
+.veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5rem,calc(50vw - 15rem))}
+.veil::backdrop{background:var(--st-bg,Canvas)}
+h2{margin:0 0 .5rem;font-size:1.25rem;line-height:1.3}p{margin:0 0 1rem}
+.clock{font-weight:600}.status:empty{display:none}
+.spoken{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.actions{display:flex;flex-wrap:wrap;gap:.75rem}
+button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5rem 1rem;border:1px solid currentColor;border-radius:var(--st-radius,.5rem);background:transparent;color:inherit;font:inherit;text-decoration:none;cursor:pointer}
+.main{border-color:transparent;background:var(--st-accent,#1b4fb3);color:var(--st-accent-fg,#fff)}
+:focus-visible{outline:3px solid currentColor;outline-offset:2px}
+@media(forced-colors:active){.main{border-color:ButtonText}}
+@media print{:host{display:none}}`;
+
+/** Everything of the application's is out of sight, of reach and of the printer; its state stays as it is. */
+const HIDDEN = 'body,body *{visibility:hidden!important}';
+
+/** @param {string} text */
+export const sheet = (text) => {
+  const made = new CSSStyleSheet();
+  made.replaceSync(text);
+  return made;
+};
+
+const hiding = sheet(HIDDEN);
+const host = document.createElement('session-timeout');
+export const root = host.attachShadow({ mode: 'open' });
+root.adoptedStyleSheets = [sheet(STYLE)];
+
+/** In the document only while there is something to see. */
+export const show = () => {
+  if (host.isConnected) return;
+  if (language) host.lang = language;
+  host.dir = getComputedStyle(document.documentElement).direction;
+  document.documentElement.append(host);
+};
+
+/**
+ * @param {string} name of the element
+ * @param {string} part
+ * @param {Record<string, string>} [attributes]
+ * @param {(HTMLElement | string)[]} children
+ */
+export const element = (name, part, attributes = {}, ...children) => {
+  const made = document.createElement(name);
+  made.className = part;
+  made.setAttribute('part', part);
+  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
+  made.append(...children);
+  return made;
+};
+
+/**
+ * @param {string} part
+ * @param {string} key
+ * @param {() => void} press
+ * @param {string} [style]
+ */
+export const button = (part, key, press, style) => {
+  const made = element('button', part, { type: 'button' }, message(key));
+  if (style) made.classList.add(style);
+  made.onclick = press;
+  return made;
+};
+
+/**
+ * A modal dialog that nothing closes but `close`: browsers close one at the second Escape, whatever was prevented.
+ * @param {Record<string, string>} attributes
+ * @param {string} part
+ * @param {() => void} dismiss
+ * @param {HTMLElement[]} children
+ */
+const modal = (part, attributes, dismiss, ...children) => {
+  const dialog = /** @type {HTMLDialogElement} */ (element('dialog', part, attributes, ...children));
+  let wanted = true;
+  dialog.oncancel = (event) => {
+    event.preventDefault();
+    dismiss();
+  };
+  dialog.onclose = () => {
+    if (wanted) {
+      dialog.showModal();
+      dismiss();
+    }
+  };
+  show();
+  root.append(dialog);
+  const before = document.activeElement;
+  dialog.showModal();
+  return () => {
+    wanted = false;
+    dialog.close();
+    dialog.remove();
+    // The browser gives focus and selection back, if it can.
+    if (before && before !== document.body && !before.isConnected) {
+      const main = document.querySelector('main') ?? document.body;
+      if (!main.hasAttribute('tabindex')) main.tabIndex = -1;
+      main.focus();
+    }
+  };
+};
+
+/** @param {'' | 'absolute-'} kind */
+const heading = (kind) => element('h2', 'title', { id: 'title' }, message(kind + 'title'));
+
+/**
+ * The warning.
+ * @param {object} how
+ * @param {boolean} how.canExtend
+ * @param {string} how.at time of day of its end
+ * @param {() => void} how.stay
+ * @param {() => void} how.signOut
+ */
+export const warning = ({ canExtend, at, stay, signOut }) => {
+  const kind = canExtend ? '' : 'absolute-';
+  const opened = now();
+  const clock = element('p', 'clock', { role: 'timer' });
+  const status = element('p', 'status', { role: 'status' });
+  const main = button('stay', canExtend ? 'stay' : 'ok', stay, 'main');
+  main.autofocus = true;
+  const actions = element('div', 'actions', {}, main, button('signout', 'signout', signOut));
+  // Whoever was typing meant their text, not our button.
+  actions.addEventListener(
+    'click',
+    (event) => {
+      if (event.detail === 0 && event.isTrusted && since(opened) < 500) event.stopPropagation();
+    },
+    true,
+  );
+  const close = modal(
+    'dialog',
+    { role: 'alertdialog', 'aria-labelledby': 'title', 'aria-describedby': 'text' },
+    stay,
+    heading(kind),
+    element('p', 'text', { id: 'text' }, message(kind + 'text', at)),
+    clock,
+    status,
+    actions,
+  );
+  return {
+    canExtend,
+    close,
+    /** @param {string} text */
+    tick: (text) => {
+      clock.textContent = text;
+    },
+    /**
+     * Said to screen readers, and shown unless the clock says it already.
+     * @param {string} text
+     * @param {'spoken' | 'shown' | 'urgent'} how
+     */
+    say: (text, how) => {
+      status.ariaLive = how === 'urgent' ? 'assertive' : 'polite';
+      status.classList.toggle('spoken', how !== 'shown');
+      status.textContent = text;
+    },
+    /** @param {boolean} busy */
+    busy: (busy) => {
+      main.ariaDisabled = String(busy);
+      main.textContent = message(busy ? 'checking' : canExtend ? 'stay' : 'ok');
+    },
+  };
+};
+
+/** @type {(() => void) | undefined} */
+let lift;
+
+/** Hides the page at once, also where no dialog can be shown: in `pagehide`, for a page that may come back. */
+export const hide = () => {
+  if (!document.adoptedStyleSheets.includes(hiding)) {
+    document.adoptedStyleSheets = [...document.adoptedStyleSheets, hiding];
+  }
+};
+
+export const unveil = () => {
+  lift?.();
+  lift = undefined;
+  document.adoptedStyleSheets = document.adoptedStyleSheets.filter((used) => used !== hiding);
+};
+
+export const isVeiled = () => document.adoptedStyleSheets.includes(hiding);
+
+/**
+ * Hides the page behind an explanation.
+ * @param {string} title
+ * @param {string} text
+ * @param {string} [action] the key of its link's text
+ * @param {string} [href]
+ * @param {boolean} [elsewhere] in a tab of its own
+ */
+export const veil = (title, text, action, href = '', elsewhere = false) => {
+  lift?.();
+  hide();
+  const children = [element('h2', 'title', { id: 'title' }, title), element('p', 'text', { id: 'text' }, text)];
+  if (action) {
+    const link = element('a', 'signin', { href, ...(elsewhere && { target: '_blank' }) }, message(action));
+    link.classList.add('main');
+    children.push(element('p', 'actions', {}, link));
+  }
+  lift = modal(
+    'veil',
+    { role: 'alertdialog', 'aria-labelledby': 'title', 'aria-describedby': 'text', closedby: 'none' },
+    () => {},
+    ...children,
+  );
+};

@@ -1,0 +1,263 @@
+// Drafts: what is kept, for whom, how it comes back, and when it goes.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exampleScene, FAILED_REQUEST, stubScene } from './harness.mjs';
+import { FORM, see } from './stub.mjs';
+
+const EVERYTHING = `<form id="form" data-session-draft="all" action="/save" method="post">
+<input name="line" id="line"> <textarea name="area" id="area"></textarea>
+<input type="radio" name="radio" value="one" checked><input type="radio" name="radio" value="two" id="two">
+<input type="checkbox" name="box" value="a"><input type="checkbox" name="box" value="b" id="b" ><input type="checkbox" name="box" value="c" checked id="c">
+<select name="many" id="many" multiple><option>x<option>y<option>z</select>
+<select name="single" id="single"><option>first<option>second</select>
+<input type="password" name="password" id="password"> <input type="file" name="file" id="file"> <input type="hidden" name="hidden" id="hidden" value="">
+<input name="card" id="card" autocomplete="cc-number"> <input name="otp" id="otp" autocomplete="one-time-code">
+<input type="password" name="shown" id="shown"> <input name="off" id="off" data-session-draft="off">
+<button>Save</button></form>`;
+
+const expired = async (s, page) => {
+  await s.advance(60_000);
+  await s.at(page, '/login');
+};
+
+async function back(s, page, user, path = '/') {
+  await s.signIn(page, user);
+  await s.at(page, path);
+  await s.ready(page);
+  await s.settle(page);
+}
+
+const restored = (s, page, value, selector = '#text') => s.until('the draft is back', async () => (await page.inputValue(selector)) === value);
+
+test('T33 what was typed comes back after the log-in, and secrets are not kept', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/all', { body: EVERYTHING });
+  const page = await s.open('/all');
+  await page.fill('#line', 'alpha-line');
+  await page.fill('#area', 'beta\narea');
+  await page.check('#two');
+  await page.check('#b');
+  await page.uncheck('#c');
+  await page.selectOption('#many', ['x', 'z']);
+  await page.selectOption('#single', 'second');
+  for (const secret of ['password', 'card', 'otp', 'shown', 'off']) await page.fill(`#${secret}`, `secret-${secret}`);
+  await page.evaluate(() => {
+    document.querySelector('#shown').type = 'text';
+    document.querySelector('#hidden').value = 'secret-hidden';
+  });
+  await page.setInputFiles('#file', { name: 'secret-file.txt', mimeType: 'text/plain', buffer: Buffer.from('secret') });
+  await page.type('#shown', 'more');
+  await s.draftSaved(page);
+  const stored = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
+  assert.ok((await s.drafts(page)).length > 0);
+  assert.doesNotMatch(stored, /alpha|beta|secret/);
+  await expired(s, page);
+  assert.doesNotMatch(await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }])), /alpha|beta|secret/);
+  await back(s, page, 'ada', '/all');
+  await restored(s, page, 'alpha-line', '#line');
+  const values = await page.evaluate(() => {
+    const form = document.querySelector('#form');
+    const { line, area, radio, single, many, password, card, otp, shown, off, hidden, file } = form.elements;
+    return {
+      line: line.value, area: area.value, radio: radio.value, single: single.value,
+      many: [...many.selectedOptions].map((option) => option.value), boxes: [...form.querySelectorAll('[name=box]')].map((box) => box.checked),
+      secrets: [password, card, otp, shown, off, hidden].map((field) => field.value).concat(String(file.files.length)),
+    };
+  });
+  assert.deepEqual(values, {
+    line: 'alpha-line', area: 'beta\narea', radio: 'two', single: 'second', many: ['x', 'z'], boxes: [false, true, false],
+    secrets: ['', '', '', '', '', '', '0'],
+  });
+  await s.opened(page, 'bar').catch(() => {});
+  assert.match(await s.text(page, 'bar'), /restored/i);
+});
+
+test('T33 a half-written note in the example survives expiry, log-in and return; Undo takes it out', async (t) => {
+  const s = await exampleScene(t);
+  const page = await s.context.newPage();
+  await s.logIn(page, 'ada', '/notes');
+  await page.fill('textarea', 'a half-written note');
+  await s.draftSaved(page);
+  await s.endElsewhere('ada');
+  await page.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.at(page, '/login');
+  assert.equal(new URL(page.url()).searchParams.get('next'), '/notes');
+  await s.signIn(page, 'ada');
+  await s.at(page, '/notes');
+  await restored(s, page, 'a half-written note', 'textarea');
+  assert.match(await s.text(page, 'bar'), /restored/i);
+  assert.equal(await s.part(page, 'bar').getAttribute('role'), 'status');
+  await s.part(page, 'bar').locator('button', { hasText: 'Undo' }).click();
+  await restored(s, page, '', 'textarea');
+});
+
+test('T34 nobody gets the draft of somebody else', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await back(s, page, 'grace');
+  assert.equal(await page.inputValue('#text'), '');
+  assert.equal(s.seen('event', 'draft-restore'), 0);
+  assert.equal((await s.text(page, 'bar')).trim(), '');
+  await expired(s, page);
+  await back(s, page, 'ada');
+  await s.until('it is offered, or back', async () => (await page.inputValue('#text')) === 'of ada' || /restore/i.test(await s.text(page, 'bar')));
+});
+
+test('T35 what the server has changed meanwhile is not overwritten without a word', async (t) => {
+  const s = await stubScene(t);
+  let saved = 'first';
+  s.stub.page('/doc', { body: () => FORM.replace('</textarea>', `${saved}</textarea>`) });
+  const page = await s.open('/doc');
+  await page.fill('#text', 'my version');
+  await s.draftSaved(page);
+  await expired(s, page);
+  saved = 'changed by a colleague';
+  await back(s, page, 'ada', '/doc');
+  await s.until('the draft is offered', async () => /restore/i.test(await s.text(page, 'bar')));
+  assert.equal(await page.inputValue('#text'), 'changed by a colleague');
+  assert.match(await s.text(page, 'bar'), /discard/i);
+  await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+  await restored(s, page, 'my version');
+});
+
+test('T35 a draft may be discarded', async (t) => {
+  const s = await stubScene(t);
+  let saved = 'first';
+  s.stub.page('/doc', { body: () => FORM.replace('</textarea>', `${saved}</textarea>`) });
+  const page = await s.open('/doc');
+  await page.fill('#text', 'my version');
+  await s.draftSaved(page);
+  await expired(s, page);
+  saved = 'changed';
+  await back(s, page, 'ada', '/doc');
+  await s.until('the draft is offered', async () => /discard/i.test(await s.text(page, 'bar')));
+  await s.part(page, 'bar').locator('button', { hasText: /discard/i }).click();
+  await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+  assert.equal(await page.inputValue('#text'), 'changed');
+});
+
+test('T36 a form that was refused keeps its draft, one that was taken does not', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST], server: { idle: 600_000, absolute: null } });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  s.stub.instead['/save'] = ({ id }) => ({
+    status: 422,
+    headers: { 'Content-Type': 'text/html', 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)) },
+    body: s.stub.html({ body: `<p>Too short</p>${FORM.replace('</textarea>', 'a text</textarea>')}` }, {}),
+  });
+  await page.click('#save');
+  await s.at(page, '/save');
+  await s.ready(page);
+  await s.settle(page);
+  assert.ok((await s.drafts(page)).length > 0, 'kept after a refusal');
+  s.stub.instead = {};
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  await page.click('#save');
+  await s.at(page, '/done');
+  await s.ready(page);
+  await s.until('deleted after a success', async () => (await s.drafts(page)).length === 0);
+});
+
+test('T36 a form that was sent to the log-in page keeps its draft', async (t) => {
+  const s = await stubScene(t, { server: { idle: 600_000, absolute: null } });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  s.stub.instead['/save'] = () => see('/login');
+  s.stub.end(s.sid);
+  await page.click('#save');
+  await s.at(page, '/login');
+  await s.ready(page);
+  await s.settle(page);
+  assert.ok((await s.drafts(page)).length > 0);
+  s.stub.instead = {};
+  await back(s, page, 'ada');
+  await s.until('it is offered, or back', async () => (await page.inputValue('#text')) === 'a text' || /restore/i.test(await s.text(page, 'bar')));
+});
+
+test('T36 a note that was saved in the example leaves no draft', async (t) => {
+  const s = await exampleScene(t);
+  const page = await s.context.newPage();
+  await s.logIn(page, 'ada', '/notes');
+  await page.fill('textarea', 'a whole note');
+  await s.draftSaved(page);
+  await page.click('main form button');
+  await s.until('the note is saved', async () => (await page.evaluate(() => document.querySelector('textarea').defaultValue)) === 'a whole note');
+  await s.ready(page);
+  await page.goto('/account');
+  await s.ready(page);
+  await s.until('the draft is gone', async () => (await s.drafts(page)).length === 0);
+});
+
+const BLOCKED = {
+  'a full storage': () => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException('full', 'QuotaExceededError');
+    };
+  },
+  'a blocked storage': () => {
+    Object.defineProperty(globalThis, 'localStorage', {
+      get() {
+        throw new DOMException('blocked', 'SecurityError');
+      },
+    });
+  },
+  'no WebCrypto': () => {
+    Object.defineProperty(Crypto.prototype, 'subtle', { value: undefined });
+  },
+};
+for (const [what, block] of Object.entries(BLOCKED))
+  test(`T38 ${what} is told, and breaks nothing`, async (t) => {
+    const s = await stubScene(t, { before: block });
+    const page = await s.open();
+    await page.fill('#text', 'a text');
+    await s.advance(1_000);
+    await s.until('it is told', () => s.seen('event', 'draft-error') > 0, 100);
+    await s.warn(page);
+    await s.advance(26_000);
+    await s.at(page, '/login');
+  });
+
+test('T39 a draft of yesterday is removed', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of yesterday');
+  await s.draftSaved(page);
+  await expired(s, page);
+  assert.ok((await s.drafts(page)).length > 0);
+  await s.advance(25 * 3_600_000);
+  await back(s, page, 'ada');
+  await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+  assert.equal(await page.inputValue('#text'), '');
+});
+
+test('T39 a form that is too long is refused, aloud', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'x'.repeat(65 * 1024 + 1));
+  await s.until('it is told', () => s.seen('event', 'draft-error') > 0, 100);
+  assert.equal((await s.drafts(page)).length, 0);
+});
+
+test('drafts go when the user signs out, and stay when the session ends', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.click('#logout button');
+  await s.at(page, '/login');
+  await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('an application may clear a draft', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.evaluate(() => globalThis.sessionTimeout.clearDraft('form'));
+  await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+});

@@ -1,0 +1,187 @@
+// What happens at the end of a session, and what the server refuses.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exampleScene, FAILED_REQUEST, stubScene } from './harness.mjs';
+import { BASE, FORM, LOGOUT, Stub } from './stub.mjs';
+
+const OFFLINE = [FAILED_REQUEST, /ERR_INTERNET_DISCONNECTED/];
+
+async function offline(t) {
+  const s = await stubScene(t, { allow: OFFLINE });
+  const page = await s.open();
+  await s.warn(page);
+  await s.context.setOffline(true);
+  await s.advance(26_000);
+  await s.opened(page, 'veil');
+  assert.match(await s.text(page, 'veil'), /connection/i);
+  assert.equal(new URL(page.url()).pathname, '/');
+  assert.equal(s.stub.requests('/login').length, 0);
+  assert.equal(s.seen('event', 'offline') > 0, true);
+  return { s, page };
+}
+
+test('T28 without a network the page is veiled and goes nowhere; the session lives: it goes on', async (t) => {
+  const { s, page } = await offline(t);
+  s.session.last = s.stub.now;
+  s.session.ended = null;
+  await s.context.setOffline(false);
+  await s.closed(page, 'veil');
+  await s.becomes(page, 'active');
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+});
+
+test('T28 the session is over: to the log-in', async (t) => {
+  const { s, page } = await offline(t);
+  await s.context.setOffline(false);
+  await s.at(page, '/login');
+});
+
+const BEFOREUNLOAD = () => {
+  addEventListener('beforeunload', (event) => {
+    event.preventDefault();
+    event.returnValue = '1';
+  });
+};
+
+test("T30 the application's own question does not hold the log-in up once the draft is stored", async (t) => {
+  const s = await stubScene(t, { before: BEFOREUNLOAD });
+  const asked = [];
+  const page = await s.open();
+  page.on('dialog', (dialog) => {
+    asked.push(dialog.type());
+    void dialog.dismiss();
+  });
+  await page.fill('#text', 'dirty');
+  await s.advance(60_000);
+  await s.at(page, '/login');
+  assert.deepEqual(asked, []);
+  assert.equal(new URL(page.url()).searchParams.get('next'), '/');
+  assert.equal(s.seen('event', 'draft-saved') > 0, true);
+});
+
+test('T30 where work would be lost the question is asked, over the veil', async (t) => {
+  const s = await stubScene(t, { before: BEFOREUNLOAD });
+  s.stub.page('/plain', { body: '<form><input id="plain" name="plain" value=""></form>' });
+  const page = await s.open('/plain');
+  const asked = [];
+  page.on('dialog', (dialog) => {
+    asked.push(dialog.type());
+    void dialog.dismiss();
+  });
+  await page.fill('#plain', 'dirty');
+  await s.advance(60_000);
+  await s.until('the question', () => asked.length > 0);
+  assert.deepEqual(asked, ['beforeunload']);
+  await s.opened(page, 'veil');
+  assert.equal(new URL(page.url()).pathname, '/plain');
+  assert.ok(await s.part(page, 'signin').isVisible());
+});
+
+test('T32 the log-in leads back to the page', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/a', { body: FORM });
+  const page = await s.open('/a?x=1#s');
+  await s.advance(41_000);
+  await s.at(page, '/login');
+  assert.match(page.url(), /\?next=%2Fa%3Fx%3D1$/);
+});
+
+test('T32 but to no other site, whatever the path', async (t) => {
+  const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
+  const page = await s.context.newPage();
+  await page.goto('/login?next=%2F%2Fevil.example%2F');
+  await s.signIn(page, 'ada');
+  await s.at(page, '/account');
+  const stub = await stubScene(t);
+  stub.stub.page('//evil.example/', { body: FORM });
+  const evil = await stub.context.newPage();
+  await evil.goto(`${stub.url}//evil.example/`);
+  await stub.ready(evil);
+  await stub.advance(41_000);
+  await stub.at(evil, '/login');
+  await stub.signIn(evil, 'ada');
+  await stub.at(evil, '/');
+  assert.equal(new URL(evil.url()).origin, stub.url);
+});
+
+test('T37 a form is not sent into a session that has ended; later it is, once', async (t) => {
+  const s = await stubScene(t, { server: { idle: 600_000, warn: 30_000, absolute: null, attributes: 'data-login-url="/login" data-activity="none"' } });
+  const page = await s.open();
+  await page.fill('#text', 'important');
+  await s.advance(70_000);
+  s.stub.end(s.sid);
+  await page.click('#save');
+  await s.at(page, '/login');
+  assert.equal(s.stub.requests('/save').length, 0);
+  await s.signIn(page, 'ada');
+  await s.at(page, '/');
+  await s.ready(page);
+  await s.until('the draft is back', async () => (await page.inputValue('#text')) === 'important');
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  await s.advance(70_000);
+  await page.click('#save');
+  await s.at(page, '/done');
+  assert.deepEqual(s.stub.requests('/save').map(({ body }) => Object.fromEntries(new URLSearchParams(body))), [{ text: 'important', how: 'plainly' }]);
+});
+
+test('T37 a form goes out while nobody knows', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST], server: { idle: 600_000, warn: 30_000, absolute: null } });
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  const page = await s.open();
+  await page.fill('#text', 'important');
+  await s.advance(70_000);
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.click('#save');
+  await s.at(page, '/done');
+  assert.equal(s.stub.requests('/save').length, 1);
+});
+
+test('T46 other sites can neither keep a session of the example alive nor end it', async (t) => {
+  const s = await exampleScene(t, { allow: [/./] });
+  const elsewhere = await new Stub({ csp: null }).start();
+  t.after(() => elsewhere.stop());
+  elsewhere.page('/evil', { isPublic: true, body: 'evil', tag: '' });
+  const page = await s.context.newPage();
+  await s.logIn(page, 'ada');
+  const left = async () => (await (await page.request.get(`${BASE}/status`)).json()).expires_in_ms;
+  const evil = await s.context.newPage();
+  await evil.goto(`${elsewhere.url}/evil`);
+  const answers = [];
+  evil.on('response', (response) => answers.push(`${response.request().method()} ${response.status()}`));
+  const before = await left();
+  const failed = await evil.evaluate(async ([url, base]) => {
+    const tell = (path, options) => fetch(url + base + path, { credentials: 'include', ...options }).then(() => 'sent', () => 'failed');
+    return [
+      await tell('/keep-alive', { method: 'POST', mode: 'no-cors' }),
+      await tell('/sign-out', { method: 'POST', mode: 'no-cors' }),
+      await tell('/keep-alive', { method: 'POST', headers: { 'Session-Idle-For': '0' } }),
+      await tell('/keep-alive', { mode: 'no-cors' }),
+    ];
+  }, [s.url, BASE]);
+  assert.equal(failed[2], 'failed', 'its preflight is not answered');
+  await s.until('the answers', () => answers.filter((answer) => /^(POST 403|GET 405)$/.test(answer)).length >= 3);
+  assert.ok((await left()) <= before);
+  assert.equal((await page.request.get(`${BASE}/keep-alive`)).status(), 405);
+});
+
+test('signing out ends the session by the form of the application', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await s.warn(page);
+  await s.advance(600);
+  await s.part(page, 'signout').click();
+  await s.at(page, '/login');
+  assert.equal(s.stub.requests('/logout', 'POST').length + s.stub.requests('sign-out').length >= 1, true);
+  assert.equal(s.session.ended, 'signed_out');
+});
+
+test('a page without a session does nothing', async (t) => {
+  const s = await stubScene(t, { user: null });
+  const page = await s.open('/login');
+  await s.becomes(page, 'anonymous');
+  const asked = s.statuses();
+  await s.advance(600_000);
+  await s.settle(page);
+  assert.equal(s.statuses(), asked);
+  assert.equal(LOGOUT.length > 0 && (await s.isOpen(page, 'veil')), false);
+});

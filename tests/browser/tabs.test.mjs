@@ -1,0 +1,169 @@
+// Several tabs, several users, and pages kept for the Back button.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exampleScene, FAILED_REQUEST, stubScene } from './harness.mjs';
+import { BASE, FORM, LOGOUT } from './stub.mjs';
+
+test('T20 staying in one tab closes the warning in the other', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open(), await s.open('/two')];
+  await s.warn(a);
+  await s.opened(b);
+  const asked = s.statuses();
+  await s.advance(600);
+  await s.part(a, 'stay').click();
+  await s.closed(a);
+  await s.closed(b);
+  assert.equal(s.keepAlives(), 1);
+  assert.ok(s.statuses() > asked, 'the other asked for itself');
+});
+
+test('T21 a message in the channel lengthens nothing by itself', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open(), await s.open('/two')];
+  await s.advance(10_000);
+  const before = await b.evaluate(() => globalThis.sessionTimeout.remaining());
+  await a.evaluate((base) => {
+    const channel = new BroadcastChannel(`session-timeout:${base}`);
+    for (const left of ['expires_in_ms', 'remaining', 'dur', 'left'])
+      channel.postMessage({ type: 'renewed', [left]: 9e9, expires: 9e9, session: 'x', at: Date.now() });
+    channel.close();
+  }, BASE);
+  await s.settle(a, b);
+  assert.ok((await b.evaluate(() => globalThis.sessionTimeout.remaining())) <= before);
+  await s.advance(6_000);
+  await s.opened(b);
+});
+
+test('T22 logging out in one tab of the example veils the other, and deletes the drafts', async (t) => {
+  const s = await exampleScene(t);
+  const [a, b] = [await s.context.newPage(), await s.context.newPage()];
+  await s.logIn(a, 'ada');
+  await b.goto('/notes');
+  await s.ready(b);
+  await b.fill('textarea', 'half-written');
+  await s.draftSaved(b);
+  await s.become(b, 'hidden');
+  assert.ok((await s.drafts(b)).length > 0);
+  const began = Date.now();
+  await a.click('header form button, form#logout button');
+  await s.opened(b, 'veil');
+  assert.ok(Date.now() - began < 3_000);
+  assert.equal((await b.evaluate(() => document.body.innerText)).trim(), '');
+  assert.match(await s.text(b, 'veil'), /another tab/i);
+  assert.equal(new URL(b.url()).pathname, '/notes', 'hidden tabs go nowhere');
+  await s.until('the drafts are gone', async () => (await s.drafts(b)).every((draft) => !/half/.test(draft)) && (await s.drafts(b)).length === 0);
+  await s.become(b, 'visible');
+  await s.at(b, '/login');
+});
+
+test('T23 a page of another user is veiled, renews nothing and shows no draft, in the example', async (t) => {
+  const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
+  const [a, b] = [await s.context.newPage(), await s.context.newPage()];
+  await s.logIn(b, 'ada', '/notes');
+  await b.fill('textarea', 'of ada');
+  await s.draftSaved(b);
+  const requests = [];
+  b.on('request', (request) => requests.push(new URL(request.url()).pathname));
+  await s.logIn(a, 'grace', '/notes');
+  assert.equal(await a.inputValue('textarea'), '');
+  assert.equal(await s.isOpen(a, 'veil'), false);
+  await s.until('the other tab notices', async () => {
+    await s.become(b, 'visible');
+    return (await s.state(b)) === 'replaced';
+  });
+  await s.opened(b, 'veil');
+  assert.match(await s.text(b, 'veil'), /someone else/i);
+  assert.equal((await b.evaluate(() => document.body.innerText)).trim(), '');
+  await b.evaluate(() => globalThis.sessionTimeout.keepAlive());
+  assert.equal(await s.state(b), 'replaced');
+  assert.equal(await a.evaluate(async (base) => (await fetch(`${base}/keep-alive`, { method: 'POST', headers: { 'Session-Idle-For': '0', 'Session-User': 'ada' } })).status, BASE), 409);
+  assert.equal(s.seen('event', 'draft-restore', a), 0);
+});
+
+test('T24 after a log-in elsewhere the page goes on with everything in it', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  s.stub.page('/plain', { body: '<textarea id="free"></textarea>' });
+  const [a, b] = [await s.open('/plain'), await s.open('/plain')];
+  await b.fill('#free', 'work in progress');
+  await s.advance(60_000);
+  await s.opened(a, 'veil');
+  await s.opened(b, 'veil');
+  assert.equal(new URL(b.url()).pathname, '/plain');
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'ada');
+  await s.at(a, '/two');
+  await s.ready(a);
+  await s.until('the other tab goes on', async () => !(await s.isOpen(b, 'veil')));
+  await s.becomes(b, 'active');
+  assert.equal(await b.inputValue('#free'), 'work in progress');
+  assert.equal(await b.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+  assert.equal(s.seen('event', 'resumed', b), 1);
+});
+
+test('T24 but not after a log-in of somebody else', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const [a, b] = [await s.open(), await s.open('/two')];
+  await s.advance(60_000);
+  await s.opened(b, 'veil');
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'grace');
+  await s.at(a, '/two');
+  await s.becomes(b, 'replaced');
+  assert.equal(await s.isOpen(b, 'veil'), true);
+  assert.equal(s.seen('event', 'resumed', b), 0);
+});
+
+test('T25 of ten tabs one goes to the log-in page', async (t) => {
+  const s = await stubScene(t);
+  const pages = [];
+  for (let tab = 0; tab < 10; tab += 1) pages.push(await s.open('/two'));
+  for (const page of pages.slice(1)) await s.become(page, 'hidden');
+  await s.advance(41_000);
+  await s.at(pages[0], '/login');
+  await s.advance(5_000);
+  for (const page of pages.slice(1)) await s.opened(page, 'veil');
+  assert.equal(s.stub.requests('/login').length, 1);
+});
+
+const PROBE = `addEventListener('pageshow', (event) => {
+  const visibility = getComputedStyle(document.body).visibility;
+  fetch('/log?page=' + location.pathname.slice(1) + '&persisted=' + event.persisted + '&visibility=' + visibility);
+}, true);
+document.addEventListener('session-timeout:renewed', () => fetch('/log?event=renewed'));
+setInterval(() => { if (globalThis.sessionTimeout) fetch('/log?state=' + sessionTimeout.state + '&visibility=' + getComputedStyle(document.body).visibility); }, 100);`;
+
+/** A page that was left, whose console nobody hears while it is kept: what it does it tells the server. */
+async function leftPage(t) {
+  const s = await stubScene(t, { clock: false, server: { probe: PROBE } });
+  s.stub.page('/kept', { body: `<p id="secret">top secret</p>${FORM}${LOGOUT}<script src="/probe.js"></script>` });
+  const page = await s.open('/kept');
+  await page.goto('/two');
+  await s.ready(page);
+  s.stub.log.length = 0;
+  return { s, page, logged: () => s.stub.requests('/log').map(({ url }) => Object.fromEntries(url.searchParams)) };
+}
+
+test('T26 a page kept for Back is hidden until it is known that its session lives', async (t) => {
+  const { s, page, logged } = await leftPage(t);
+  s.stub.end(s.sid);
+  await page.evaluate(() => history.back()).catch(() => {});
+  await s.until('it is back', () => logged().some(({ persisted }) => persisted));
+  assert.deepEqual(logged().find(({ persisted }) => persisted), { page: 'kept', persisted: 'true', visibility: 'hidden' });
+  await s.until('it goes to the log-in page', () => s.stub.requests('/login').length > 0);
+  assert.ok(logged().every(({ visibility }) => visibility === 'hidden'), JSON.stringify(logged()));
+});
+
+test('T27 a page kept for Back goes on, and hears of other tabs', async (t) => {
+  const { s, page, logged } = await leftPage(t);
+  const sibling = await s.open('/two');
+  await sibling.evaluate(() => globalThis.sessionTimeout.keepAlive());
+  s.stub.log.length = 0;
+  await page.evaluate(() => history.back()).catch(() => {});
+  await s.until('it is back', () => logged().some(({ persisted }) => persisted));
+  assert.equal(logged().find(({ persisted }) => persisted).persisted, 'true');
+  await s.until('it is shown', () => logged().some(({ state, visibility }) => state === 'active' && visibility === 'visible'));
+  s.stub.end(s.sid, 'signed_out');
+  await sibling.evaluate(() => globalThis.sessionTimeout.signOut());
+  await s.until('it hears of the end', () => logged().some(({ state, visibility }) => state === 'ended' && visibility === 'hidden'));
+});
