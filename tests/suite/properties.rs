@@ -291,12 +291,8 @@ fn run(trace: Vec<Step>) {
     assert!(store.is_empty());
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config(3_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_memory_store_decides_as_the_model_does(trace in prop::collection::vec(step(), 1..120)) {
@@ -322,7 +318,7 @@ fn header_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(config(2_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// I8; and whatever is sent, the application sees the live id or none that reads as ours.
     #[test]
