@@ -1,9 +1,8 @@
 /** Drafts are loaded where a page has a form for them, or something of them was kept: most pages need none. */
 import { english, message } from './messages.js';
+import { FORM, PREFIX, SUBMITTED } from './names.js';
 import { base, fire, option, tag } from './options.js';
 import { button, element, root, sheet, show } from './view.js';
-
-const FORM = 'form[data-session-draft]';
 
 /** @type {ReturnType<typeof import('./drafts.js').connect> | undefined} */
 let drafts;
@@ -19,7 +18,7 @@ const isClosed = () => closed;
 const isNeeded = () =>
   document.querySelector(FORM + ',[data-session-draft-clear]') ||
   [localStorage, sessionStorage].some((kept) =>
-    Object.keys(kept).some((name) => /^session-timeout:(draft:|submitted)/.test(name)),
+    Object.keys(kept).some((name) => name.startsWith(PREFIX) || name === SUBMITTED),
   );
 
 const load = async () => {
@@ -79,7 +78,7 @@ export const keep = (open) => {
 };
 
 /** What was submitted was not taken: nobody is signed in. */
-export const refused = () => sessionStorage.removeItem('session-timeout:submitted');
+export const refused = () => sessionStorage.removeItem(SUBMITTED);
 
 /** @param {string} name of a form */
 export const clear = async (name) => (await load())?.clear(name);

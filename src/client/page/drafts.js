@@ -4,6 +4,8 @@
  * A draft is `<time>.<sealed fields>` in `localStorage`, under user, path and the form's key.
  */
 
+import { FORM, PREFIX, SUBMITTED } from './names.js';
+
 /**
  * What this needs of the script that loads it.
  * @typedef {object} Page
@@ -20,13 +22,9 @@
  * @property {typeof import('./view.js').show} show
  */
 
-const PREFIX = 'session-timeout:draft:';
-const FORM = 'form[data-session-draft]';
 const KEPT_FOR = 24 * 3_600_000;
 const LARGEST = 64 * 1024;
 const LARGEST_IN_ALL = 512 * 1024;
-/** In the tab's own storage: what another tab loads settles nothing. */
-const SUBMITTED = 'session-timeout:submitted';
 const NEVER = /(^|\s)(\S*-password|one-time-code|cc-\S*)(\s|$)/;
 
 /**

@@ -16,6 +16,7 @@ export const english = {
   idle: 'You did not use this page for too long. Your entries are kept.',
   absolute: 'Your session reached its longest time. Your entries are kept.',
   signed_out: 'You signed out in another tab.',
+  revoked: 'You were signed out from elsewhere. Your entries are kept.',
   lost: 'Connection lost',
   'lost-text': 'Your entries are kept on this device.',
   replaced: 'You are now signed in as someone else',

@@ -90,13 +90,15 @@ const modal = (part, attributes, dismiss, ...children) => {
   };
   show();
   root.append(dialog);
-  const before = document.activeElement;
+  const before = /** @type {HTMLInputElement | null} */ (document.activeElement);
+  const [from, to] = [before?.selectionStart, before?.selectionEnd];
   dialog.showModal();
   return () => {
     wanted = false;
     dialog.close();
     dialog.remove();
-    // The browser gives focus and selection back, if it can.
+    // The browser gives the focus back, if it can; but Chromium loses the selection once something is clicked.
+    if (from != null) before?.setSelectionRange(from, to ?? from);
     if (before && before !== document.body && !before.isConnected) {
       const main = document.querySelector('main') ?? document.body;
       if (!main.hasAttribute('tabindex')) main.tabIndex = -1;
