@@ -110,9 +110,14 @@ impl Config {
     }
 
     /// The session cookie with a new `Max-Age`, if this is the renewal to send it with.
-    pub(crate) fn slid_cookie(&self, head: &RequestHead<'_>, live: &Live) -> Option<Box<SlidCookie>> {
+    pub(crate) fn slid_cookie(
+        &self,
+        head: &RequestHead<'_>,
+        live: &Live,
+        access: Access,
+    ) -> Option<Box<SlidCookie>> {
         let cookie = self.source.cookie()?;
-        if !cookie.slides_now(live.idle_for, live.age) || self.access(head) == Access::Peek {
+        if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
         let id = SessionId::from(cookie.carried(head.headers()).id?);

@@ -28,8 +28,9 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
+    /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
-    pub(crate) told: Option<Box<crate::client::Told>>,
+    pub(crate) told: Option<Box<(crate::Live, crate::Access)>>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -212,13 +213,14 @@ impl Visit {
             _ => self.with_body(response),
         };
         #[cfg(feature = "client")]
-        if let Some(told) = &self.told
+        if let (Some(client), Some(told)) = (&self.config.client, &self.told)
             && matches!(
                 happened,
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
             )
         {
-            told.add_to(response.headers_mut());
+            let (live, access) = &**told;
+            client.tell(response.headers_mut(), live, *access);
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();

@@ -102,9 +102,13 @@ impl<S: fmt::Debug> fmt::Debug for SessionTimeout<S> {
 /// What is known of a request's session.
 pub(crate) enum Admission {
     Anonymous,
-    Decided(Decision),
-    /// As decided, by the one cookie of several that is live.
-    OneOfSeveral(Decision, SessionId<'static>),
+    Decided {
+        decision: Decision,
+        /// What the store was asked for.
+        access: Access,
+        /// The one cookie of several that is live.
+        one_of_several: Option<SessionId<'static>>,
+    },
     /// A layer further out has decided.
     Outer(Verdict),
     /// The store failed, and that was told.
@@ -113,6 +117,15 @@ pub(crate) enum Admission {
     #[cfg(feature = "client")]
     Answered(Box<Response<RefusalBody>>),
     Misconfigured(&'static str),
+}
+
+impl Admission {
+    /// An id that no store was asked about, for it cannot be live.
+    const UNKNOWN: Self = Self::decided(Decision::UNKNOWN, Access::Peek);
+
+    const fn decided(decision: Decision, access: Access) -> Self {
+        Self::Decided { decision, access, one_of_several: None }
+    }
 }
 
 /// The store's answer, or what will bring it.
@@ -162,12 +175,12 @@ pub(crate) fn look<Q>(
             let newcomer = verified.newcomer(&config.policy.limits);
             (verified.id, newcomer)
         }
-        Found::Unusable => return Checked::Now(Admission::Decided(Decision::UNKNOWN)),
+        Found::Unusable => return Checked::Now(Admission::UNKNOWN),
         Found::Nothing => return Checked::Now(Admission::Anonymous),
         Found::Misconfigured(what) => return Checked::Now(Admission::Misconfigured(what)),
     };
     if !id.is_plausible() {
-        return Checked::Now(Admission::Decided(Decision::UNKNOWN));
+        return Checked::Now(Admission::UNKNOWN);
     }
     let (policy, access) = how(&RequestHead::of(request));
     let answer = config.store.check(&id, &policy, access);
@@ -176,11 +189,11 @@ pub(crate) fn look<Q>(
         let (config, id) = (Arc::clone(config), id.into_owned());
         return Checked::Later(Box::pin(async move {
             let decision = known_or_adopted(&config, answer, &id, &newcomer, &policy, access).await;
-            decision.map_or(Admission::Failed, Admission::Decided)
+            decision.map_or(Admission::Failed, |decision| Admission::decided(decision, access))
         }));
     }
     match answer {
-        Answer::Ready(Ok(decision)) => Checked::Now(Admission::Decided(decision)),
+        Answer::Ready(Ok(decision)) => Checked::Now(Admission::decided(decision, access)),
         Answer::Ready(Err(error)) => {
             config.store_failed(&error);
             Checked::Now(Admission::Failed)
@@ -188,7 +201,8 @@ pub(crate) fn look<Q>(
         pending @ Answer::Pending(_) => {
             let config = Arc::clone(config);
             Checked::Later(Box::pin(async move {
-                config.ask(pending).await.map_or(Admission::Failed, Admission::Decided)
+                let decision = config.ask(pending).await;
+                decision.map_or(Admission::Failed, |decision| Admission::decided(decision, access))
             }))
         }
     }
@@ -247,7 +261,7 @@ fn find_the_live_one<Q>(
         .map(|value| SessionId::from(value).into_owned())
         .collect();
     if ids.len() > MAX_DUPLICATES {
-        return Checked::Now(Admission::Decided(Decision::UNKNOWN));
+        return Checked::Now(Admission::UNKNOWN);
     }
     let config = Arc::clone(config);
     Checked::Later(Box::pin(async move {
@@ -271,14 +285,14 @@ async fn only_live_of(
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
             ended @ Decision::Ended { .. } => over = ended,
             Decision::Live(_) | Decision::Capped(_) if live.is_some() => {
-                return Ok(Admission::Decided(Decision::UNKNOWN));
+                return Ok(Admission::UNKNOWN);
             }
             Decision::Live(_) | Decision::Capped(_) => live = Some(id),
         }
     }
-    let Some(id) = live else { return Ok(Admission::Decided(over)) };
+    let Some(id) = live else { return Ok(Admission::decided(over, Access::Peek)) };
     let decision = config.ask(config.store.check(&id, policy, access)).await?;
-    Ok(Admission::OneOfSeveral(decision, id))
+    Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }
 
 /// Lets the request through, made ready for what comes after, or answers it.
@@ -290,12 +304,11 @@ pub(crate) fn admit<Q>(
     let (reason, owned, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, request, VisitedSession::Outer)),
-        Admission::Decided(Decision::Live(live)) => return Ok(visit_live(config, request, live)),
-        Admission::OneOfSeveral(Decision::Live(live), id) => {
-            if let Source::Cookie(cookie) = &config.source {
+        Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
+            if let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) {
                 cookie.strip(request.headers_mut(), |value| value == id.expose());
             }
-            return Ok(visit_live(config, request, live));
+            return Ok(visit_live(config, request, live, access));
         }
         Admission::Failed => {
             if config.admit_on_store_failure {
@@ -309,10 +322,8 @@ pub(crate) fn admit<Q>(
             event::error(what);
             return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
         }
-        Admission::Decided(Decision::Ended { reason, owned })
-        | Admission::OneOfSeveral(Decision::Ended { reason, owned }, _) => (reason, owned, false),
-        Admission::Decided(Decision::Capped(reason))
-        | Admission::OneOfSeveral(Decision::Capped(reason), _)
+        Admission::Decided { decision: Decision::Ended { reason, owned }, .. } => (reason, owned, false),
+        Admission::Decided { decision: Decision::Capped(reason), .. }
         | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true, true),
     };
     let head = RequestHead::of(request);
@@ -333,15 +344,11 @@ pub(crate) fn admit<Q>(
     Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
 }
 
-fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live) -> Visit {
+fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live, access: Access) -> Visit {
     let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
-    let head = RequestHead::of(request);
     #[cfg(feature = "client")]
-    let told = config.client.as_ref().and_then(|client| {
-        let is_passive = config.access(&head) == Access::Peek;
-        client.told(&live, if is_passive { live.idle_for } else { Duration::ZERO })
-    });
-    let slid_cookie = config.slid_cookie(&head, &live);
+    let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
+    let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), live });
     }

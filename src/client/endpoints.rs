@@ -8,7 +8,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::{Client, Endpoint};
+use super::{Client, Endpoint, Operation};
 use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
@@ -49,6 +49,7 @@ impl Status {
         Self { v: 1, state: "ended", reason, ..Self::default() }
     }
 
+    /// As a look saw it.
     fn active(client: &Client, live: &Live) -> Self {
         let remaining = live.remaining;
         let is_absolute_first = remaining.absolute.is_some_and(|absolute| absolute <= remaining.idle);
@@ -58,7 +59,7 @@ impl Status {
             reason: None,
             limit: Some(if is_absolute_first { "absolute" } else { "idle" }),
             expires_in_ms: Some(remaining.shortest().as_millis()),
-            idle_ms: Some(remaining.idle.saturating_add(live.idle_for).as_millis()),
+            idle_ms: Some(live.idle_timeout(Access::Peek).as_millis()),
             absolute_in_ms: remaining.absolute.map(|absolute| absolute.as_millis()),
             warn_ms: Some(client.warn_before.as_millis()),
             can_extend: !is_absolute_first,
@@ -77,8 +78,8 @@ impl Status {
 
 /// What a request asks for, as far as its answer needs it.
 struct Asked {
-    endpoint: Endpoint,
-    method: Method,
+    operation: Operation,
+    is_head: bool,
     is_same_origin: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
@@ -88,24 +89,35 @@ struct Asked {
 
 /// Answers a request to one of the endpoints.
 pub(crate) fn answer<Q>(config: &Arc<Config>, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
-    // The same for everybody: no session is looked at.
-    if let Some(script) = endpoint.script().filter(|_| endpoint.allows(request.method())) {
-        return Checked::Now(Admission::Answered(Box::new(script.answer(&RequestHead::of(request)))));
-    }
-    Checked::Later(ask_and_answer(config, endpoint, request))
+    let head = RequestHead::of(request);
+    let is_head = *head.method() == Method::HEAD;
+    let response = match endpoint {
+        _ if !endpoint.allows(head.method()) => {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
+            response.headers_mut().insert(ALLOW, endpoint.allowed());
+            finish(config, is_head, response)
+        }
+        Endpoint::Unknown => finish(config, is_head, plain(StatusCode::NOT_FOUND)),
+        // The same for everybody: no session is looked at.
+        Endpoint::Script(script) => script.answer(&head),
+        Endpoint::Session(operation) => {
+            return Checked::Later(ask_and_answer(config, operation, request));
+        }
+    };
+    Checked::Now(Admission::Answered(Box::new(response)))
 }
 
 fn ask_and_answer<Q>(
     config: &Arc<Config>,
-    endpoint: Endpoint,
+    operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
     // Whatever this path's own limits are: it is asked for all pages.
     let looked = look(config, request, |_| (config.policy, Access::Peek));
     let head = RequestHead::of(request);
     let asked = Asked {
-        endpoint,
-        method: head.method().clone(),
+        operation,
+        is_head: *head.method() == Method::HEAD,
         is_same_origin: is_same_origin(&head),
         idle_for: idle_for(head.headers()),
         user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
@@ -117,11 +129,10 @@ fn ask_and_answer<Q>(
             Checked::Now(admission) => admission,
             Checked::Later(check) => check.await,
         };
-        let is_head = asked.method == Method::HEAD;
         let response = match respond_to(&config, &asked, admission).await {
-            Ok(response) => finish(&config, is_head, response),
+            Ok(response) => finish(&config, asked.is_head, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
-            Err(Unknown) => respond::unavailable(is_head),
+            Err(Unknown) => respond::unavailable(asked.is_head),
         };
         Admission::Answered(Box::new(response))
     })
@@ -136,34 +147,25 @@ async fn respond_to(
     admission: Admission,
 ) -> Result<Response<RefusalBody>, Unknown> {
     let Some(client) = &config.client else { return Ok(plain(StatusCode::NOT_FOUND)) };
-    if asked.endpoint == Endpoint::Unknown {
-        return Ok(plain(StatusCode::NOT_FOUND));
-    }
-    if !asked.endpoint.allows(&asked.method) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
-        response.headers_mut().insert(ALLOW, asked.endpoint.allowed());
-        return Ok(response);
-    }
-    if !asked.is_same_origin && asked.endpoint != Endpoint::Status {
+    if !asked.is_same_origin && asked.operation != Operation::Status {
         return Ok(plain(StatusCode::FORBIDDEN));
     }
     let (decision, id) = match admission {
         Admission::Anonymous => (None, None),
-        Admission::Decided(decision) => (Some(decision), asked.id.as_ref().map(SessionId::borrowed)),
-        Admission::OneOfSeveral(decision, id) => (Some(decision), Some(id)),
+        Admission::Decided { decision, one_of_several, .. } => {
+            (Some(decision), one_of_several.or_else(|| asked.id.as_ref().map(SessionId::borrowed)))
+        }
         _ => return Err(Unknown),
     };
-    match asked.endpoint {
-        Endpoint::Status | Endpoint::Client | Endpoint::Drafts | Endpoint::Unknown => {
-            Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())))
-        }
-        Endpoint::DraftKey => Ok(match decision {
+    match asked.operation {
+        Operation::Status => Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref()))),
+        Operation::DraftKey => Ok(match decision {
             Some(Decision::Live(Live { owner: Some(owner), .. })) => {
                 json(StatusCode::OK, &serde_json::json!({ "v": 1, "key": client.draft_key(&owner) }))
             }
             _ => plain(StatusCode::FORBIDDEN),
         }),
-        Endpoint::KeepAlive => {
+        Operation::KeepAlive => {
             let (Some(Decision::Live(live)), Some(id)) = (&decision, id) else {
                 return Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())));
             };
@@ -175,7 +177,7 @@ async fn respond_to(
             let renewed = renew(config, &id, idle_for).await.map_err(|_| Unknown)?;
             Ok(json(StatusCode::OK, &Status::of(client, &renewed)))
         }
-        Endpoint::SignOut => {
+        Operation::SignOut => {
             let ended = match &decision {
                 Some(Decision::Live(live)) => {
                     config.end(live.key, EndReason::SignedOut).await.map_err(|_| Unknown)?;

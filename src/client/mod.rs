@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 pub(crate) use self::endpoints::answer;
 use self::script::Script;
-use crate::{Live, Owner, RequestHead, SessionKey};
+use crate::{Access, Live, Owner, RequestHead, SessionKey};
 
 const SESSION_TIMEOUT: HeaderName = HeaderName::from_static("session-timeout");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -26,40 +26,37 @@ pub(crate) struct Client {
 }
 
 /// What was asked for below the base path.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Endpoint {
-    Client,
-    Drafts,
+    Script(&'static Script),
+    Session(Operation),
+    Unknown,
+}
+
+/// What a page asks about its session, or for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
     Status,
     KeepAlive,
     SignOut,
     DraftKey,
-    Unknown,
 }
 
 impl Endpoint {
     fn allows(self, method: &Method) -> bool {
         match self {
-            Self::Client | Self::Drafts | Self::Status | Self::DraftKey => {
+            Self::Script(_) | Self::Session(Operation::Status | Operation::DraftKey) => {
                 matches!(*method, Method::GET | Method::HEAD)
             }
-            Self::KeepAlive | Self::SignOut => *method == Method::POST,
+            Self::Session(Operation::KeepAlive | Operation::SignOut) => *method == Method::POST,
             Self::Unknown => true,
-        }
-    }
-
-    fn script(self) -> Option<&'static Script> {
-        match self {
-            Self::Client => Some(&script::CLIENT),
-            Self::Drafts => Some(&script::DRAFTS),
-            _ => None,
         }
     }
 
     fn allowed(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::KeepAlive | Self::SignOut => "POST",
-            Self::Client | Self::Drafts | Self::Status | Self::DraftKey | Self::Unknown => "GET, HEAD",
+            Self::Session(Operation::KeepAlive | Operation::SignOut) => "POST",
+            _ => "GET, HEAD",
         })
     }
 }
@@ -68,12 +65,12 @@ impl Client {
     pub(crate) fn endpoint(&self, head: &RequestHead<'_>) -> Option<Endpoint> {
         let name = head.path().strip_prefix(&self.base)?.strip_prefix('/')?;
         Some(match name {
-            "client.js" => Endpoint::Client,
-            "drafts.js" => Endpoint::Drafts,
-            "status" => Endpoint::Status,
-            "keep-alive" => Endpoint::KeepAlive,
-            "sign-out" => Endpoint::SignOut,
-            "draft-key" => Endpoint::DraftKey,
+            "client.js" => Endpoint::Script(&script::CLIENT),
+            "drafts.js" => Endpoint::Script(&script::DRAFTS),
+            "status" => Endpoint::Session(Operation::Status),
+            "keep-alive" => Endpoint::Session(Operation::KeepAlive),
+            "sign-out" => Endpoint::Session(Operation::SignOut),
+            "draft-key" => Endpoint::Session(Operation::DraftKey),
             _ => Endpoint::Unknown,
         })
     }
@@ -105,9 +102,9 @@ impl Client {
         format!("{}/client.js?v={}", self.base, script::version())
     }
 
-    /// What an answer of the application's to this session tells. `idle_for`: since its last activity, which may be
-    /// this request.
-    pub(crate) fn told(&self, live: &Live, idle_for: Duration) -> Option<Box<Told>> {
+    /// Tells the time left with an answer of the application's: to programs in seconds (RFC 9651), to scripts in the
+    /// page, which can read no other header of what they did not fetch themselves, as a timing.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, live: &Live, access: Access) {
         let (remaining, warn) = (live.remaining, self.warn_before);
         let mut field = format!("remaining={}", remaining.shortest().as_secs());
         if let Some(absolute) = remaining.absolute {
@@ -118,27 +115,15 @@ impl Client {
         let timing = format!(
             r#"st;dur={};desc="{} {} {} {} {}""#,
             remaining.shortest().as_millis(),
-            remaining.idle.saturating_add(idle_for).as_millis(),
+            live.idle_timeout(access).as_millis(),
             remaining.absolute.map_or_else(|| "-".to_owned(), |absolute| absolute.as_millis().to_string()),
             warn.as_millis(),
             self.session_digest(live.key),
             live.owner.as_ref().map_or_else(|| "-".to_owned(), |owner| self.user_digest(owner)),
         );
-        let (field, timing) = (HeaderValue::try_from(field).ok()?, HeaderValue::try_from(timing).ok()?);
-        Some(Box::new(Told { field, timing }))
-    }
-}
-
-/// The time left: to programs in seconds (RFC 9651), to scripts in the page, which can read no other header of what
-/// they did not fetch themselves, as a timing.
-pub(crate) struct Told {
-    field: HeaderValue,
-    timing: HeaderValue,
-}
-
-impl Told {
-    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
-        headers.insert(SESSION_TIMEOUT, self.field.clone());
-        headers.append(SERVER_TIMING, self.timing.clone());
+        if let (Ok(field), Ok(timing)) = (HeaderValue::try_from(field), HeaderValue::try_from(timing)) {
+            headers.insert(SESSION_TIMEOUT, field);
+            headers.append(SERVER_TIMING, timing);
+        }
     }
 }

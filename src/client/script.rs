@@ -15,7 +15,7 @@ use super::endpoints::RESOURCE_POLICY;
 use crate::{RequestHead, body::RefusalBody, respond};
 
 /// One script in its encodings.
-pub(super) struct Script {
+pub(crate) struct Script {
     plain: &'static [u8],
     gzip: &'static [u8],
     br: &'static [u8],

@@ -261,6 +261,13 @@ impl Live {
     pub fn with_owner(self, owner: Option<Owner>) -> Self {
         Self { owner, ..self }
     }
+
+    /// The idle timeout this session is under: a mere look leaves what has passed of it.
+    #[cfg(feature = "client")]
+    pub(crate) fn idle_timeout(&self, access: Access) -> Duration {
+        let passed = if access == Access::Peek { self.idle_for } else { Duration::ZERO };
+        self.remaining.idle.saturating_add(passed)
+    }
 }
 
 /// A live session, as its owner may see it in a list.
