@@ -13,6 +13,7 @@ mod events;
 mod idle_and_absolute;
 mod in_flight;
 mod interleavings;
+mod layer_order;
 mod log;
 mod memory_store;
 mod other_ids;

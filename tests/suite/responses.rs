@@ -284,6 +284,20 @@ async fn a_response_of_ones_own_may_have_any_body() {
     assert_eq!(header(&response, "content-length"), "/login?next=%2Fa".len().to_string());
 }
 
+/// T16: a cookie by which the application would sign its user in again.
+#[tokio::test]
+async fn a_response_of_ones_own_may_remove_further_cookies() {
+    let forget = |b: SessionTimeoutBuilder| {
+        b.expired_response(|_| {
+            let response = Response::builder().status(401).header("set-cookie", "remember=; Max-Age=0");
+            response.body(String::new()).unwrap()
+        })
+    };
+    let response = refused_by(forget, get("/a", &[NAVIGATION])).await;
+    assert!(set_cookies(&response).contains(&"remember=; Max-Age=0".to_owned()));
+    assert!(removes_cookie(&response));
+}
+
 #[tokio::test]
 async fn usual_wishes_are_ready_made() {
     let status = StatusCode::from_u16(419).unwrap();

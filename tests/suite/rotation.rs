@@ -180,7 +180,7 @@ impl Browser {
     }
 
     /// Nothing returns: not by the answers still under way, nor with a cookie of them all.
-    async fn is_over_for_good(mut self) {
+    async fn assert_over_for_good(mut self) {
         self.app.advance(Duration::from_secs(1));
         self.now += 1;
         while !self.under_way.is_empty() {
@@ -225,11 +225,11 @@ async fn run(trace: Vec<Step>) {
         browser.app.layer.sessions().end(&browser.cookie.as_str().into()).await.unwrap();
         browser.now = ABSOLUTE;
     }
-    browser.is_over_for_good().await;
+    browser.assert_over_for_good().await;
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_clicks_stays_in_whatever_happens_to_the_answers(

@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{self, App, get, post, set_cookie, set_cookies, sid};
+use crate::support::{self, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession, Policy, Rotated,
-    SessionBody, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    Access, Answer, Decision, EndReason, IdTag, Limits, ManualClock, MemoryStore, NewSession, Policy,
+    Rotated, SessionBody, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
     StoreError, Verdict,
 };
 
@@ -202,6 +202,23 @@ async fn an_inner_error_passes_unchanged() {
     assert_eq!(result.unwrap_err(), Broken(7));
 }
 
+/// T123
+#[tokio::test]
+async fn a_request_that_ends_in_an_error_was_activity_and_holds_nothing() {
+    let clock = ManualClock::new();
+    let layer = builder().idle_timeout(IDLE).store(Arc::new(MemoryStore::new().clock(clock.clone())));
+    let layer = layer.build().unwrap();
+    begin(&layer, "A").await;
+    clock.advance(IDLE.saturating_sub(NANO));
+    let service = layer.layer(tower::service_fn(|_: Incoming| async { Err::<Outgoing, _>("broken") }));
+    assert_eq!(service.oneshot(sid(get("/", &[]), "A")).await.err(), Some("broken"));
+    clock.advance(IDLE.saturating_sub(NANO));
+    assert!(matches!(layer.sessions().peek(&SessionId::from("A")).await.unwrap(), Decision::Live(_)));
+    clock.advance(NANO);
+    let over = layer.sessions().peek(&SessionId::from("A")).await.unwrap();
+    assert!(matches!(over, Decision::Ended { reason: EndReason::Idle, .. }));
+}
+
 /// T124
 #[tokio::test]
 async fn a_panicking_handler_harms_nobody_else() {
@@ -222,7 +239,7 @@ async fn a_panicking_event_hook_decides_nothing() {
     let app = App::with(|builder| builder.on_event(|event| panic!("{event:?}")));
     app.log_in("A").await;
     assert!(app.admits("A").await);
-    app.advance(support::IDLE);
+    app.advance(IDLE);
     assert!(!app.admits("A").await, "T15");
     app.log_in("B").await;
     app.send(sid(post("/logout"), "B")).await;
@@ -395,13 +412,13 @@ async fn a_deadline_that_passes_while_the_store_is_asked_refuses_the_request() {
     let clock = tower_session_timeout::ManualClock::new();
     let memory = Arc::new(MemoryStore::new().clock(clock.clone()));
     let layer = builder()
-        .idle_timeout(support::IDLE)
+        .idle_timeout(IDLE)
         .store(Later(Arc::clone(&memory), Duration::from_millis(400)))
         .build()
         .unwrap();
     let app = App::around(layer, clock, memory);
     app.log_in("A").await;
-    app.advance(support::IDLE.saturating_sub(Duration::from_millis(200)));
+    app.advance(IDLE.saturating_sub(Duration::from_millis(200)));
     let answer = app.send(sid(get("/account", &[]), "A"));
     let passing = async {
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -46,3 +46,39 @@ impl Owners {
         self.shard(owner).get(owner).cloned().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        Answer, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, Policy, SessionId,
+        SessionKey, Started, Store,
+    };
+
+    fn start(store: &MemoryStore, id: &str, owner: &str) -> SessionKey {
+        let policy = Policy::new(Limits::default());
+        let started = store.start(&SessionId::from(id), &NewSession::new().owner(owner), &policy);
+        let Answer::Ready(Ok(Started::New(key))) = started else { panic!("{started:?}") };
+        key
+    }
+
+    /// Every user who ever signed in would fill the memory.
+    #[test]
+    fn owners_without_sessions_are_forgotten() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::new().clock(clock.clone());
+        let signs_out = start(&store, "A", "alice");
+        start(&store, "B", "bob");
+        assert!(matches!(store.end(signs_out, EndReason::SignedOut), Answer::Ready(Ok(true))));
+        assert_eq!(store.owners.sessions_of(&Owner::from("bob")).len(), 1);
+        clock.advance(Duration::from_secs(24 * 3600));
+        store.sweep();
+        // What had just ended is remembered for a while.
+        clock.advance(Duration::from_secs(24 * 3600));
+        store.sweep();
+        for shard in &store.owners.shards {
+            assert!(shard.lock().unwrap().is_empty());
+        }
+    }
+}
