@@ -82,6 +82,8 @@ test('T7 Stay while the server fails may be tried again', async (t) => {
   await s.until('it says so', async () => (await s.text(page, 'dialog')).length > 0 && (await s.text(page, 'status')) !== quiet && (await s.part(page, 'stay').getAttribute('aria-disabled')) !== 'true');
   assert.equal(await s.isOpen(page), true);
   s.stub.instead = {};
+  // Two presses at once are one.
+  await s.advance(600);
   await s.part(page, 'stay').click();
   await s.closed(page);
   assert.equal(s.keepAlives(), 2);
@@ -192,15 +194,14 @@ test('T42 the warning waits for a word that is being composed', async (t) => {
   const page = await s.open();
   const cdp = await s.context.newCDPSession(page);
   await page.focus('#text');
-  const compose = () => cdp.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
-  await compose();
-  await s.settle(page);
-  await s.until('activity is told', async () => s.keepAlives() > 0 || (await s.advance(5_000)));
-  // The composition counted as activity until now; from here on there is none.
+  await s.advance(5_000);
+  await cdp.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
+  await s.until('activity is told', () => s.keepAlives() > 0, 1_000);
   await s.advance(s.stub.status(s.session).expires_in_ms - s.stub.warn + 100);
   await s.settle(page);
   assert.equal(await s.isOpen(page), false);
   await cdp.send('Input.insertText', { text: '日本' });
+  await s.advance(250);
   await s.opened(page);
   assert.equal(await page.inputValue('#text'), '日本');
 });
@@ -314,6 +315,7 @@ test('T45 a screen reader hears the time seldom, and first', async (t) => {
 
 test('a request of the application closes the warning', async (t) => {
   const { s, page } = await warned(t);
+  await s.advance(1_000);
   await page.evaluate(() => fetch('/api').then((answer) => answer.text()));
   await s.closed(page);
   assert.equal(s.keepAlives(), 0);

@@ -83,8 +83,11 @@ test('T12 a renewal is dated at the last activity', async (t) => {
   await page.focus('#text');
   await page.keyboard.press('a');
   const typed = s.stub.now;
-  await s.run(12_000);
-  await s.until('the session is renewed', () => s.keepAlives() === 1);
+  for (let second = 0; second < 12 && s.keepAlives() === 0; second += 1) {
+    await s.run(1_000);
+    await s.settle(page);
+  }
+  assert.equal(s.keepAlives(), 1);
   const [{ headers, at }] = s.stub.requests('keep-alive');
   assert.ok(Math.abs(Number(headers['session-idle-for']) - (at - typed)) <= 150, headers['session-idle-for']);
   assert.ok(Math.abs(s.session.last - typed) <= 150);
@@ -206,6 +209,7 @@ for (const [what, answer] of [
     }
     assert.equal(new URL(page.url()).pathname, '/');
     assert.equal(s.seen('event', 'expired') + s.seen('event', 'ended'), 0);
+    await s.settle(page);
     s.stub.instead = {};
     s.stub.touch(s.sid);
     await page.evaluate(() => globalThis.sessionTimeout.check());

@@ -39,6 +39,9 @@ let retryDelay = 0;
 let hint;
 /** The page can be left: nothing of it would be lost. */
 let safe = true;
+/** It is to be left for the log-in page, once somebody looks at it. */
+let waiting = false;
+let leaving = false;
 /** @type {Promise<Status | undefined> | undefined} */
 let asking;
 /** @type {BroadcastChannel | undefined} */
@@ -131,7 +134,7 @@ const update = (isFresh) => {
   if (!isFresh && !away && (!warned || left <= 0)) return void check();
   if (left <= 0) return away ? lost() : wake(1000);
   if (!warned) {
-    if (composing && left > 30_000 && since(composing) < 3000) return wake(250);
+    if (composing && left > Math.max(30_000, lead - 3000)) return wake(250);
     openWarning(left);
   }
   count(left);
@@ -224,11 +227,7 @@ const flushed = async () => {
 
 /** @param {string | undefined} reason */
 const over = async (reason) => {
-  if (state === 'ended') {
-    // A hidden page has waited until somebody looks at it.
-    if (isVeiled() && !isHidden() && option('on-expire') !== 'screen') leave();
-    return;
-  }
+  if (state === 'ended') return leave();
   if (state === 'anonymous' || state === 'replaced') return;
   const wasOn = isOn() && status;
   closeWarning();
@@ -250,12 +249,14 @@ const over = async (reason) => {
   if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
   const stays = option('on-expire') === 'screen';
   veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
-  if (!stays && !isHidden()) leave();
+  waiting = !stays;
+  leave();
 };
 
 const leave = () => {
-  // The application's question whether to leave would keep the veiled page; what it asks for is saved.
-  if (safe) addEventListener('beforeunload', (event) => event.stopImmediatePropagation(), true);
+  if (!waiting || isHidden()) return;
+  waiting = false;
+  leaving = safe;
   location.replace(loginUrl());
 };
 
@@ -297,8 +298,8 @@ const active = () => {
   plan();
 };
 
-/** @type {import('./clock.js').Instant | undefined} */
-let composing;
+/** A word is being put together with an input method. */
+let composing = false;
 
 const framed = () => {
   try {
@@ -378,7 +379,7 @@ const openChannel = () => {
 
 const wakeUp = () => {
   if (state === 'anonymous' || state === 'starting' || state === 'replaced') return;
-  if (jumped() || !status || since(status.asked) > 5000) check();
+  if (jumped() || !isOn() || !status || since(status.asked) > 5000) check();
   else update();
 };
 
@@ -417,8 +418,11 @@ const start = () => {
     openChannel();
     if (state !== 'anonymous') check();
   });
-  addEventListener('compositionstart', () => (composing = now()), true);
-  addEventListener('compositionend', () => (composing = undefined), true);
+  // The application's question whether to leave would keep the veiled page; what it asks for is saved. Chromium asks the
+  // listeners in their order: this one is before those of scripts that run later.
+  addEventListener('beforeunload', (event) => leaving && event.stopImmediatePropagation(), true);
+  addEventListener('compositionstart', () => (composing = true), true);
+  addEventListener('compositionend', () => (composing = false), true);
   addEventListener('submit', guard, true);
   addEventListener(
     'submit',

@@ -13,7 +13,7 @@ h2{margin:0 0 .5rem;font-size:1.25rem;line-height:1.3}p{margin:0 0 1rem}
 .actions{display:flex;flex-wrap:wrap;gap:.75rem}
 button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5rem 1rem;border:1px solid currentColor;border-radius:var(--st-radius,.5rem);background:transparent;color:inherit;font:inherit;text-decoration:none;cursor:pointer}
 .main{border-color:transparent;background:var(--st-accent,#1b4fb3);color:var(--st-accent-fg,#fff)}
-:focus-visible{outline:3px solid currentColor;outline-offset:2px}
+:focus-visible{outline:3px solid var(--st-fg,CanvasText);outline-offset:2px}
 @media(forced-colors:active){.main{border-color:ButtonText}}
 @media print{:host{display:none}}`;
 
