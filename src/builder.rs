@@ -476,6 +476,7 @@ impl SessionTimeoutBuilder {
     /// Says which value is wrong, and why.
     pub fn build(self) -> Result<SessionTimeoutLayer, ConfigError> {
         self.validate()?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
             SourceChoice::Custom(extractor) => Source::Custom(extractor),
             SourceChoice::Cookie(name) => {
@@ -486,10 +487,10 @@ impl SessionTimeoutBuilder {
                     ..attributes
                 };
                 let sliding = self.sliding_cookie.map(secured);
-                Source::Cookie(SessionCookie::new(&name, &secured(self.cookie_attributes), sliding))
+                let attributes = secured(self.cookie_attributes);
+                Source::Cookie(SessionCookie::new(&name, &attributes, sliding, store.companions()))
             }
         };
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));
@@ -557,6 +558,13 @@ impl SessionTimeoutBuilder {
         } else if self.sliding_cookie.is_some() {
             return Err(ConfigError::SlidesWithoutCookie);
         }
+        if self.store.as_ref().is_some_and(|store| !store.companions().is_empty()) {
+            match &self.source {
+                Some(SourceChoice::Cookie(name)) => validate_companions(name, &self.cookie_attributes)?,
+                Some(SourceChoice::Custom(_)) => return Err(ConfigError::CompanionsWithoutCookie),
+                None => {}
+            }
+        }
         if let Some(error) = &self.invalid_path {
             return Err(error.clone());
         }
@@ -615,6 +623,17 @@ fn validate_sliding(name: &str, attributes: &CookieAttributes, idle: Duration) -
         }
         Some(_) => Ok(()),
     }
+}
+
+/// Those follow the session cookie's attributes.
+fn validate_companions(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
+    let needs_secure = attributes.same_site == SameSite::None || attributes.partitioned;
+    let is_secure = attributes.secure || has_prefix(name, "__Host-") || has_prefix(name, "__Secure-");
+    if needs_secure && !is_secure {
+        let reason = "browsers take SameSite=None and Partitioned with Secure only (RFC 6265bis §5.7)";
+        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    }
+    Ok(())
 }
 
 fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
@@ -701,6 +720,8 @@ pub enum ConfigError {
     },
     /// Only a session cookie can slide, and ids travel elsewhere.
     SlidesWithoutCookie,
+    /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
+    CompanionsWithoutCookie,
     /// A cookie browsers or parsers do not agree upon.
     InvalidCookie {
         /// The cookie's name.
@@ -735,6 +756,10 @@ impl fmt::Display for ConfigError {
             Self::SlidesWithoutCookie => {
                 f.write_str("slide_cookie: session ids do not travel in a cookie here")
             }
+            Self::CompanionsWithoutCookie => f.write_str(
+                "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \
+                 another store",
+            ),
             Self::NoSessionId => f.write_str(
                 "nothing says where the session id travels: call `cookie`, `bearer` or `session_id`",
             ),

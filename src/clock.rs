@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 
 /// A clock for session ages: the time since some fixed instant, never going back.
 ///
-/// Wall-clock time is of no use here: it is set back and forth by NTP and by people.
+/// Wall-clock time is of little use here, for it is set back and forth by NTP and by people; a store whose records travel
+/// between machines has no other ([`WallClock`]).
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time since this clock's own origin.
     fn now(&self) -> Duration;
@@ -47,7 +48,18 @@ impl Clock for SystemClock {
     }
 }
 
-/// The wall clock, for the one thing measured by it: a cookie's `Expires`.
+/// The wall clock: the time since the beginning of 1970. It is set back and forth, but all machines have it: for ages
+/// that are told on one machine and judged on another, as those of a `StatelessStore`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Duration {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// The wall clock, for a cookie's `Expires`.
 pub(crate) fn wall_clock() -> time::OffsetDateTime {
     time::OffsetDateTime::now_utc()
 }

@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
     Access, Adopted, Answer, EndReason, Ended, EventSink, IdTag, Limits, Live, MAX_SESSION_ID_LENGTH,
-    NewSession, Policy, RequestHead, Rotated, SessionEvent, SessionId, SessionKey, Started, Store,
-    StoreError,
+    NewSession, Policy, RequestHead, RequestStore, Rotated, SessionEvent, SessionId, SessionKey, Started,
+    Store, StoreError,
     activity::{Rules, is_passive_by_itself},
     body::RefusalBody,
-    cookie::SlidCookie,
+    cookie::{SessionCookie, SlidCookie},
     event,
     extract::Source,
 };
@@ -28,6 +28,18 @@ const END_RETRIES: u32 = 5;
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
 pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
+
+/// The store as one request asks it, where records travel with the clients; with all other stores, none.
+#[derive(Clone)]
+pub(crate) struct OwnStore(Option<Arc<dyn RequestStore>>);
+
+impl OwnStore {
+    pub(crate) const NONE: Self = Self(None);
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
 
 pub(crate) struct Config {
     pub(crate) source: Source,
@@ -57,6 +69,8 @@ pub(crate) struct Config {
 pub(crate) struct Observed {
     a_start: AtomicBool,
     an_unknown_id: AtomicBool,
+    a_companion: AtomicBool,
+    a_missing_companion: AtomicBool,
 }
 
 /// The log-in page: a path, perhaps with a query.
@@ -130,6 +144,47 @@ impl Config {
         Policy { cap, ..self.policy }
     }
 
+    /// The store for a request with these fields, if its client keeps the record.
+    pub(crate) fn own_store(&self, headers: &HeaderMap) -> OwnStore {
+        let Some(cookie) = self.source.cookie() else { return OwnStore::NONE };
+        let Some(companions) = cookie.companions() else { return OwnStore::NONE };
+        let received = companions.received(headers);
+        if !received.is_empty() {
+            self.observed.a_companion.store(true, Relaxed);
+        }
+        OwnStore(self.store.for_request(&String::from_utf8_lossy(cookie.name()), received))
+    }
+
+    /// Whom to ask for a request.
+    pub(crate) fn store<'a>(&'a self, own: &'a OwnStore) -> &'a dyn Store {
+        match &own.0 {
+            Some(own) => &**own,
+            None => &*self.store,
+        }
+    }
+
+    /// Leaves the session's record with the client, beside the session id that is set, or the one it has. Whether there
+    /// was anything to leave, or to take away.
+    pub(crate) fn leave_with_client(
+        &self,
+        own: &OwnStore,
+        set: Option<&SessionId<'_>>,
+        headers: &mut HeaderMap,
+    ) -> bool {
+        let companions = self.source.cookie().and_then(SessionCookie::companions);
+        let (Some(own), Some(companions)) = (&own.0, companions) else { return false };
+        match own.left(set, &self.policy) {
+            Some(left) => {
+                left.iter().for_each(|companion| companions.set(companion, headers));
+                !left.is_empty()
+            }
+            None => {
+                companions.remove_from_browser(headers);
+                true
+            }
+        }
+    }
+
     /// Asks the store; an answer later than the deadline is a failure.
     pub(crate) async fn ask<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
         let answer = match answer {
@@ -141,11 +196,16 @@ impl Config {
         answer.inspect_err(|error| self.store_failed(error))
     }
 
-    pub(crate) async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
+    pub(crate) async fn start(
+        &self,
+        own: &OwnStore,
+        id: &SessionId<'_>,
+        new: &NewSession,
+    ) -> Result<Started, StoreError> {
         if !id.is_plausible() {
             return Err(implausible_id());
         }
-        let started = self.ask(self.store.start(id, new, &self.policy)).await?;
+        let started = self.ask(self.store(own).start(id, new, &self.policy)).await?;
         self.observed.a_start.store(true, Relaxed);
         match started {
             Started::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
@@ -171,6 +231,7 @@ impl Config {
 
     pub(crate) async fn rotate(
         &self,
+        own: &OwnStore,
         key: SessionKey,
         presented: IdTag,
         new: &SessionId<'_>,
@@ -178,7 +239,7 @@ impl Config {
         if !new.is_plausible() {
             return Err(implausible_id());
         }
-        let rotated = self.ask(self.store.rotate(key, new, presented, &self.policy)).await?;
+        let rotated = self.ask(self.store(own).rotate(key, new, presented, &self.policy)).await?;
         if rotated == Rotated::New {
             self.tell(&SessionEvent::Rotated { session: key });
         }
@@ -188,10 +249,11 @@ impl Config {
     /// Ends a session. If the store fails, it is tried again in the background.
     pub(crate) async fn end(
         self: &Arc<Self>,
+        own: &OwnStore,
         key: SessionKey,
         reason: EndReason,
     ) -> Result<bool, StoreError> {
-        let ended = self.ask(self.store.end(key, reason)).await;
+        let ended = self.ask(self.store(own).end(key, reason)).await;
         if ended.is_err() {
             self.end_later(key, reason);
         }
@@ -221,6 +283,19 @@ impl Config {
             event::warn(
                 "a session id was refused as unknown, and no session has begun yet: if this is no cookie from \
                  before a restart, is the log-in route inside the timeout layer?",
+            );
+        }
+        if reason == EndReason::Unknown
+            && self.observed.a_start.load(Relaxed)
+            && !self.observed.a_companion.load(Relaxed)
+            && let Some(companions) = self.source.cookie().and_then(SessionCookie::companions)
+            && companions.are_secure()
+            && !self.observed.a_missing_companion.swap(true, Relaxed)
+        {
+            event::warn(
+                "session cookies come back, but none of the Secure cookies set beside them with the sessions' records: \
+                 over plain http, browsers drop those. For development without TLS, say \
+                 `cookie_attributes(CookieAttributes::new().secure(false))`",
             );
         }
         self.tell(&SessionEvent::Refused { reason });

@@ -14,7 +14,10 @@ use http::{
 use memchr::memchr;
 use percent_encoding::percent_decode;
 
-use crate::{SessionId, clock::wall_clock};
+use crate::{Companion, SessionId, clock::wall_clock};
+
+/// How many different values of one companion are looked at.
+const MAX_COMPANIONS: usize = 4;
 
 /// How often in its `Max-Age` a sliding cookie is set again.
 const SLIDES_PER_MAX_AGE: u32 = 20;
@@ -123,6 +126,15 @@ pub(crate) struct SessionCookie {
     suspects: Box<[bool; 256]>,
     removals: Vec<HeaderValue>,
     sliding: Option<CookieAttributes>,
+    companions: Option<CompanionCookies>,
+}
+
+/// The cookies beside the session cookie in which a store leaves its records with the clients.
+#[derive(Debug)]
+pub(crate) struct CompanionCookies {
+    /// What the store calls each, and the cookie's name.
+    names: Vec<(&'static str, String)>,
+    attributes: CookieAttributes,
 }
 
 /// What the `Cookie` fields of a request hold.
@@ -151,21 +163,14 @@ enum Pair<'a> {
 
 impl SessionCookie {
     /// Name and attributes are valid: the builder has looked.
-    pub(crate) fn new(name: &str, attributes: &CookieAttributes, sliding: Option<CookieAttributes>) -> Self {
-        let removal = |domain: Option<&String>| {
-            let mut cookie = Cookie::build((name, ""))
-                .path(&attributes.path)
-                .secure(attributes.secure)
-                .partitioned(attributes.partitioned)
-                .max_age(time::Duration::ZERO)
-                .expires(time::OffsetDateTime::UNIX_EPOCH)
-                .build();
-            if let Some(domain) = domain {
-                cookie.set_domain(domain);
-            }
-            HeaderValue::from_str(&cookie.to_string()).ok()
-        };
-        let with_domain = attributes.domain.as_ref().and_then(|domain| removal(Some(domain)));
+    pub(crate) fn new(
+        name: &str,
+        attributes: &CookieAttributes,
+        sliding: Option<CookieAttributes>,
+        companions: &'static [&'static str],
+    ) -> Self {
+        let with_domain =
+            attributes.domain.as_deref().and_then(|domain| removal(name, attributes, Some(domain)));
         let folded_name: Box<[u8]> = name.bytes().map(fold).collect();
         let mut suspects = Box::new([false; 256]);
         for byte in 0..=u8::MAX {
@@ -175,8 +180,9 @@ impl SessionCookie {
             name: name.as_bytes().into(),
             folded_name,
             suspects,
-            removals: with_domain.into_iter().chain(removal(None)).collect(),
+            removals: with_domain.into_iter().chain(removal(name, attributes, None)).collect(),
             sliding,
+            companions: (!companions.is_empty()).then(|| CompanionCookies::new(name, companions, attributes)),
         }
     }
 
@@ -195,22 +201,17 @@ impl SessionCookie {
         let attributes = self.sliding.as_ref()?;
         let max_age = attributes.max_age?.max(remaining);
         let max_age = max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2);
-        let mut cookie = Cookie::build((str::from_utf8(&self.name).ok()?, str::from_utf8(value).ok()?))
-            .path(&attributes.path)
-            .secure(attributes.secure)
-            .partitioned(attributes.partitioned)
-            .http_only(attributes.http_only)
-            .same_site(match attributes.same_site {
-                SameSite::Strict => cookie::SameSite::Strict,
-                SameSite::Lax => cookie::SameSite::Lax,
-                SameSite::None => cookie::SameSite::None,
-            })
-            .max_age(time::Duration::seconds(i64::try_from(max_age.as_secs()).ok()?))
-            .build();
-        if let Some(domain) = &attributes.domain {
-            cookie.set_domain(domain);
-        }
-        HeaderValue::from_str(&cookie.to_string()).ok()
+        set_cookie(
+            str::from_utf8(&self.name).ok()?,
+            str::from_utf8(value).ok()?,
+            attributes,
+            attributes.http_only,
+            Some(max_age),
+        )
+    }
+
+    pub(crate) fn companions(&self) -> Option<&CompanionCookies> {
+        self.companions.as_ref()
     }
 
     pub(crate) fn name(&self) -> &[u8] {
@@ -354,11 +355,11 @@ impl SessionCookie {
     }
 
     fn set_by(&self, header: &[u8]) -> Option<Said> {
-        let pair = memchr(b';', header).map_or(header, |end| &header[..end]);
-        let equals = memchr(b'=', pair)?;
-        if trim(&pair[..equals]) != &*self.name {
+        if name_set_by(header)? != &*self.name {
             return None;
         }
+        let pair = memchr(b';', header).map_or(header, |end| &header[..end]);
+        let equals = memchr(b'=', pair)?;
         let value = trim(&pair[equals + 1..]);
         let removed = value.is_empty() || has_expired(header);
         Some(if removed { Said::Removed } else { Said::Set(value.to_vec()) })
@@ -366,26 +367,135 @@ impl SessionCookie {
 
     /// Leaves of the answer's session cookies those that set `value`; with `None`, none at all.
     pub(crate) fn retain_set(&self, headers: &mut HeaderMap, value: Option<&[u8]>) {
-        let Entry::Occupied(entry) = headers.entry(SET_COOKIE) else { return };
-        let (_, all) = entry.remove_entry_mult();
-        let kept: Vec<HeaderValue> = all
-            .filter(|header| match self.set_by(header.as_bytes()) {
-                None => true,
-                Some(Said::Set(set)) => value == Some(&*set),
-                Some(_) => false,
-            })
-            .collect();
-        for header in kept {
-            headers.append(SET_COOKIE, header);
-        }
+        retain_set_cookies(headers, |header| match self.set_by(header) {
+            None => true,
+            Some(Said::Set(set)) => value == Some(&*set),
+            Some(_) => false,
+        });
     }
 
-    /// Makes the browser forget the session cookie.
+    /// Makes the browser forget the session cookie, and its companions.
     pub(crate) fn remove_from_browser(&self, headers: &mut HeaderMap) {
         for removal in &self.removals {
             headers.append(SET_COOKIE, removal.clone());
         }
+        if let Some(companions) = &self.companions {
+            companions.remove_from_browser(headers);
+        }
     }
+}
+
+impl CompanionCookies {
+    /// Named after the session cookie; and if it is `Secure`, with the strictest prefix its attributes allow (OWASP ASVS
+    /// 5.0 §3.3.1).
+    fn new(session_cookie: &str, names: &[&'static str], attributes: &CookieAttributes) -> Self {
+        let prefix = match attributes {
+            _ if session_cookie.starts_with("__") || !attributes.secure => "",
+            CookieAttributes { path, domain: None, .. } if path == "/" => "__Host-",
+            _ => "__Secure-",
+        };
+        let names = names.iter().map(|&name| (name, format!("{prefix}{session_cookie}-{name}"))).collect();
+        Self { names, attributes: attributes.clone() }
+    }
+
+    pub(crate) fn are_secure(&self) -> bool {
+        self.attributes.secure
+    }
+
+    /// What the client sent of them. What is no text was not written by a store.
+    pub(crate) fn received(&self, headers: &HeaderMap) -> Vec<Companion> {
+        let mut received: Vec<Companion> = Vec::new();
+        for pair in pairs(headers).map(trim) {
+            let Some(equals) = memchr(b'=', pair) else { continue };
+            let Some((name, _)) = self.names.iter().find(|(_, cookie)| cookie.as_bytes() == &pair[..equals])
+            else {
+                continue;
+            };
+            let Ok(value) = str::from_utf8(trim(&pair[equals + 1..])) else { continue };
+            let known = received.iter().filter(|known| known.name == *name);
+            if known.clone().count() < MAX_COMPANIONS && known.clone().all(|known| known.value != value) {
+                received.push(Companion::new(name, value));
+            }
+        }
+        received
+    }
+
+    /// Sets one, in place of whatever the answer sets under its name.
+    pub(crate) fn set(&self, companion: &Companion, headers: &mut HeaderMap) {
+        let Some((_, cookie)) = self.names.iter().find(|(name, _)| *name == companion.name) else { return };
+        let max_age = self.attributes.max_age.and(companion.lasts);
+        let Some(set) = set_cookie(cookie, &companion.value, &self.attributes, true, max_age) else { return };
+        retain_set_cookies(headers, |header| name_set_by(header) != Some(cookie.as_bytes()));
+        headers.append(SET_COOKIE, set);
+    }
+
+    pub(crate) fn remove_from_browser(&self, headers: &mut HeaderMap) {
+        retain_set_cookies(headers, |header| {
+            !self.names.iter().any(|(_, cookie)| name_set_by(header) == Some(cookie.as_bytes()))
+        });
+        let domain = self.attributes.domain.as_deref();
+        for (_, cookie) in &self.names {
+            if let Some(removal) = removal(cookie, &self.attributes, domain) {
+                headers.append(SET_COOKIE, removal);
+            }
+        }
+    }
+}
+
+fn retain_set_cookies(headers: &mut HeaderMap, keep: impl Fn(&[u8]) -> bool) {
+    let Entry::Occupied(entry) = headers.entry(SET_COOKIE) else { return };
+    let (_, all) = entry.remove_entry_mult();
+    let kept: Vec<HeaderValue> = all.filter(|header| keep(header.as_bytes())).collect();
+    for header in kept {
+        headers.append(SET_COOKIE, header);
+    }
+}
+
+/// The name of the cookie that a `Set-Cookie` field sets.
+fn name_set_by(header: &[u8]) -> Option<&[u8]> {
+    let pair = memchr(b';', header).map_or(header, |end| &header[..end]);
+    memchr(b'=', pair).map(|equals| trim(&pair[..equals]))
+}
+
+fn set_cookie(
+    name: &str,
+    value: &str,
+    attributes: &CookieAttributes,
+    http_only: bool,
+    max_age: Option<Duration>,
+) -> Option<HeaderValue> {
+    let mut cookie = Cookie::build((name, value))
+        .path(&attributes.path)
+        .secure(attributes.secure)
+        .partitioned(attributes.partitioned)
+        .http_only(http_only)
+        .same_site(match attributes.same_site {
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::None => cookie::SameSite::None,
+        })
+        .build();
+    if let Some(max_age) = max_age {
+        cookie.set_max_age(time::Duration::seconds(i64::try_from(max_age.as_secs()).ok()?));
+    }
+    if let Some(domain) = &attributes.domain {
+        cookie.set_domain(domain);
+    }
+    HeaderValue::from_str(&cookie.to_string()).ok()
+}
+
+fn removal(name: &str, attributes: &CookieAttributes, domain: Option<&str>) -> Option<HeaderValue> {
+    let mut cookie = Cookie::build((name, ""))
+        .path(&attributes.path)
+        .secure(attributes.secure)
+        .partitioned(attributes.partitioned)
+        .max_age(time::Duration::ZERO)
+        .expires(time::OffsetDateTime::UNIX_EPOCH)
+        .build();
+    if let Some(domain) = domain {
+        cookie.set_domain(domain);
+    }
+    HeaderValue::from_str(&cookie.to_string()).ok()
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -473,7 +583,7 @@ mod tests {
     /// No server lets these bytes into a header value, but one that did would find them harmless.
     #[test]
     fn control_characters_around_a_name_disguise_nothing() {
-        let cookie = SessionCookie::new("sid", &CookieAttributes::new(), None);
+        let cookie = SessionCookie::new("sid", &CookieAttributes::new(), None, &[]);
         let disguises: [&[u8]; 7] = [
             b"\0sid=EVIL",
             b"sid\0=EVIL",

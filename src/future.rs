@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     BoxFuture, SessionBody,
     body::RefusalBody,
-    config::Config,
+    config::{Config, OwnStore},
     observe::{Happened, Settled, Visit},
     service::{Admission, admit},
 };
@@ -53,6 +53,7 @@ struct Checking<S, Q> {
     /// Taken once the check is done.
     request: Option<Request<Q>>,
     config: Arc<Config>,
+    own_store: OwnStore,
 }
 
 struct Settling<R> {
@@ -79,8 +80,9 @@ where
         service: S,
         request: Request<Q>,
         config: Arc<Config>,
+        own_store: OwnStore,
     ) -> Self {
-        let checking = Box::new(Checking { check, service, request: Some(request), config });
+        let checking = Box::new(Checking { check, service, request: Some(request), config, own_store });
         Self { state: State::Checking { checking } }
     }
 
@@ -107,7 +109,8 @@ where
                 Projected::Checking { checking } => {
                     let admission = ready!(checking.check.as_mut().poll(cx));
                     let mut request = checking.request.take().expect("polled after completion");
-                    match admit(&checking.config, &mut request, admission) {
+                    let own = std::mem::replace(&mut checking.own_store, OwnStore::NONE);
+                    match admit(&checking.config, own, &mut request, admission) {
                         Ok(visit) => {
                             State::Calling { answer: checking.service.call(request), visit: Some(visit) }
                         }

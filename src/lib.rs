@@ -73,6 +73,7 @@
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
 //! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
+//! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`.
 //!
@@ -109,10 +110,12 @@ pub mod respond;
 pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "stateless")]
+pub use crate::store::{KeyError, StatelessStore};
 pub use crate::{
     body::SessionBody,
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, WallClock},
     cookie::{CookieAttributes, SameSite},
     event::{EventSink, SessionEvent},
     extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader, VerifiedId},
@@ -125,8 +128,8 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Adopted, Answer, BoxFuture, Decision, Live, MemoryStore, NewSession, Rotated, SessionInfo,
-        Started, Store, StoreError, Sweeper,
+        Access, Adopted, Answer, BoxFuture, Companion, Decision, Live, MemoryStore, NewSession, RequestStore,
+        Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
     },
 };
 

@@ -12,7 +12,7 @@ use http_body::Body;
 use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
     body::SessionBody,
-    config::Config,
+    config::{Config, OwnStore},
     cookie::{Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
@@ -23,6 +23,7 @@ use crate::{
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
 pub(crate) struct Visit {
     pub(crate) config: Arc<Config>,
+    pub(crate) own_store: OwnStore,
     pub(crate) session: VisitedSession,
     pub(crate) is_head: bool,
     /// A `POST` to the log-out path.
@@ -131,20 +132,22 @@ impl Visit {
 
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
     pub(crate) fn settle(&self, happened: &Happened) -> BoxFuture<Settled> {
-        let config = Arc::clone(&self.config);
+        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
             (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
                 match login.clone() {
-                    Some(new) => Box::pin(async move { log_in_again(&config, key, &value, &new).await }),
-                    None => Box::pin(async move { rotate(&config, key, presented, &value).await }),
+                    Some(new) => {
+                        Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
+                    }
+                    None => Box::pin(async move { rotate(&config, &own, key, presented, &value).await }),
                 }
             }
             (Happened::Slid, VisitedSession::Live { key, presented, .. }) => {
                 let id = self.slid_cookie.as_ref().map(|slid| slid.id.clone());
                 Box::pin(async move {
                     match id {
-                        Some(id) => rotate(&config, key, presented, &id).await,
+                        Some(id) => rotate(&config, &own, key, presented, &id).await,
                         None => Settled::DropCookie,
                     }
                 })
@@ -158,10 +161,10 @@ impl Visit {
             }
             (Happened::Set { value, login }, _) => {
                 let (value, new) = (SessionId::from(value.clone()), login.clone().unwrap_or_default());
-                Box::pin(async move { begin(&config, &value, &new).await })
+                Box::pin(async move { begin(&config, &own, &value, &new).await })
             }
             (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
-                match config.ask(config.store.restart(key, &config.policy)).await {
+                match config.ask(config.store(&own).restart(key, &config.policy)).await {
                     Ok(_) => Settled::Pass,
                     Err(_) => Settled::Unavailable,
                 }
@@ -171,10 +174,10 @@ impl Visit {
                 Box::pin(std::future::ready(Settled::Pass))
             }
             (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, key, Settled::Pass).await })
+                Box::pin(async move { end(&config, &own, key, Settled::Pass).await })
             }
             (Happened::LoggedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, key, Settled::RemoveCookie).await })
+                Box::pin(async move { end(&config, &own, key, Settled::RemoveCookie).await })
             }
             (Happened::SignedOut, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::LoggedOut, _) => Box::pin(std::future::ready(Settled::RemoveCookie)),
@@ -193,9 +196,9 @@ impl Visit {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        let config = Arc::clone(&self.config);
+        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         let over = Box::pin(async move {
-            until_over(&config, key).await;
+            until_over(&config, &own, key).await;
         });
         response.map(|body| SessionBody::stream(body, over, is_grpc))
     }
@@ -245,7 +248,26 @@ impl Visit {
             }
             _ => {}
         }
+        if !self.own_store.is_none() {
+            self.leave_with_client(happened, headers);
+        }
         response
+    }
+
+    fn leave_with_client(&self, happened: Option<(&Happened, Settled)>, headers: &mut HeaderMap) {
+        let set = match (happened, self.session) {
+            // Removed, with the session cookie.
+            (Some((_, Settled::RemoveCookie)), _) => return,
+            (Some((Happened::Set { value, .. }, Settled::Pass)), _) => {
+                Some(SessionId::from(value.as_slice()))
+            }
+            (None | Some((Happened::Slid, _)), _) if is_for_shared_caches(headers) => return,
+            (_, VisitedSession::Live { .. }) => None,
+            _ => return,
+        };
+        if self.config.leave_with_client(&self.own_store, set.as_ref(), headers) {
+            keep_from_shared_caches(headers);
+        }
     }
 }
 
@@ -279,8 +301,8 @@ fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap) {
 }
 
 /// No live session came with the request: the application begins one, and may do so under any id.
-async fn begin(config: &Config, id: &SessionId<'_>, new: &NewSession) -> Settled {
-    match config.start(id, new).await {
+async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSession) -> Settled {
+    match config.start(own, id, new).await {
         Ok(Started::New(_) | Started::AlreadyLive(_)) => Settled::Pass,
         Ok(Started::AtCapacity) | Err(_) => Settled::Unavailable,
     }
@@ -290,26 +312,33 @@ async fn begin(config: &Config, id: &SessionId<'_>, new: &NewSession) -> Settled
 /// (OWASP ASVS 5.0 §7.2.4). If it has ended meanwhile, a slow answer must not undo that.
 async fn log_in_again(
     config: &Arc<Config>,
+    own: &OwnStore,
     old: SessionKey,
     id: &SessionId<'_>,
     new: &NewSession,
 ) -> Settled {
-    match config.end(old, EndReason::Superseded).await {
-        Ok(true) => begin(config, id, new).await,
+    match config.end(own, old, EndReason::Superseded).await {
+        Ok(true) => begin(config, own, id, new).await,
         Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
 }
 
-async fn rotate(config: &Config, key: SessionKey, presented: IdTag, id: &SessionId<'_>) -> Settled {
-    match config.rotate(key, presented, id).await {
+async fn rotate(
+    config: &Config,
+    own: &OwnStore,
+    key: SessionKey,
+    presented: IdTag,
+    id: &SessionId<'_>,
+) -> Settled {
+    match config.rotate(own, key, presented, id).await {
         Ok(Rotated::New | Rotated::AlreadyLive) => Settled::Pass,
         Ok(Rotated::Refused) | Err(_) => Settled::DropCookie,
     }
 }
 
-async fn end(config: &Arc<Config>, key: SessionKey, then: Settled) -> Settled {
-    match config.end(key, EndReason::SignedOut).await {
+async fn end(config: &Arc<Config>, own: &OwnStore, key: SessionKey, then: Settled) -> Settled {
+    match config.end(own, key, EndReason::SignedOut).await {
         Ok(_) => then,
         Err(_) => Settled::Unavailable,
     }

@@ -16,7 +16,7 @@ use crate::{
     Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, RequestHead,
     ResponseFuture, Session, SessionBody, SessionId, StoreError, Verdict,
     body::RefusalBody,
-    config::Config,
+    config::{Config, OwnStore},
     cookie::SessionCookie,
     event,
     extract::Source,
@@ -72,13 +72,14 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         let config = &self.config;
-        let admitted = match check(config, &mut request) {
-            Checked::Now(admission) => admit(config, &mut request, admission),
+        let own = config.own_store(request.headers());
+        let admitted = match check(config, &own, &mut request) {
+            Checked::Now(admission) => admit(config, own, &mut request, admission),
             Checked::Later(check) => {
                 // The readied service waits for the store; its clone has to be readied anew.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                return ResponseFuture::checking(check, ready, request, Arc::clone(&self.config));
+                return ResponseFuture::checking(check, ready, request, Arc::clone(&self.config), own);
             }
         };
         match admitted {
@@ -135,22 +136,23 @@ pub(crate) enum Checked {
 }
 
 /// Reads the session id, and asks the store about it: one operation that decides and renews.
-fn check<Q>(config: &Arc<Config>, request: &mut Request<Q>) -> Checked {
+fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> Checked {
     #[cfg(feature = "client")]
     if let Some(endpoint) =
         config.client.as_ref().and_then(|client| client.endpoint(&RequestHead::of(request)))
     {
-        return crate::client::answer(config, endpoint, request);
+        return crate::client::answer(config, own, endpoint, request);
     }
     if let Some(verdict) = judge_outer_session(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    look(config, request, |head| (config.policy_for(head), config.access(head)))
+    look(config, own, request, |head| (config.policy_for(head), config.access(head)))
 }
 
 /// Asks the store about the request's session id.
 pub(crate) fn look<Q>(
     config: &Arc<Config>,
+    own: &OwnStore,
     request: &mut Request<Q>,
     how: impl FnOnce(&RequestHead<'_>) -> (Policy, Access),
 ) -> Checked {
@@ -163,7 +165,7 @@ pub(crate) fn look<Q>(
             }
             if carried.several {
                 let (policy, access) = how(&RequestHead::of(request));
-                return find_the_live_one(config, cookie, request, policy, access);
+                return find_the_live_one(config, own, cookie, request, policy, access);
             }
             carried.id.map_or(Found::Nothing, |id| Found::Id(SessionId::from(id)))
         }
@@ -183,7 +185,7 @@ pub(crate) fn look<Q>(
         return Checked::Now(Admission::UNKNOWN);
     }
     let (policy, access) = how(&RequestHead::of(request));
-    let answer = config.store.check(&id, &policy, access);
+    let answer = config.store(own).check(&id, &policy, access);
     // Not for one that is known: what holds its session must not be in a future that may never be polled.
     if let Some(newcomer) = newcomer.filter(|_| !is_known(&answer)) {
         let (config, id) = (Arc::clone(config), id.into_owned());
@@ -250,6 +252,7 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
 /// Several different session cookies: if exactly one is live, it is the session.
 fn find_the_live_one<Q>(
     config: &Arc<Config>,
+    own: &OwnStore,
     cookie: &SessionCookie,
     request: &Request<Q>,
     policy: Policy,
@@ -263,14 +266,15 @@ fn find_the_live_one<Q>(
     if ids.len() > MAX_DUPLICATES {
         return Checked::Now(Admission::UNKNOWN);
     }
-    let config = Arc::clone(config);
+    let (config, own) = (Arc::clone(config), own.clone());
     Checked::Later(Box::pin(async move {
-        only_live_of(&config, ids, &policy, access).await.unwrap_or(Admission::Failed)
+        only_live_of(&config, &own, ids, &policy, access).await.unwrap_or(Admission::Failed)
     }))
 }
 
 async fn only_live_of(
     config: &Config,
+    own: &OwnStore,
     ids: Vec<SessionId<'static>>,
     policy: &Policy,
     access: Access,
@@ -281,7 +285,7 @@ async fn only_live_of(
         if !id.is_plausible() {
             continue;
         }
-        match config.ask(config.store.check(&id, policy, Access::Peek)).await? {
+        match config.ask(config.store(own).check(&id, policy, Access::Peek)).await? {
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
             ended @ Decision::Ended { .. } => over = ended,
             Decision::Live(_) | Decision::Capped(_) if live.is_some() => {
@@ -291,28 +295,29 @@ async fn only_live_of(
         }
     }
     let Some(id) = live else { return Ok(Admission::decided(over, Access::Peek)) };
-    let decision = config.ask(config.store.check(&id, policy, access)).await?;
+    let decision = config.ask(config.store(own).check(&id, policy, access)).await?;
     Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }
 
 /// Lets the request through, made ready for what comes after, or answers it.
 pub(crate) fn admit<Q>(
     config: &Arc<Config>,
+    own: OwnStore,
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
     let (reason, owned, lives_on) = match admission {
-        Admission::Anonymous => return Ok(visit(config, request, VisitedSession::None)),
-        Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, request, VisitedSession::Outer)),
+        Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
+        Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
             if let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) {
                 cookie.strip(request.headers_mut(), |value| value == id.expose());
             }
-            return Ok(visit_live(config, request, live, access));
+            return Ok(visit_live(config, own, request, live, access));
         }
         Admission::Failed => {
             if config.admit_on_store_failure {
-                return Ok(visit(config, request, VisitedSession::Unchecked));
+                return Ok(visit(config, own, request, VisitedSession::Unchecked));
             }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
@@ -329,7 +334,7 @@ pub(crate) fn admit<Q>(
     let head = RequestHead::of(request);
     if config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on) {
         let forget_cookie = !lives_on && respond::is_navigation(&head);
-        let stripped = visit(config, request, VisitedSession::Stripped { forget_cookie });
+        let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             if reason == EndReason::Superseded {
@@ -344,15 +349,21 @@ pub(crate) fn admit<Q>(
     Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
 }
 
-fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live, access: Access) -> Visit {
+fn visit_live<Q>(
+    config: &Arc<Config>,
+    own: OwnStore,
+    request: &mut Request<Q>,
+    live: Live,
+    access: Access,
+) -> Visit {
     let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
     #[cfg(feature = "client")]
     let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
     if config.with_extension {
-        request.extensions_mut().insert(Session { config: Arc::clone(config), live });
+        request.extensions_mut().insert(Session { config: Arc::clone(config), own_store: own.clone(), live });
     }
-    let mut visit = visit(config, request, session);
+    let mut visit = visit(config, own, request, session);
     visit.slid_cookie = slid_cookie;
     #[cfg(feature = "client")]
     {
@@ -361,7 +372,7 @@ fn visit_live<Q>(config: &Arc<Config>, request: &mut Request<Q>, live: Live, acc
     visit
 }
 
-fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession) -> Visit {
+fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: VisitedSession) -> Visit {
     let head = RequestHead::of(request);
     let head_is_needed = config.fresh_login.is_some() && matches!(session, VisitedSession::Live { .. });
     Visit {
@@ -373,5 +384,6 @@ fn visit<Q>(config: &Arc<Config>, request: &Request<Q>, session: VisitedSession)
         told: None,
         head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
         config: Arc::clone(config),
+        own_store: own,
     }
 }

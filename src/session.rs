@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, SessionKey,
-    Started, StoreError, Verdict, config::Config,
+    Started, StoreError, Verdict,
+    config::{Config, OwnStore},
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Session {
     pub(crate) config: Arc<Config>,
+    pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
 }
 
@@ -84,7 +86,7 @@ impl Session {
     /// # }
     /// ```
     pub async fn ended(&self) -> EndReason {
-        until_over(&self.config, self.live.key).await
+        until_over(&self.config, &self.own_store, self.live.key).await
     }
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
@@ -93,7 +95,7 @@ impl Session {
     ///
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
-        self.config.end(self.live.key, EndReason::SignedOut).await
+        self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
     }
 
     /// The user proved again who they are: both clocks begin anew (NIST SP 800-63B-4 §5.2), and ids that a newer
@@ -107,7 +109,7 @@ impl Session {
     /// If the store fails.
     pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
         let config = &self.config;
-        config.ask(config.store.restart(self.live.key, &config.policy)).await
+        config.ask(config.store(&self.own_store).restart(self.live.key, &config.policy)).await
     }
 
     /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
@@ -117,7 +119,8 @@ impl Session {
     ///
     /// If the store fails, or the id is empty or too long.
     pub async fn rotate_to(&self, new: &SessionId<'_>) -> Result<bool, StoreError> {
-        Ok(self.config.rotate(self.live.key, self.live.presented, new).await? != Rotated::Refused)
+        let Live { key, presented, .. } = self.live;
+        Ok(self.config.rotate(&self.own_store, key, presented, new).await? != Rotated::Refused)
     }
 }
 
@@ -156,7 +159,7 @@ impl Sessions {
     ///
     /// If the store fails, or the id is empty or too long.
     pub async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
-        self.config.start(id, new).await
+        self.config.start(&OwnStore::NONE, id, new).await
     }
 
     /// What the store would decide about this id now. It renews nothing.
@@ -179,7 +182,7 @@ impl Sessions {
     /// If the store fails; once the session was found, the end is then tried again in the background.
     pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
-            Decision::Live(live) => self.config.end(live.key, EndReason::Revoked).await,
+            Decision::Live(live) => self.config.end(&OwnStore::NONE, live.key, EndReason::Revoked).await,
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -205,7 +208,7 @@ impl Sessions {
     pub async fn end_tagged(&self, owner: &Owner, tag: &str) -> Result<bool, StoreError> {
         let sessions = self.sessions_of(owner).await?;
         match sessions.iter().find(|session| session.tag() == tag) {
-            Some(session) => self.config.end(session.key, EndReason::Revoked).await,
+            Some(session) => self.config.end(&OwnStore::NONE, session.key, EndReason::Revoked).await,
             None => Ok(false),
         }
     }
@@ -242,7 +245,8 @@ impl Sessions {
     pub async fn rotate_to(&self, id: &SessionId<'_>, new: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => {
-                Ok(self.config.rotate(live.key, live.presented, new).await? != Rotated::Refused)
+                Ok(self.config.rotate(&OwnStore::NONE, live.key, live.presented, new).await?
+                    != Rotated::Refused)
             }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
@@ -261,9 +265,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
-pub(crate) async fn until_over(config: &Config, key: SessionKey) -> EndReason {
+pub(crate) async fn until_over(config: &Config, own: &OwnStore, key: SessionKey) -> EndReason {
     loop {
-        let wait = match config.ask(config.store.remaining(key, &config.policy)).await {
+        let wait = match config.ask(config.store(own).remaining(key, &config.policy)).await {
             Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
             Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
             Err(_) => TRY_AGAIN,

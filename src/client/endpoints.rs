@@ -12,7 +12,7 @@ use super::{Client, Endpoint, Operation};
 use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
-    config::Config,
+    config::{Config, OwnStore},
     respond,
     service::{Admission, Checked, look},
 };
@@ -88,7 +88,12 @@ struct Asked {
 }
 
 /// Answers a request to one of the endpoints.
-pub(crate) fn answer<Q>(config: &Arc<Config>, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
+pub(crate) fn answer<Q>(
+    config: &Arc<Config>,
+    own: &OwnStore,
+    endpoint: Endpoint,
+    request: &mut Request<Q>,
+) -> Checked {
     let head = RequestHead::of(request);
     let is_head = *head.method() == Method::HEAD;
     let response = match endpoint {
@@ -101,7 +106,7 @@ pub(crate) fn answer<Q>(config: &Arc<Config>, endpoint: Endpoint, request: &mut 
         // The same for everybody: no session is looked at.
         Endpoint::Script(script) => script.answer(&head),
         Endpoint::Session(operation) => {
-            return Checked::Later(ask_and_answer(config, operation, request));
+            return Checked::Later(ask_and_answer(config, own, operation, request));
         }
     };
     Checked::Now(Admission::Answered(Box::new(response)))
@@ -109,11 +114,12 @@ pub(crate) fn answer<Q>(config: &Arc<Config>, endpoint: Endpoint, request: &mut 
 
 fn ask_and_answer<Q>(
     config: &Arc<Config>,
+    own: &OwnStore,
     operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
     // Whatever this path's own limits are: it is asked for all pages.
-    let looked = look(config, request, |_| (config.policy, Access::Peek));
+    let looked = look(config, own, request, |_| (config.policy, Access::Peek));
     let head = RequestHead::of(request);
     let asked = Asked {
         operation,
@@ -123,13 +129,13 @@ fn ask_and_answer<Q>(
         user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
         id: config.source.id(&head),
     };
-    let config = Arc::clone(config);
+    let (config, own) = (Arc::clone(config), own.clone());
     Box::pin(async move {
         let admission = match looked {
             Checked::Now(admission) => admission,
             Checked::Later(check) => check.await,
         };
-        let response = match respond_to(&config, &asked, admission).await {
+        let response = match respond_to(&config, &own, &asked, admission).await {
             Ok(response) => finish(&config, asked.is_head, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
             Err(Unknown) => respond::unavailable(asked.is_head),
@@ -143,6 +149,7 @@ struct Unknown;
 
 async fn respond_to(
     config: &Arc<Config>,
+    own: &OwnStore,
     asked: &Asked,
     admission: Admission,
 ) -> Result<Response<RefusalBody>, Unknown> {
@@ -174,13 +181,15 @@ async fn respond_to(
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
-            let renewed = renew(config, &id, idle_for).await.map_err(|_| Unknown)?;
-            Ok(json(StatusCode::OK, &Status::of(client, &renewed)))
+            let renewed = renew(config, own, &id, idle_for).await.map_err(|_| Unknown)?;
+            let mut response = json(StatusCode::OK, &Status::of(client, &renewed));
+            config.leave_with_client(own, None, response.headers_mut());
+            Ok(response)
         }
         Operation::SignOut => {
             let ended = match &decision {
                 Some(Decision::Live(live)) => {
-                    config.end(live.key, EndReason::SignedOut).await.map_err(|_| Unknown)?;
+                    config.end(own, live.key, EndReason::SignedOut).await.map_err(|_| Unknown)?;
                     Status::ended(EndReason::SignedOut)
                 }
                 _ => decision_status(client, decision.as_ref()),
@@ -199,10 +208,15 @@ fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {
 }
 
 /// Reports the time left as a look would: `idle_for` is not zero, but what the page said.
-async fn renew(config: &Config, id: &SessionId<'_>, idle_for: Duration) -> Result<Decision, StoreError> {
+async fn renew(
+    config: &Config,
+    own: &OwnStore,
+    id: &SessionId<'_>,
+    idle_for: Duration,
+) -> Result<Decision, StoreError> {
     let access = Access::RenewAgo(idle_for);
-    match config.ask(config.store.check(id, &config.policy, access)).await? {
-        Decision::Live(_) => config.ask(config.store.check(id, &config.policy, Access::Peek)).await,
+    match config.ask(config.store(own).check(id, &config.policy, access)).await? {
+        Decision::Live(_) => config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await,
         over => Ok(over),
     }
 }

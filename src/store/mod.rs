@@ -1,10 +1,14 @@
 //! Where sessions are kept: the contract of a store.
 
 mod memory;
+#[cfg(feature = "stateless")]
+mod stateless;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 pub use self::memory::{MemoryStore, Sweeper};
+#[cfg(feature = "stateless")]
+pub use self::stateless::{KeyError, StatelessStore};
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
 
 /// Keeps the clocks of sessions and decides by them.
@@ -82,6 +86,58 @@ pub trait Store: Send + Sync + 'static {
     fn events(&self, sink: EventSink) {
         let _ = sink;
     }
+
+    /// For a store that leaves its records with the clients, in cookies beside the session cookie: what each is called.
+    /// Default: none, for the store keeps its records itself.
+    fn companions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// For a store that leaves its records with the clients: the store as one request asks it. `cookie` is the session
+    /// cookie's name, `received` what came with the request, of each companion perhaps several.
+    fn for_request(&self, cookie: &str, received: Vec<Companion>) -> Option<Arc<dyn RequestStore>> {
+        let _ = (cookie, received);
+        None
+    }
+}
+
+/// A store as one request asks it, with the records its client was left with: see [`Store::companions`].
+pub trait RequestStore: Store {
+    /// What the client is to keep from now on, instead of what it has; nothing for most requests. `None`: its session is
+    /// over, and it is to keep none of it.
+    ///
+    /// `set` is the session id the answer leaves with; without one, the client keeps the id that was checked last.
+    fn left(&self, set: Option<&SessionId<'_>>, policy: &Policy) -> Option<Vec<Companion>>;
+}
+
+/// A record, or a part of one, that is left with a client in a cookie of its own. `Debug` shows nothing of its value.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Companion {
+    /// Which of the store's [companions](Store::companions).
+    pub name: &'static str,
+    /// The cookie's value.
+    pub value: String,
+    /// How long it may be of use at most.
+    pub lasts: Option<Duration>,
+}
+
+impl Companion {
+    /// A companion of this value.
+    pub fn new(name: &'static str, value: impl Into<String>) -> Self {
+        Self { name, value: value.into(), lasts: None }
+    }
+
+    /// The same, of no use after this time.
+    pub fn lasting(self, lasts: Duration) -> Self {
+        Self { lasts: Some(lasts), ..self }
+    }
+}
+
+impl fmt::Debug for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Companion").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A store that is shared: between layers, or to sweep it.
@@ -134,6 +190,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn events(&self, sink: EventSink) {
         (**self).events(sink);
+    }
+
+    fn companions(&self) -> &'static [&'static str] {
+        (**self).companions()
+    }
+
+    fn for_request(&self, cookie: &str, received: Vec<Companion>) -> Option<Arc<dyn RequestStore>> {
+        (**self).for_request(cookie, received)
     }
 }
 

@@ -27,6 +27,7 @@ mod secrecy;
 mod session_libraries;
 mod sliding_cookie;
 mod snapshot;
+mod stateless;
 mod streams;
 mod tonic;
 mod tower_contract;
