@@ -75,7 +75,7 @@
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
-//! - `test-util`: `ManualClock`.
+//! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
 //!
 //! [tower]: https://docs.rs/tower
 #![forbid(unsafe_code)]
@@ -110,6 +110,8 @@ pub mod respond;
 pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "test-util")]
+pub use crate::store::conformance;
 #[cfg(feature = "stateless")]
 pub use crate::store::{KeyError, StatelessStore};
 pub use crate::{

@@ -1,5 +1,7 @@
 //! Where sessions are kept: the contract of a store.
 
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod memory;
 #[cfg(feature = "stateless")]
 mod stateless;

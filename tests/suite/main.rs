@@ -8,6 +8,7 @@ mod axum_extractor;
 mod begin_rotate_end;
 mod client_endpoints;
 mod configuration;
+mod conformance;
 mod cookies;
 mod events;
 mod idle_and_absolute;
