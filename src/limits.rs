@@ -145,7 +145,7 @@ impl EndReason {
     }
 }
 
-#[cfg(feature = "snapshot")]
+#[cfg(any(feature = "redis", feature = "snapshot"))]
 impl EndReason {
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         let all =

@@ -3,12 +3,16 @@
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "stateless")]
 mod stateless;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 pub use self::memory::{MemoryStore, Sweeper};
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(feature = "stateless")]
 pub use self::stateless::{KeyError, StatelessStore};
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};

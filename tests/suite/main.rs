@@ -21,6 +21,7 @@ mod other_ids;
 mod owners;
 mod properties;
 mod public_pages;
+mod redis;
 mod responses;
 mod return_to;
 mod rotation;

@@ -1,6 +1,9 @@
 //! What the tests share: an application behind the layer, and a clock that is set.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(feature = "redis")]
+pub mod redis_server;
+
 use std::{
     collections::HashMap,
     convert::Infallible,

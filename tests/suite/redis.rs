@@ -1,0 +1,424 @@
+//! The Redis store against a real server: T07, T14, T100, T103, T107, T108, and races.
+#![cfg(feature = "redis")]
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use crate::support::redis_server::RedisServer;
+use ::redis::aio::ConnectionManager;
+use http::{Request, Response, StatusCode};
+use proptest::{
+    prelude::*,
+    sample::select,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use tower::{Layer, ServiceExt};
+use tower_session_timeout::{
+    Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, MemoryStore,
+    NewSession, Owner, Policy, RedisStore, Rotated, SessionEvent, SessionId, SessionTimeoutLayer, Started,
+    Store, conformance,
+};
+
+const IDLE: Duration = Duration::from_secs(15);
+
+fn policy() -> Policy {
+    let mut policy = Policy::new(Limits::new(IDLE, Duration::from_secs(60)));
+    policy.rotation_grace = Duration::from_secs(3);
+    policy
+}
+
+async fn ask<T: Send + 'static>(answer: Answer<T>) -> T {
+    answer.await.unwrap()
+}
+
+async fn check(store: &impl Store, id: &str, access: Access) -> Decision {
+    ask(store.check(&SessionId::from(id), &policy(), access)).await
+}
+
+async fn renew(store: &impl Store, id: &str) -> Option<Live> {
+    match check(store, id, Access::Renew).await {
+        Decision::Live(live) => Some(live),
+        _ => None,
+    }
+}
+
+async fn start(store: &impl Store, id: &str) -> Started {
+    ask(store.start(&SessionId::from(id), &NewSession::new(), &policy())).await
+}
+
+async fn command(connection: &ConnectionManager, words: &[&str]) -> ::redis::RedisResult<::redis::Value> {
+    ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection.clone()).await
+}
+
+async fn keys(connection: &ConnectionManager) -> Vec<String> {
+    ::redis::cmd("KEYS").arg("*").query_async(&mut connection.clone()).await.unwrap()
+}
+
+/// Empty stores behind one connection.
+fn stores(connection: &ConnectionManager) -> impl Fn(ManualClock) -> RedisStore<ConnectionManager> {
+    let number = AtomicUsize::new(0);
+    let connection = connection.clone();
+    move |clock| {
+        let prefix = format!("{}:", number.fetch_add(1, SeqCst));
+        RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO).clock(clock)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redis_store_conforms() {
+    let server = RedisServer::start(&[]).await;
+    conformance::check(&stores(&server.connect().await)).await;
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Advance(u64),
+    Check(&'static str, Access),
+    Start(&'static str),
+    Rotate(&'static str, &'static str),
+    Restart(&'static str),
+    End(&'static str),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = || select(&["a", "b", "c", "d"][..]);
+    prop_oneof![
+        4 => (0..=15_u64).prop_map(Step::Advance),
+        6 => id().prop_map(|id| Step::Check(id, Access::Renew)),
+        1 => (id(), 0..20_u64).prop_map(|(id, ago)| Step::Check(id, Access::RenewAgo(Duration::from_secs(ago)))),
+        3 => id().prop_map(Step::Start),
+        4 => (id(), id()).prop_map(|(from, to)| Step::Rotate(from, to)),
+        1 => id().prop_map(Step::Restart),
+        1 => id().prop_map(Step::End),
+    ]
+}
+
+/// What a store says to a step, as far as stores have to agree: ended or forgotten is the same.
+async fn say(store: &impl Store, step: &Step) -> String {
+    let peek = async |id| match check(store, id, Access::Peek).await {
+        Decision::Live(live) => Some(live),
+        _ => None,
+    };
+    match *step {
+        Step::Advance(_) => String::new(),
+        Step::Check(id, access) => match check(store, id, access).await {
+            Decision::Live(live) => {
+                format!("{:?}", (live.idle_for, live.age, live.id_age, live.remaining))
+            }
+            _ => "over".to_owned(),
+        },
+        Step::Start(id) => format!("{:?}", matches!(start(store, id).await, Started::New(_))),
+        Step::Rotate(from, to) => match peek(from).await {
+            Some(live) => {
+                let rotate = store.rotate(live.key, &SessionId::from(to), live.presented, &policy());
+                format!("{:?}", ask(rotate).await)
+            }
+            None => String::new(),
+        },
+        Step::Restart(id) => match peek(id).await {
+            Some(live) => format!("{:?}", ask(store.restart(live.key, &policy())).await),
+            None => String::new(),
+        },
+        Step::End(id) => match peek(id).await {
+            Some(live) => format!("{:?}", ask(store.end(live.key, EndReason::SignedOut)).await),
+            None => String::new(),
+        },
+    }
+}
+
+/// I9
+#[tokio::test]
+async fn redis_and_memory_decide_the_same_on_the_same_trace() {
+    let server = RedisServer::start(&[]).await;
+    let make = stores(&server.connect().await);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let traces = prop::collection::vec(step(), 1..60);
+    for _ in 0..150 {
+        let trace = traces.new_tree(&mut runner).unwrap().current();
+        let clock = ManualClock::new();
+        let (redis, memory) = (make(clock.clone()), MemoryStore::new().clock(clock.clone()));
+        for (number, step) in trace.iter().enumerate() {
+            if let Step::Advance(by) = step {
+                clock.advance(Duration::from_secs(*by));
+            }
+            assert_eq!(say(&redis, step).await, say(&memory, step).await, "step {number} of {trace:?}");
+            for id in ["a", "b", "c", "d"] {
+                let look = Step::Check(id, Access::Peek);
+                assert_eq!(
+                    say(&redis, &look).await,
+                    say(&memory, &look).await,
+                    "{id} after step {number} of {trace:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_granularity_a_session_ends_early_never_late_and_says_so() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store =
+        RedisStore::new(server.connect().await).granularity(Duration::from_secs(2)).clock(clock.clone());
+    start(&store, "A").await;
+    clock.advance(Duration::from_secs(1));
+    let live = renew(&store, "A").await.unwrap();
+    assert_eq!(
+        live.remaining.idle,
+        IDLE.saturating_sub(Duration::from_secs(1)),
+        "not recorded, not promised"
+    );
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(renew(&store, "A").await.unwrap().remaining.idle, IDLE);
+    clock.advance(IDLE);
+    assert!(renew(&store, "A").await.is_none());
+}
+
+#[tokio::test]
+async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_no_ids() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let new = NewSession::new().owner("alice");
+    ask(store.start(&SessionId::from("raw-id"), &new, &policy())).await;
+    let evals = async || {
+        let mut connection = connection.clone();
+        let stats: String =
+            ::redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap().to_owned();
+        line.split(['=', ',']).nth(1).unwrap().parse::<u32>().unwrap()
+    };
+    renew(&store, "raw-id").await; // once, so that the server knows the script
+    let before = evals().await;
+    let live = renew(&store, "raw-id").await.unwrap();
+    assert_eq!(evals().await - before, 1);
+    assert_eq!(live.owner, Some(Owner::from("alice")));
+    assert_eq!(
+        ask(store.rotate(live.key, &SessionId::from("raw-2"), live.presented, &policy())).await,
+        Rotated::New
+    );
+    let before = evals().await;
+    assert!(renew(&store, "raw-2").await.is_some());
+    assert_eq!(evals().await - before, 2);
+    let keys = keys(&connection).await;
+    assert_eq!(keys.len(), 3);
+    assert!(keys.iter().all(|key| !key.contains("raw") && !key.contains("alice")), "{keys:?}");
+    assert!(!format!("{store:?}").contains("raw"));
+    for key in keys {
+        let left: i64 = ::redis::cmd("PTTL").arg(key).query_async(&mut connection.clone()).await.unwrap();
+        assert!(left > 0, "everything is cleared away in the end");
+    }
+}
+
+/// T107
+#[tokio::test]
+async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    start(&store, "A").await;
+    for _ in 0..3 {
+        command(&connection, &["SCRIPT", "FLUSH"]).await.unwrap();
+        assert!(renew(&store, "A").await.is_some());
+    }
+}
+
+/// T103
+#[tokio::test]
+async fn a_session_the_server_lost_is_over() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    start(&store, "A").await;
+    command(&connection, &["FLUSHALL"]).await.unwrap();
+    assert!(matches!(
+        check(&store, "A", Access::Renew).await,
+        Decision::Ended { reason: EndReason::Unknown, .. }
+    ));
+    assert!(keys(&connection).await.is_empty());
+}
+
+/// T13, T14
+#[tokio::test]
+async fn no_foreign_or_spoiled_record_opens_the_door() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    store.events(EventSink::new(move |event| {
+        count.fetch_add(usize::from(matches!(event, SessionEvent::StoreFailed { .. })), SeqCst);
+    }));
+    start(&store, "A").await;
+    let key = keys(&connection).await.remove(0);
+    let good: Vec<u8> = ::redis::cmd("GET").arg(&key).query_async(&mut connection.clone()).await.unwrap();
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..12),
+        Just(b"1 = ".to_vec()),
+        Just(b"1 AAAAAAAAAAAAAAAAAAAAAA".to_vec()),
+        Just(b" 0 0".to_vec()),
+        Just(b" 99999999999999999999999999 5".to_vec()),
+        Just(b" e1,unknown".to_vec()),
+        Just(b" i".to_vec()),
+        Just(b" nx,1,1,".to_vec()),
+        Just(b"\0".to_vec()),
+    ];
+    let records = prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat());
+    for _ in 0..2_000 {
+        let bytes = records.new_tree(&mut runner).unwrap().current();
+        ::redis::cmd("SET").arg(&key).arg(&bytes).exec_async(&mut connection.clone()).await.unwrap();
+        let live = renew(&store, "A").await;
+        assert!(live.is_none(), "{bytes:?}");
+    }
+    assert!(told.load(SeqCst) > 100, "the operator hears of it");
+    for end in 0..good.len() {
+        ::redis::cmd("SET").arg(&key).arg(&good[..end]).exec_async(&mut connection.clone()).await.unwrap();
+        assert!(renew(&store, "A").await.is_none(), "cut at {end}");
+    }
+    command(&connection, &["DEL", &key]).await.unwrap();
+    command(&connection, &["LPUSH", &key, "somebody else's"]).await.unwrap();
+    assert!(renew(&store, "A").await.is_none());
+    assert!(store.start(&SessionId::from("A"), &NewSession::new(), &policy()).await.is_err());
+    command(&connection, &["LPOP", &key]).await.unwrap();
+    assert!(matches!(start(&store, "A").await, Started::New(_)));
+}
+
+/// T108
+#[tokio::test]
+async fn a_full_server_checks_and_ends_sessions_and_begins_none() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone()).granularity(Duration::ZERO);
+    start(&store, "A").await;
+    command(&connection, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    let live = renew(&store, "A").await.expect("still answered");
+    assert!(live.remaining.idle <= IDLE);
+    assert_eq!(start(&store, "B").await, Started::AtCapacity);
+    assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
+    assert!(renew(&store, "A").await.is_none());
+    command(&connection, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert!(renew(&store, "A").await.is_none());
+    assert!(matches!(start(&store, "B").await, Started::New(_)));
+}
+
+#[tokio::test]
+async fn adopted_sessions_are_remembered_or_not_adopted() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let adopt = async || {
+        store.adopt(&SessionId::from("A"), &NewSession::new().age(Duration::from_secs(5)), &policy()).await
+    };
+    command(&connection, &["CONFIG", "SET", "maxmemory", "100mb"]).await.unwrap();
+    command(&connection, &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await.unwrap();
+    assert!(adopt().await.is_err(), "the server may forget the end");
+    command(&connection, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await.unwrap();
+    assert!(matches!(adopt().await, Ok(Adopted::New(_))));
+    let live = renew(&store, "A").await.unwrap();
+    assert!(live.idle_for >= Duration::from_secs(5));
+    assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
+    assert!(matches!(adopt().await, Ok(Adopted::Known)));
+}
+
+async fn race(rounds: u32) {
+    let server = RedisServer::start(&[]).await;
+    let connections = [server.connect().await, server.connect().await, server.connect().await];
+    let stores = connections.map(|connection| RedisStore::new(connection).granularity(Duration::ZERO));
+    let mut resurrected = 0;
+    for round in 0..rounds {
+        let id = round.to_string();
+        let Started::New(key) = start(&stores[0], &id).await else { panic!("a new id") };
+        let renewals = stores.clone().map(|store| {
+            let id = id.clone();
+            tokio::spawn(async move {
+                for _ in 0..5 {
+                    renew(&store, &id).await;
+                }
+            })
+        });
+        for _ in 0..round % 20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(ask(stores[0].end(key, EndReason::SignedOut)).await);
+        for renewal in renewals {
+            renewal.await.unwrap();
+        }
+        resurrected += u32::from(renew(&stores[1], &id).await.is_some());
+    }
+    assert_eq!(resurrected, 0, "of {rounds}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_renewal_revives_what_has_ended() {
+    race(300).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a long run"]
+async fn no_renewal_revives_what_has_ended_in_ten_thousand_rounds() {
+    race(10_000).await;
+}
+
+/// One request with this session cookie through the layer.
+async fn send(layer: &SessionTimeoutLayer, id: &str, set: bool) -> StatusCode {
+    let service = layer.layer(tower::service_fn(async |request: Request<String>| {
+        let mut response = Response::new(String::new());
+        if let Some(cookie) = request.headers().get("x-set-cookie") {
+            response.headers_mut().insert("set-cookie", cookie.clone());
+        }
+        Ok::<_, Infallible>(response)
+    }));
+    let mut request = Request::new(String::new());
+    let name = if set { "x-set-cookie" } else { "cookie" };
+    request.headers_mut().insert(name, format!("sid={id}").parse().unwrap());
+    service.oneshot(request).await.unwrap().status()
+}
+
+/// T100, T103: the server is killed and comes back.
+async fn killed(args: &[&str]) -> StatusCode {
+    let mut server = RedisServer::start(args).await;
+    let failures = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&failures);
+    let layer = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .store(RedisStore::new(server.connect().await))
+        .on_event(move |event| {
+            *count.lock().unwrap() += u32::from(matches!(event, SessionEvent::StoreFailed { .. }))
+        })
+        .build()
+        .unwrap();
+    assert_eq!(send(&layer, "A", true).await, StatusCode::OK);
+    assert_eq!(send(&layer, "A", false).await, StatusCode::OK);
+    server.kill();
+    for _ in 0..3 {
+        assert_eq!(send(&layer, "A", false).await, StatusCode::SERVICE_UNAVAILABLE, "not a log-out");
+    }
+    assert!(*failures.lock().unwrap() >= 3);
+    server.start_again().await;
+    for _ in 0..200 {
+        let status = send(&layer, "A", false).await;
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no recovery");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_makes_503_and_its_sessions_come_back_if_it_kept_them() {
+    assert_eq!(killed(&["--appendonly", "yes", "--appendfsync", "always"]).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn sessions_that_a_server_did_not_keep_are_over() {
+    assert_eq!(killed(&[]).await, StatusCode::UNAUTHORIZED);
+}
