@@ -173,16 +173,14 @@ impl Config {
     ) -> bool {
         let companions = self.source.cookie().and_then(SessionCookie::companions);
         let (Some(own), Some(companions)) = (&own.0, companions) else { return false };
-        match own.left(set, &self.policy) {
-            Some(left) => {
-                left.iter().for_each(|companion| companions.set(companion, headers));
-                !left.is_empty()
-            }
-            None => {
-                companions.remove_from_browser(headers);
-                true
-            }
+        let Some(left) = own.left(set, &self.policy) else {
+            companions.remove_from_browser(headers);
+            return true;
+        };
+        for companion in &left {
+            companions.set(companion, headers);
         }
+        !left.is_empty()
     }
 
     /// Asks the store; an answer later than the deadline is a failure.

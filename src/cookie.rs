@@ -126,7 +126,7 @@ pub(crate) struct SessionCookie {
     suspects: Box<[bool; 256]>,
     removals: Vec<HeaderValue>,
     sliding: Option<CookieAttributes>,
-    companions: Option<CompanionCookies>,
+    companions: Option<Box<CompanionCookies>>,
 }
 
 /// The cookies beside the session cookie in which a store leaves its records with the clients.
@@ -182,7 +182,8 @@ impl SessionCookie {
             suspects,
             removals: with_domain.into_iter().chain(removal(name, attributes, None)).collect(),
             sliding,
-            companions: (!companions.is_empty()).then(|| CompanionCookies::new(name, companions, attributes)),
+            companions: (!companions.is_empty())
+                .then(|| Box::new(CompanionCookies::new(name, companions, attributes))),
         }
     }
 
@@ -211,7 +212,7 @@ impl SessionCookie {
     }
 
     pub(crate) fn companions(&self) -> Option<&CompanionCookies> {
-        self.companions.as_ref()
+        self.companions.as_deref()
     }
 
     pub(crate) fn name(&self) -> &[u8] {

@@ -172,7 +172,7 @@ async fn looks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     );
     tried.decide("id", Access::RenewAgo(IDLE / 4)).await;
     tried.decide("id", Access::RenewAgo(IDLE)).await;
-    tried.clock.advance((IDLE - IDLE / 4).saturating_sub(MILLISECOND));
+    tried.clock.advance((IDLE * 3 / 4).saturating_sub(MILLISECOND));
     let looked = tried.decide("id", Access::Peek).await;
     keeps(
         matches!(looked, Decision::Live(_)),
@@ -299,7 +299,9 @@ async fn sets_of_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.clock.advance(GRACE);
     let late = tried.rotate(&first, "first").await;
     keeps(late != Rotated::Refused, "a newer id that was lost makes no id unusable", late);
-    tried.live("second", "an id that was issued works").await;
+    let second = tried.live("second", "an id that was issued works").await;
+    let again = tried.rotate(&second, "first").await;
+    keeps(again == Rotated::AlreadyLive, "an older id of the session may be set again", again);
     tried.clock.advance(GRACE * 2);
     tried.live("first", "an id set again is not superseded by one issued before that").await;
 

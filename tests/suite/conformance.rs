@@ -7,8 +7,8 @@ use std::{
 };
 
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, IdTag, Limits, Live, ManualClock, MemoryStore, NewSession,
-    Policy, Rotated, SessionId, SessionKey, Started, Store, Verdict, conformance,
+    Access, Answer, Clock, Decision, EndReason, IdTag, Live, ManualClock, MemoryStore, NewSession, Policy,
+    Rotated, SessionId, SessionKey, Started, Store, Verdict, conformance,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,17 +39,44 @@ struct Record {
     ended: Option<EndReason>,
 }
 
-/// As simple as a store can be, right but for its mistake. One id, one record; a rotation copies it.
+/// As simple as a store can be, right but for its mistake; that it never supersedes an id is none of those tried here.
 #[derive(Clone)]
 struct Simple {
-    records: Arc<Mutex<HashMap<Vec<u8>, Record>>>,
+    sessions: Arc<Mutex<Sessions>>,
     clock: ManualClock,
     mistake: Mistake,
 }
 
+#[derive(Default)]
+struct Sessions {
+    /// Which record each id leads to.
+    ids: HashMap<Vec<u8>, usize>,
+    records: Vec<Record>,
+}
+
+impl Sessions {
+    fn begin(&mut self, id: &[u8], started: Duration, active: Duration) -> usize {
+        self.records.push(Record { started, active, ended: None });
+        self.ids.insert(id.to_vec(), self.records.len() - 1);
+        self.records.len() - 1
+    }
+
+    fn live(&mut self, session: SessionKey) -> Option<&mut Record> {
+        self.records.get_mut(number_of(session)).filter(|record| record.ended.is_none())
+    }
+}
+
+fn key_of(number: usize) -> SessionKey {
+    SessionKey::new(u128::try_from(number).unwrap().to_be_bytes())
+}
+
+fn number_of(key: SessionKey) -> usize {
+    u128::from_be_bytes(key.to_bytes()).try_into().unwrap()
+}
+
 impl Simple {
     fn with(mistake: Mistake) -> impl Fn(ManualClock) -> Self {
-        move |clock| Self { records: Arc::default(), clock, mistake }
+        move |clock| Self { sessions: Arc::default(), clock, mistake }
     }
 
     fn judge(&self, record: &Record, policy: &Policy) -> Verdict {
@@ -61,100 +88,96 @@ impl Simple {
         }
     }
 
-    async fn renew(self, id: Vec<u8>, policy: Policy, access: Access) -> Decision {
+    /// What is there, and what is to be there instead.
+    fn decide(&self, id: &[u8], policy: &Policy, access: Access) -> (Decision, Option<(usize, Record)>) {
         let now = self.clock.now();
-        let found = self.records.lock().unwrap().get(&id).cloned();
-        let mut record = match (found, self.mistake) {
-            (Some(record), _) => record,
-            (None, Mistake::UnknownIsNew | Mistake::UpsertOnRenew) if access != Access::Peek => {
-                Record { started: now, active: now, ended: None }
+        let mut sessions = self.sessions.lock().unwrap();
+        let number = match (sessions.ids.get(id).copied(), self.mistake) {
+            (Some(number), _) => number,
+            (None, Mistake::UnknownIsNew) => sessions.begin(id, now, now),
+            (None, Mistake::UpsertOnRenew) if access != Access::Peek => {
+                sessions.begin(id, now, now);
+                return (Decision::UNKNOWN, None);
             }
-            (None, _) => return Decision::UNKNOWN,
+            (None, _) => return (Decision::UNKNOWN, None),
         };
+        let mut record = sessions.records[number].clone();
         let idle_for = now.saturating_sub(record.active);
         let age = now.saturating_sub(record.started);
-        match self.judge(&record, &policy) {
+        match self.judge(&record, policy) {
             Verdict::Over(reason) => {
-                if let Some(record) = self.records.lock().unwrap().get_mut(&id) {
-                    record.ended = Some(reason);
-                }
-                return Decision::Ended { reason, owned: false };
+                sessions.records[number].ended = Some(reason);
+                return (Decision::Ended { reason, owned: false }, None);
             }
-            Verdict::Capped(reason) => return Decision::Capped(reason),
+            Verdict::Capped(reason) => return (Decision::Capped(reason), None),
             Verdict::Live(_) => {}
         }
-        match access {
-            Access::Renew | Access::Hold => record.active = now,
-            Access::RenewAgo(ago) => record.active = record.active.max(now.saturating_sub(ago)),
-            Access::Peek => {}
-        }
-        if self.mistake == Mistake::GetThenSet {
-            tokio::task::yield_now().await;
-        }
-        if access != Access::Peek {
-            let mut records = self.records.lock().unwrap();
-            let may_create = self.mistake != Mistake::None;
-            match records.get_mut(&id).filter(|kept| self.mistake == Mistake::None && kept.ended.is_none()) {
-                Some(kept) => kept.active = record.active,
-                None if may_create => drop(records.insert(id.clone(), record.clone())),
-                None => {}
-            }
-        }
+        record.active = match access {
+            Access::Renew | Access::Hold => now,
+            Access::RenewAgo(ago) => record.active.max(now.saturating_sub(ago)),
+            Access::Peek => record.active,
+        };
         let remaining = policy.renewed(None, now.saturating_sub(record.active), age);
-        let mut key = [0; 16];
-        key[0] = id.len().try_into().unwrap();
-        key[1..=id.len().min(15)].copy_from_slice(&id[..id.len().min(15)]);
-        Decision::Live(Live::new(SessionKey::new(key), IdTag::new([0; 8]), idle_for, age, remaining))
+        let live = Live::new(key_of(number), tag_of(id), idle_for, age, remaining);
+        let renewed = (access != Access::Peek).then_some((number, record));
+        if self.mistake == Mistake::GetThenSet {
+            return (Decision::Live(live), renewed);
+        }
+        if let Some((number, record)) = renewed {
+            sessions.records[number] = record;
+        }
+        (Decision::Live(live), None)
     }
 }
 
-fn id_of(key: SessionKey) -> Vec<u8> {
-    let bytes = key.to_bytes();
-    bytes[1..=usize::from(bytes[0])].to_vec()
+fn tag_of(id: &[u8]) -> IdTag {
+    let mut tag = [0; 8];
+    for (at, byte) in id.iter().enumerate() {
+        tag[at % 8] ^= byte.wrapping_mul(u8::try_from(at % 251).unwrap() + 1);
+    }
+    IdTag::new(tag)
 }
 
 impl Store for Simple {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         let (store, id, policy) = (self.clone(), id.expose().to_vec(), *policy);
-        Answer::Pending(Box::pin(async move { Ok(store.renew(id, policy, access).await) }))
+        Answer::Pending(Box::pin(async move {
+            let (decision, set) = store.decide(&id, &policy, access);
+            if let Some((number, record)) = set {
+                tokio::task::yield_now().await;
+                store.sessions.lock().unwrap().records[number] = record;
+            }
+            Ok(decision)
+        }))
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        let records = self.records.lock().unwrap();
-        let record = records.get(&id_of(session));
+        let record = self.sessions.lock().unwrap().records.get(number_of(session)).cloned();
         Answer::Ready(Ok(
-            record.map_or(Verdict::Over(EndReason::Unknown), |record| self.judge(record, policy))
+            record.map_or(Verdict::Over(EndReason::Unknown), |record| self.judge(&record, policy))
         ))
     }
 
-    fn start(&self, id: &SessionId<'_>, new: &NewSession, _: &Policy) -> Answer<Started> {
-        let mut key = [0; 16];
-        let id = id.expose();
-        key[0] = id.len().try_into().unwrap();
-        key[1..=id.len()].copy_from_slice(id);
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         let now = self.clock.now();
-        let started = now.saturating_sub(new.age);
-        let mut records = self.records.lock().unwrap();
-        if records.get(id).is_some_and(|record| record.ended.is_none()) {
-            return Answer::Ready(Ok(Started::AlreadyLive(SessionKey::new(key))));
-        }
-        records.insert(id.to_vec(), Record { started, active: now, ended: None });
-        Answer::Ready(Ok(Started::New(SessionKey::new(key))))
+        let mut sessions = self.sessions.lock().unwrap();
+        let known = sessions.ids.get(id.expose()).copied();
+        let live = known.filter(|&at| matches!(self.judge(&sessions.records[at], policy), Verdict::Live(_)));
+        Answer::Ready(Ok(match live {
+            Some(number) => Started::AlreadyLive(key_of(number)),
+            None => Started::New(key_of(sessions.begin(id.expose(), now.saturating_sub(new.age), now))),
+        }))
     }
 
     fn rotate(&self, session: SessionKey, new: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
-        let mut records = self.records.lock().unwrap();
-        let Some(mut record) = records.get(&id_of(session)).cloned() else {
-            return Answer::Ready(Ok(Rotated::Refused));
-        };
-        if records.contains_key(new.expose()) {
-            return Answer::Ready(Ok(Rotated::AlreadyLive));
-        }
+        let mut sessions = self.sessions.lock().unwrap();
+        let now = self.clock.now();
+        let Some(record) = sessions.live(session) else { return Answer::Ready(Ok(Rotated::Refused)) };
         if self.mistake == Mistake::RotationResetsStart {
-            record.started = self.clock.now();
+            record.started = now;
         }
-        records.insert(new.expose().to_vec(), record);
-        Answer::Ready(Ok(Rotated::New))
+        let before = sessions.ids.insert(new.expose().to_vec(), number_of(session));
+        Answer::Ready(Ok(before.map_or(Rotated::New, |_| Rotated::AlreadyLive)))
     }
 
     fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
@@ -162,9 +185,8 @@ impl Store for Simple {
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        let mut records = self.records.lock().unwrap();
-        let live = records.get_mut(&id_of(session)).filter(|record| record.ended.is_none());
-        Answer::Ready(Ok(live.map(|record| record.ended = Some(reason)).is_some()))
+        let mut sessions = self.sessions.lock().unwrap();
+        Answer::Ready(Ok(sessions.live(session).map(|record| record.ended = Some(reason)).is_some()))
     }
 }
 
@@ -185,7 +207,9 @@ async fn verdict(group: &str, mistake: Mistake) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_mistake_is_caught_by_the_promise_it_breaks() {
-    assert_eq!(verdict("clocks", Mistake::None).await, None, "a store without the mistakes passes");
+    for group in ["clocks", "races"] {
+        assert_eq!(verdict(group, Mistake::None).await, None, "a store without the mistakes passes");
+    }
     let caught = [
         ("clocks", Mistake::UpsertOnRenew, "a renewal creates nothing"),
         ("clocks", Mistake::UnknownIsNew, "a renewal creates nothing"),

@@ -62,9 +62,8 @@ async fn keys(connection: &ConnectionManager) -> Vec<String> {
 }
 
 /// Empty stores behind one connection.
-fn stores(connection: &ConnectionManager) -> impl Fn(ManualClock) -> RedisStore<ConnectionManager> {
+fn stores(connection: ConnectionManager) -> impl Fn(ManualClock) -> RedisStore<ConnectionManager> {
     let number = AtomicUsize::new(0);
-    let connection = connection.clone();
     move |clock| {
         let prefix = format!("{}:", number.fetch_add(1, SeqCst));
         RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO).clock(clock)
@@ -74,7 +73,7 @@ fn stores(connection: &ConnectionManager) -> impl Fn(ManualClock) -> RedisStore<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_redis_store_conforms() {
     let server = RedisServer::start(&[]).await;
-    conformance::check(&stores(&server.connect().await)).await;
+    conformance::check(&stores(server.connect().await)).await;
 }
 
 #[derive(Clone, Debug)]
@@ -137,7 +136,7 @@ async fn say(store: &impl Store, step: &Step) -> String {
 #[tokio::test]
 async fn redis_and_memory_decide_the_same_on_the_same_trace() {
     let server = RedisServer::start(&[]).await;
-    let make = stores(&server.connect().await);
+    let make = stores(server.connect().await);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let traces = prop::collection::vec(step(), 1..60);
     for _ in 0..150 {
@@ -391,7 +390,7 @@ async fn killed(args: &[&str]) -> StatusCode {
         .cookie("sid")
         .store(RedisStore::new(server.connect().await))
         .on_event(move |event| {
-            *count.lock().unwrap() += u32::from(matches!(event, SessionEvent::StoreFailed { .. }))
+            *count.lock().unwrap() += u32::from(matches!(event, SessionEvent::StoreFailed { .. }));
         })
         .build()
         .unwrap();

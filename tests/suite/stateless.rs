@@ -1,5 +1,6 @@
 //! Sessions that are left with their clients (T35–T46).
 #![cfg(feature = "stateless")]
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
     collections::BTreeMap,

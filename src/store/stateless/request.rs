@@ -32,12 +32,16 @@ struct Known {
     id: Vec<u8>,
     record: Record,
     ended: Option<EndReason>,
-    /// What the client is to be left anew.
-    leaves_record: bool,
-    leaves_activity: bool,
+    leaves: Leaves,
     /// Something of it was signed with a previous key.
     is_signed_anew: bool,
     checked_last: bool,
+}
+
+/// What the client is to be left anew.
+struct Leaves {
+    record: bool,
+    activity: bool,
 }
 
 impl Known {
@@ -46,8 +50,7 @@ impl Known {
             id: id.to_vec(),
             record,
             ended: None,
-            leaves_record: true,
-            leaves_activity: false,
+            leaves: Leaves { record: true, activity: false },
             is_signed_anew: false,
             checked_last: false,
         }
@@ -93,7 +96,11 @@ impl Request {
                 is_current &= unsealed.is_current;
             }
         }
-        Some(Known { leaves_record: false, is_signed_anew: !is_current, ..Known::new(id, record) })
+        Some(Known {
+            leaves: Leaves { record: false, activity: false },
+            is_signed_anew: !is_current,
+            ..Known::new(id, record)
+        })
     }
 
     /// Judges by the application's word and both clocks. Also says for how long the session has been idle, and its age.
@@ -131,8 +138,8 @@ impl Request {
         let moved = active.checked_sub(record.active);
         if known.is_signed_anew || moved.is_some_and(|moved| moved >= self.granularity(idle)) {
             record.active = record.active.max(active);
-            known.leaves_activity = true;
-            known.leaves_record |= known.is_signed_anew;
+            known.leaves.activity = true;
+            known.leaves.record |= known.is_signed_anew;
             known.is_signed_anew = false;
         }
     }
@@ -283,7 +290,7 @@ impl Store for Request {
         for known in all.iter_mut().filter(|known| known.record.key == session) {
             if !self.is_over(known, policy, now) {
                 (known.record.started, known.record.active) = (now, now);
-                known.leaves_record = true;
+                known.leaves.record = true;
                 restarted = true;
             }
         }
@@ -309,14 +316,14 @@ impl RequestStore for Request {
         let record = &known.record;
         let keys = &self.settings.keys;
         let mut left = Vec::new();
-        if known.leaves_record {
+        if known.leaves.record {
             let age = Duration::from_millis(self.now().saturating_sub(record.started));
             let absolute = record.limits.unwrap_or(policy.limits).absolute();
             let lasts = absolute.map_or(LONGEST_COOKIE_LIFE, |absolute| absolute.saturating_sub(age));
             let sealed = keys.seal_record(&self.cookie, &known.id, record);
             left.push(Companion::new(RECORD, sealed).lasting(lasts.min(LONGEST_COOKIE_LIFE)));
         }
-        if known.leaves_activity {
+        if known.leaves.activity {
             let activity = Activity { key: record.key, active: record.active };
             let lasts = record.limits.unwrap_or(policy.limits).idle();
             let sealed = keys.seal_activity(&self.cookie, &activity);
