@@ -233,9 +233,10 @@ impl SessionTimeoutBuilder {
     /// How long an old id still works once a newer id of the session is in use, so that parallel requests and late
     /// uploads log nobody out. Default: 30 seconds. Zero is allowed.
     ///
-    /// It is also the time an answer with a new id has to arrive in: as long as it may be on its way, answers that set
-    /// their request's own id again leave without it. An answer that takes longer than that, sets its request's own id
-    /// again, and arrives after a newer id was used, leaves the browser with an id that is over.
+    /// It is also the time an answer with a new id has to arrive in, and the time other answers may take meanwhile: for
+    /// twice that time after a new id was set, answers that set their request's own id again leave without it. An answer
+    /// that takes longer than the grace, sets its request's own id again, and arrives after a newer id was used, leaves the
+    /// browser with an id that is over.
     pub fn rotation_grace(self, grace: Duration) -> Self {
         Self { rotation_grace: grace, ..self }
     }

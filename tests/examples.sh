@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 cargo build --quiet --locked --all-features --example axum --example hyper || exit 1
-pace=$(tests/pace) || exit 1
+pace=${PACE:-$(tests/pace)} || exit 1
 idle=$((2 * pace)) absolute=$((6 * pace)) at_once=$((30 / pace))
 programs=${CARGO_TARGET_DIR:-target}/debug/examples
 work=$(mktemp -d)

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes `new` an id of this session. `presented` is the id the request came with.
     ///
     /// Refused if this session is over. Refused, too, if `new` is the presented id itself, and was superseded meanwhile
-    /// or a newer one was set less than [`Policy::rotation_grace`] ago: a slow answer must not bring the old id back.
+    /// or a newer one was set less than twice [`Policy::rotation_grace`] ago: a slow answer must not bring the old id back.
     /// Any other id of this session is set again thereby, and is the newest.
     fn rotate(
         &self,

@@ -205,7 +205,8 @@ async fn verdict(group: &str, mistake: Mistake) -> Option<String> {
     Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// On one thread the tasks of a race take turns, so that this one is lost for certain.
+#[tokio::test]
 async fn each_mistake_is_caught_by_the_promise_it_breaks() {
     for group in ["clocks", "races"] {
         assert_eq!(verdict(group, Mistake::None).await, None, "a store without the mistakes passes");

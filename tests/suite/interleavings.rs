@@ -95,7 +95,7 @@ async fn run(trace: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     #[test]
     fn whatever_the_order_no_dead_cookie_leaves_and_nobody_signed_out_returns(

@@ -151,7 +151,10 @@ impl Model {
         let known = session.ids.iter().find(|own| own.id == to).cloned();
         if let Some(known) = known {
             let is_overtaken = known.until.is_some()
-                || session.ids.iter().any(|own| own.last_set > known.last_set && now < own.set_at + GRACE);
+                || session
+                    .ids
+                    .iter()
+                    .any(|own| own.last_set > known.last_set && now < own.set_at + 2 * GRACE);
             if to == from {
                 return Some(if is_overtaken { Rotated::Refused } else { Rotated::AlreadyLive });
             }
@@ -292,7 +295,7 @@ fn run(trace: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     #[test]
     fn the_memory_store_decides_as_the_model_does(trace in prop::collection::vec(step(), 1..120)) {
@@ -318,7 +321,7 @@ fn header_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     /// I8; and whatever is sent, the application sees the live id or none that reads as ours.
     #[test]

@@ -149,7 +149,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     #[test]
     fn whatever_passes_stays_on_this_site(target in prop_oneof![hostile(), hostile().prop_map(|rest| format!("/{rest}"))]) {

@@ -229,7 +229,7 @@ async fn run(trace: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     #[test]
     fn whoever_clicks_stays_in_whatever_happens_to_the_answers(

@@ -2,13 +2,11 @@
 
 use std::{
     fmt::Write as _,
-    io,
     sync::{Arc, Mutex},
 };
 
-use crate::support::{self, App, IDLE, get, post, set_cookie, sid};
+use crate::support::{self, App, IDLE, get, log::Log, post, set_cookie, sid};
 use tower_session_timeout::{ConfigError, NewSession, Owner, SessionId, SessionTimeoutLayer, StoreError};
-use tracing_subscriber::fmt::MakeWriter;
 
 const SECRET: &str = "s3cr3t-session-id";
 const OWNER: &str = "alice@example.com";
@@ -33,38 +31,10 @@ fn assert_clean(printed: &str) {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 /// A whole life, with everything printed that can be.
 #[tokio::test]
 async fn neither_logs_nor_debug_nor_events_nor_answers_show_an_id() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen();
     tracing::info!("the log is read");
 
     let events = Arc::new(Mutex::new(String::new()));
@@ -98,7 +68,7 @@ async fn neither_logs_nor_debug_nor_events_nor_answers_show_an_id() {
     let error = sessions.start(&SessionId::from(SECRET.repeat(1000)), &new).await.unwrap_err();
     write!(printed, "{error} {error:?}").unwrap();
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("the log is read"));
     #[cfg(feature = "tracing")]
     assert!(log.contains("session ended") && log.contains("idle"), "{log}");
@@ -139,16 +109,13 @@ async fn the_request_extension_shows_no_id() {
 /// T151: an id is never logged, so it cannot forge a log line either.
 #[tokio::test]
 async fn a_hostile_id_forges_no_log_line() {
-    let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::listen();
     let app = App::new();
     let forged = "\u{1b}[31m ERROR forged";
     let id = SessionId::from(format!("x\r\n{forged}"));
     app.layer.sessions().start(&id, &NewSession::new()).await.unwrap();
     app.layer.sessions().end(&id).await.unwrap();
-    assert!(!String::from_utf8_lossy(&log.0.lock().unwrap()).contains("forged"));
+    assert!(!log.text().contains("forged"));
 }
 
 #[test]

@@ -542,33 +542,15 @@ async fn t45_other_cookies_are_left_alone_and_our_own_is_set_once() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn t46_over_plain_http_the_log_says_what_to_change() {
-    use std::io;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = crate::support::log::Log::listen();
     let app = app();
     let mut browser = Browser { over_plain_http: true, ..Browser::default() };
     browser.log_in(&app, "A").await;
     for _ in 0..3 {
         assert_eq!(browser.visit(&app).await, OVER);
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert_eq!(log.matches("plain http").count(), 1, "{log}");
-    assert!(log.contains("secure(false)"), "{log}");
+    assert_eq!(log.lines_with("plain http"), 1, "{}", log.text());
+    assert_eq!(log.lines_with("secure(false)"), 1, "{}", log.text());
 }
 
 #[tokio::test]
@@ -804,7 +786,7 @@ fn check(trace: Vec<Step>, granularity: Option<Duration>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..crate::support::cases() })]
 
     /// I9
     #[test]

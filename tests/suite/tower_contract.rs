@@ -296,7 +296,7 @@ async fn dropped_requests_leak_no_permit() {
 #[tokio::test(start_paused = true)]
 async fn a_store_on_a_network_begins_rotates_and_ends_like_memory() {
     let layer = on_a_network();
-    let app = App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default());
+    let app = App::around(layer, ManualClock::new(), Arc::default());
     app.log_in("A").await;
     let response = app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=B")).await;
     assert_eq!(set_cookies(&response), ["sid=B"]);
@@ -368,7 +368,7 @@ fn failing(configure: impl FnOnce(&mut Failing)) -> App {
     };
     configure(&mut store);
     let layer = builder().login_path("/login").store(store).build().unwrap();
-    App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default())
+    App::around(layer, ManualClock::new(), Arc::default())
 }
 
 /// T100, T101
@@ -399,7 +399,7 @@ async fn a_store_is_waited_for_until_its_deadline() {
         let new = NewSession::new();
         drop(memory.start(&SessionId::from("A"), &new, &Policy::new(Limits::default())));
         let layer = builder().store(Later(memory, Duration::from_millis(delay))).build().unwrap();
-        let app = App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default());
+        let app = App::around(layer, ManualClock::new(), Arc::default());
         let began = tokio::time::Instant::now();
         assert_eq!(app.send(sid(get("/account", &[]), "A")).await.status(), status, "after {delay} ms");
         assert_eq!(began.elapsed(), Duration::from_millis(delay.min(500)));
@@ -409,7 +409,7 @@ async fn a_store_is_waited_for_until_its_deadline() {
 /// T99: judged by the time the store has when it answers, and renewed by no later one.
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_while_the_store_is_asked_refuses_the_request() {
-    let clock = tower_session_timeout::ManualClock::new();
+    let clock = ManualClock::new();
     let memory = Arc::new(MemoryStore::new().clock(clock.clone()));
     let layer = builder()
         .idle_timeout(IDLE)
@@ -440,7 +440,7 @@ async fn who_dares_admits_while_the_store_fails() {
         hangs: false,
     };
     let layer = builder().store(store).dangerously_admit_on_store_failure().build().unwrap();
-    let app = App::around(layer, tower_session_timeout::ManualClock::new(), Arc::default());
+    let app = App::around(layer, ManualClock::new(), Arc::default());
     let response = app.send(sid(get("/account", &[]), "A")).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.body(), "sid=A");

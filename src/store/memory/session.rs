@@ -323,8 +323,10 @@ impl Session {
         };
         let is_superseded = known.works_until.is_some();
         if is_presented {
+            // The newer one arrives within the grace, and what the browser asked before that is answered within another.
+            let may_be_late = nanos(grace.saturating_mul(2));
             let is_on_its_way = |newer: &IssuedId| {
-                newer.last_set > known.last_set && now.saturating_sub(newer.last_set_at) < nanos(grace)
+                newer.last_set > known.last_set && now.saturating_sub(newer.last_set_at) < may_be_late
             };
             let is_overtaken = is_superseded || self.ids().iter().any(is_on_its_way);
             return if is_overtaken { Reissue::Stale } else { Reissue::Works };

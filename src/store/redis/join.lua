@@ -16,7 +16,7 @@ if n then
     -- An answer that sets its request's own id says nothing new, and must not take the place of a newer one.
     local overtaken = known.works_until
     for _, other in ipairs(ids) do
-      overtaken = overtaken or (other.last > known.last and now - other.last_at < grace)
+      overtaken = overtaken or (other.last > known.last and now - other.last_at < 2 * grace)
     end
     return overtaken and { 'stale' } or reply
   end

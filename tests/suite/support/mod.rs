@@ -1,6 +1,8 @@
 //! What the tests share: an application behind the layer, and a clock that is set.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(feature = "tracing")]
+pub mod log;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 
@@ -20,12 +22,18 @@ use http::{
     header::{CACHE_CONTROL, SET_COOKIE},
 };
 use http_body_util::{BodyExt, Full};
+use proptest::test_runner::Config as ProptestConfig;
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
     Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
     SessionTimeoutBuilder, SessionTimeoutLayer, Sessions,
 };
+
+/// Properties leave no files behind; how many cases each has is for `PROPTEST_CASES` to say.
+pub fn cases() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
 
 type Gates = Arc<Mutex<HashMap<String, Arc<Semaphore>>>>;
 
