@@ -133,8 +133,8 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Adopted, Answer, BoxFuture, Companion, Decision, Live, MemoryStore, NewSession, RequestStore,
-        Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
+        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, Live, MemoryStore, NewSession,
+        RequestStore, Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
     },
 };
 

@@ -1,5 +1,6 @@
 //! Where sessions are kept: the contract of a store.
 
+mod cached;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod memory;
@@ -10,11 +11,14 @@ mod stateless;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
-pub use self::memory::{MemoryStore, Sweeper};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
 #[cfg(feature = "stateless")]
 pub use self::stateless::{KeyError, StatelessStore};
+pub use self::{
+    cached::CachedStore,
+    memory::{MemoryStore, Sweeper},
+};
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
 
 /// Keeps the clocks of sessions and decides by them.

@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 
 use self::script::{CHECK, Clocked, END, JOIN, LEAVE, OWNER, PLACE, RESTART, START, UNLEAD};
 use super::{
-    Access, Adopted, Answer, Decision, Live, NewSession, Rotated, SessionInfo, Started, Store, StoreError,
+    Access, Adopted, Answer, CachedStore, Decision, Live, NewSession, Rotated, SessionInfo, Started, Store,
+    StoreError,
 };
 use crate::{
     EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey, Verdict,
@@ -145,6 +146,23 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// replicas do not confirm in this time is still an end. Default: it does not wait. Not for a cluster.
     pub fn wait_for_replicas(self, replicas: usize, at_most: Duration) -> Self {
         Self { wait_for: Some((replicas, at_most)), ..self }
+    }
+
+    /// This store, asked at most once in a window for each id: see [`CachedStore`] for what that costs.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_session_timeout::{RedisStore, SessionTimeoutLayer};
+    ///
+    /// let client = redis::Client::open("redis://127.0.0.1/")?;
+    /// let store = RedisStore::new(client.get_connection_manager().await?);
+    /// let layer = SessionTimeoutLayer::builder().cookie("sid").store(store.cached(Duration::from_secs(10))).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cached(self, window: Duration) -> CachedStore<Self> {
+        CachedStore::new(self, window)
     }
 
     /// The clock to judge by, in place of the server's.

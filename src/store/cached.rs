@@ -1,0 +1,392 @@
+//! What a process remembers of a store's answers, so that most requests cost no round trip.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    Access, Adopted, Answer, Companion, Decision, Live, NewSession, RequestStore, Rotated, SessionInfo,
+    Started, Store, StoreError,
+};
+use crate::{Clock, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict};
+
+const DEFAULT_CAPACITY: usize = 100_000;
+/// A window is no longer than this part of what the session has left as idle: so within it no session can have ended
+/// as idle, and what was active in it is told in time.
+const PART_OF_IDLE: u32 = 4;
+const ATTEMPTS: u32 = 3;
+
+/// A store on a network, asked once in a while instead of with every request.
+///
+/// When the store says that a session is live, this process takes its word for it for a short time, the window: requests
+/// with the same id are let in without asking, and at the window's end the store is told of the last activity among them.
+/// The window is at most a quarter of what the session has left as idle.
+///
+/// In exchange,
+///
+/// - a session that was ended by another process, or an id superseded there, is let in here until the window ends. What
+///   this process ends is over here at once;
+/// - an activity is known to the others when the window ends. If this process dies before, it is lost, and the session may
+///   end as idle that much early. It never ends late: neither by the idle timeout nor by the absolute one;
+/// - what is told as remaining is what is sure, without the activities the store has yet to hear of.
+///
+/// It pays where requests of one session come to the same process again ("sticky sessions"): then a session takes about
+/// one command in a window, however many its requests. Else it costs what it saves.
+///
+/// [`RedisStore::cached`](crate::RedisStore::cached) makes one; so does [`CachedStore::new`], of any store.
+pub struct CachedStore<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    store: S,
+    window: Duration,
+    capacity: usize,
+    clock: Box<dyn Clock>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: HashMap<Vec<u8>, Entry>,
+    /// Numbers the windows.
+    windows: u64,
+    /// When sessions were ended or restarted here: what the store said before that is out of date.
+    changed: HashMap<SessionKey, Duration>,
+    in_order: VecDeque<(Duration, SessionKey)>,
+    all_changed: Option<Duration>,
+}
+
+/// What the store said of an id.
+struct Entry {
+    window: u64,
+    live: Live,
+    policy: Policy,
+    /// The moment before it was asked: what it said was true then or later.
+    asked: Duration,
+    until: Duration,
+    /// The last activity, and whether the store has yet to hear of it.
+    active: Duration,
+    is_untold: bool,
+    /// Nothing was renewed: the next activity is told at once.
+    is_for_looks: bool,
+}
+
+impl Known {
+    fn is_out_of_date(&self, session: SessionKey, asked: Duration) -> bool {
+        let since = self.changed.get(&session).copied().max(self.all_changed);
+        since.is_some_and(|changed| asked <= changed)
+    }
+
+    fn change(&mut self, session: SessionKey, now: Duration, window: Duration) {
+        while let Some(&(when, oldest)) = self.in_order.front()
+            && when.saturating_add(window) < now
+        {
+            self.in_order.pop_front();
+            if self.changed.get(&oldest) == Some(&when) {
+                self.changed.remove(&oldest);
+            }
+        }
+        self.changed.insert(session, now);
+        self.in_order.push_back((now, session));
+    }
+}
+
+impl Entry {
+    /// The session as of now, if this is still to be believed.
+    fn live(&self, now: Duration, policy: &Policy, access: Access) -> Option<Live> {
+        let asked_under = Policy { cap: None, ..*policy };
+        if now >= self.until || self.policy != asked_under || (self.is_for_looks && access != Access::Peek) {
+            return None;
+        }
+        let elapsed = now.saturating_sub(self.asked);
+        let idle_for = now.saturating_sub(self.active);
+        let age = self.live.age.saturating_add(elapsed);
+        let mut remaining = self.live.remaining;
+        remaining.idle = remaining.idle.saturating_sub(elapsed);
+        remaining.absolute = remaining.absolute.map(|absolute| absolute.saturating_sub(elapsed));
+        if let Some(cap) = policy.cap {
+            // Whether it refuses is for the store to say, which knows of all activity.
+            let Verdict::Live(capped) = Policy::new(cap).judge(None, idle_for, age) else { return None };
+            remaining = remaining.min(capped);
+        }
+        let id_age = self.live.id_age.saturating_add(elapsed);
+        let live = Live::new(self.live.key, self.live.presented, idle_for, age, remaining);
+        Some(live.with_id_age(id_age).with_owner(self.live.owner.clone()))
+    }
+
+    fn activity(&mut self, at: Duration) {
+        if at > self.active {
+            self.active = at;
+            self.is_untold = true;
+        }
+    }
+}
+
+impl<S: Store> CachedStore<S> {
+    /// Takes this store's word for `window`, or for a quarter of what a session has left as idle if that is shorter. At
+    /// most 100,000 ids are remembered.
+    pub fn new(store: S, window: Duration) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            window,
+            capacity: DEFAULT_CAPACITY,
+            clock: Box::new(SystemClock),
+            known: Mutex::default(),
+        }))
+    }
+
+    /// How many ids are remembered at most. Requests with others ask the store.
+    pub fn capacity(self, ids: usize) -> Self {
+        self.with(|shared| shared.capacity = ids)
+    }
+
+    /// The clock to tell the time by, in place of the [`SystemClock`].
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|shared| shared.clock = Box::new(clock))
+    }
+
+    /// Nobody else has a share yet: that takes an answer of the store.
+    fn with(mut self, set: impl FnOnce(&mut Shared<S>)) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            set(shared);
+        }
+        self
+    }
+}
+
+impl<S> Shared<S> {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, id: &SessionId<'_>) {
+        self.known().entries.remove(id.expose());
+    }
+
+    fn change(&self, session: Option<SessionKey>) {
+        let now = self.clock.now();
+        let mut known = self.known();
+        match session {
+            Some(session) => known.change(session, now, self.window),
+            None => known.all_changed = Some(now),
+        }
+    }
+}
+
+impl<S: Store> Shared<S> {
+    fn remembered(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Option<Live> {
+        let now = self.clock.now();
+        let mut known = self.known();
+        let entry = known.entries.get(id.expose())?;
+        let live = entry.live(now, policy, access)?;
+        if known.is_out_of_date(live.key, entry.asked) {
+            return None;
+        }
+        if let Some(entry) = known.entries.get_mut(id.expose()) {
+            match access {
+                Access::Renew | Access::Hold => entry.activity(now),
+                Access::RenewAgo(ago) => entry.activity(now.saturating_sub(ago)),
+                Access::Peek => {}
+            }
+        }
+        Some(live)
+    }
+
+    async fn ask(
+        self: Arc<Self>,
+        id: SessionId<'static>,
+        policy: Policy,
+        access: Access,
+    ) -> Result<Decision, StoreError> {
+        let asked = self.clock.now();
+        let decision = self.store.check(&id, &policy, access).await?;
+        match &decision {
+            Decision::Live(live) if policy.cap.is_none() => {
+                let active = match access {
+                    Access::Renew | Access::Hold => asked,
+                    Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
+                    Access::Peek => asked.saturating_sub(live.idle_for),
+                };
+                self.open_window(id, live, policy, access, asked, active);
+            }
+            Decision::Ended { .. } => self.forget(&id),
+            Decision::Live(_) | Decision::Capped(_) => {}
+        }
+        Ok(decision)
+    }
+
+    fn open_window(
+        self: &Arc<Self>,
+        id: SessionId<'static>,
+        live: &Live,
+        policy: Policy,
+        access: Access,
+        asked: Duration,
+        active: Duration,
+    ) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let left = live.remaining.absolute.unwrap_or(Duration::MAX).min(live.remaining.idle / PART_OF_IDLE);
+        let until = asked.saturating_add(self.window.min(left));
+        let now = self.clock.now();
+        let mut known = self.known();
+        let is_room = known.entries.len() < self.capacity || known.entries.contains_key(id.expose());
+        if now >= until || !is_room || known.is_out_of_date(live.key, asked) {
+            return;
+        }
+        known.windows += 1;
+        let window = known.windows;
+        let mut entry = Entry {
+            window,
+            live: live.clone(),
+            policy,
+            asked,
+            until,
+            active,
+            is_untold: false,
+            is_for_looks: access == Access::Peek,
+        };
+        if let Some(before) = known.entries.get(id.expose())
+            && before.live.key == live.key
+            && before.active > entry.active
+        {
+            (entry.active, entry.is_untold) = (before.active, before.is_untold);
+        }
+        known.entries.insert(id.expose().to_vec(), entry);
+        drop(known);
+        let shared = Arc::clone(self);
+        let end = tokio::time::sleep(until.saturating_sub(now));
+        runtime.spawn(async move {
+            end.await;
+            shared.close_window(id, window).await;
+        });
+    }
+
+    /// Tells the store what it has missed.
+    async fn close_window(self: Arc<Self>, id: SessionId<'static>, window: u64) {
+        let entry = {
+            let mut known = self.known();
+            if known.entries.get(id.expose()).is_none_or(|entry| entry.window != window) {
+                return;
+            }
+            known.entries.remove(id.expose())
+        };
+        let Some(Entry { policy, active, is_untold: true, .. }) = entry else { return };
+        for attempt in 0..ATTEMPTS {
+            let ago = self.clock.now().saturating_sub(active);
+            // A task of its own, for this one opens the next window, and that one's end is a task like this.
+            let told = Arc::clone(&self).ask(id.clone(), policy, Access::RenewAgo(ago));
+            if boxed(told).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100) * 4_u32.pow(attempt)).await;
+        }
+    }
+}
+
+/// Breaks the circle of types that describes one window after the other.
+fn boxed<T>(future: impl Future<Output = T> + Send + 'static) -> super::BoxFuture<T> {
+    Box::pin(future)
+}
+
+impl<S> Clone for CachedStore<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for CachedStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore").field("window", &self.0.window).finish_non_exhaustive()
+    }
+}
+
+/// The same answer, after this.
+fn after<T: Send + 'static>(answer: Answer<T>, then: impl FnOnce() + Send + 'static) -> Answer<T> {
+    match answer {
+        Answer::Ready(answer) => {
+            then();
+            Answer::Ready(answer)
+        }
+        Answer::Pending(answer) => Answer::Pending(Box::pin(async move {
+            let answer = answer.await;
+            then();
+            answer
+        })),
+    }
+}
+
+impl<S: Store> CachedStore<S> {
+    /// What the store said before this was answered may be out of date: of this session, or of any.
+    fn changing<T: Send + 'static>(&self, session: Option<SessionKey>, answer: Answer<T>) -> Answer<T> {
+        self.0.change(session);
+        let shared = Arc::clone(&self.0);
+        after(answer, move || shared.change(session))
+    }
+}
+
+impl<S: Store> Store for CachedStore<S> {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        if let Some(live) = self.0.remembered(id, policy, access) {
+            return Answer::Ready(Ok(Decision::Live(live)));
+        }
+        // What is let in without asking is not released.
+        let access = if access == Access::Hold { Access::Renew } else { access };
+        let shared = Arc::clone(&self.0);
+        Answer::Pending(Box::pin(shared.ask(id.borrowed().into_owned(), *policy, access)))
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.0.store.remaining(session, policy)
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        self.0.forget(id);
+        self.0.store.start(id, new, policy)
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        self.0.store.adopt(id, new, policy)
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        self.0.store.rotate(session, new, presented, policy)
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        self.changing(Some(session), self.0.store.restart(session, policy))
+    }
+
+    fn end(&self, session: SessionKey, reason: crate::EndReason) -> Answer<bool> {
+        self.changing(Some(session), self.0.store.end(session, reason))
+    }
+
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        self.0.store.sessions_of(owner, policy)
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        self.changing(None, self.0.store.end_all(owner, except))
+    }
+
+    fn events(&self, sink: EventSink) {
+        self.0.store.events(sink);
+    }
+
+    fn companions(&self) -> &'static [&'static str] {
+        self.0.store.companions()
+    }
+
+    fn for_request(&self, cookie: &str, received: Vec<Companion>) -> Option<Arc<dyn RequestStore>> {
+        self.0.store.for_request(cookie, received)
+    }
+}

@@ -1,0 +1,347 @@
+//! A store that is asked once in a window: what is let in without asking, and what that costs.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+use tower_session_timeout::{
+    Access, Adopted, Answer, CachedStore, Clock, Decision, EndReason, IdTag, Limits, Live, MemoryStore,
+    NewSession, Owner, Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError,
+    Verdict, conformance,
+};
+
+const IDLE: Duration = Duration::from_secs(900);
+const ABSOLUTE: Duration = Duration::from_secs(3600);
+const WINDOW: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+const NANO: Duration = Duration::from_nanos(1);
+
+/// The runtime's time, which the test moves.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeClock(Instant);
+
+impl RuntimeClock {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Duration {
+        // A session may be older than the clock.
+        100 * ABSOLUTE + self.0.elapsed()
+    }
+}
+
+/// A store that several nodes share, and how often they asked it.
+#[derive(Clone)]
+struct Remote {
+    store: Arc<MemoryStore>,
+    checks: Arc<AtomicUsize>,
+    failing: Arc<AtomicUsize>,
+    /// How long an answer is on its way, in seconds.
+    takes: Arc<AtomicU64>,
+}
+
+impl Remote {
+    fn new(clock: RuntimeClock) -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new().clock(clock)),
+            checks: Arc::default(),
+            failing: Arc::default(),
+            takes: Arc::default(),
+        }
+    }
+
+    fn checks(&self) -> usize {
+        self.checks.load(SeqCst)
+    }
+}
+
+fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
+    Answer::Pending(answer.into_future())
+}
+
+impl Store for Remote {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        self.checks.fetch_add(1, SeqCst);
+        if self.failing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Answer::Ready(Err(StoreError::new("away")));
+        }
+        let (answer, takes) = (self.store.check(id, policy, access), self.takes.load(SeqCst));
+        Answer::Pending(Box::pin(async move {
+            time::sleep(SECOND * u32::try_from(takes).unwrap()).await;
+            answer.await
+        }))
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        later(self.store.remaining(session, policy))
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        later(self.store.start(id, new, policy))
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        later(self.store.adopt(id, new, policy))
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        later(self.store.rotate(session, new, presented, policy))
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        later(self.store.restart(session, policy))
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
+        later(self.store.end(session, reason))
+    }
+
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        later(self.store.sessions_of(owner, policy))
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        later(self.store.end_all(owner, except))
+    }
+}
+
+fn policy() -> Policy {
+    Policy::new(Limits::new(IDLE, ABSOLUTE))
+}
+
+/// Two processes, and the store behind them.
+struct Site {
+    remote: Remote,
+    here: CachedStore<Remote>,
+    there: CachedStore<Remote>,
+}
+
+impl Site {
+    async fn with_a_session() -> Self {
+        let clock = RuntimeClock::new();
+        let remote = Remote::new(clock.clone());
+        let node = || CachedStore::new(remote.clone(), WINDOW).clock(clock.clone());
+        let site = Self { here: node(), there: node(), remote };
+        let new = NewSession::new().owner("alice");
+        site.here.start(&SessionId::from("A"), &new, &policy()).await.unwrap();
+        site
+    }
+}
+
+async fn decide(store: &impl Store, access: Access) -> Decision {
+    store.check(&SessionId::from("A"), &policy(), access).await.unwrap()
+}
+
+async fn renew(store: &impl Store) -> Option<Live> {
+    match decide(store, Access::Hold).await {
+        Decision::Live(live) => {
+            assert!(!live.held, "nobody would release it");
+            Some(live)
+        }
+        _ => None,
+    }
+}
+
+async fn truth(site: &Site) -> Option<Live> {
+    match decide(&*site.remote.store, Access::Peek).await {
+        Decision::Live(live) => Some(live),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_a_window_no_request_asks_and_at_its_end_one_tells_of_all() {
+    let site = Site::with_a_session().await;
+    for _ in 0..59 {
+        let live = renew(&site.here).await.unwrap();
+        assert_eq!(live.owner, Some(Owner::from("alice")));
+        time::advance(SECOND).await;
+    }
+    assert_eq!(site.remote.checks(), 1);
+    let live = renew(&site.here).await.unwrap();
+    assert_eq!((live.age, live.idle_for), (59 * SECOND, SECOND));
+    time::sleep(2 * SECOND).await;
+    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(truth(&site).await.unwrap().idle_for, 2 * SECOND, "as of the last request");
+    renew(&site.here).await.unwrap();
+    assert_eq!(site.remote.checks(), 2, "what was told opened the next window");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_without_a_further_request_tells_nothing_and_is_forgotten() {
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    assert!(matches!(decide(&site.here, Access::Peek).await, Decision::Live(_)));
+    time::sleep(10 * WINDOW).await;
+    assert_eq!(site.remote.checks(), 1);
+    renew(&site.here).await.unwrap();
+    assert_eq!(site.remote.checks(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_let_in_after_its_limits_and_what_is_told_is_sure() {
+    let site = Site::with_a_session().await;
+    for _ in 0..3599 {
+        let live = renew(&site.here).await.unwrap();
+        assert!(live.remaining.idle >= IDLE - WINDOW, "{:?}", live.remaining);
+        assert_eq!(live.remaining.absolute, Some(ABSOLUTE - live.age));
+        time::advance(SECOND).await;
+    }
+    time::advance(SECOND - Duration::from_millis(1)).await;
+    assert!(renew(&site.here).await.is_some());
+    time::advance(Duration::from_millis(1)).await;
+    let over = decide(&site.here, Access::Renew).await;
+    assert!(matches!(over, Decision::Ended { reason: EndReason::Absolute, .. }), "{over:?}");
+
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    time::sleep(30 * SECOND).await;
+    renew(&site.here).await.unwrap();
+    time::sleep(IDLE - Duration::from_millis(1)).await;
+    assert!(truth(&site).await.is_some(), "by the activity within the window");
+    time::sleep(Duration::from_millis(2)).await;
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_is_at_most_a_quarter_of_what_is_left_as_idle() {
+    let site = Site::with_a_session().await;
+    time::sleep(IDLE - 20 * SECOND).await;
+    for (passes, checks) in [(Duration::ZERO, 1), (5 * SECOND - NANO, 1), (NANO, 2)] {
+        time::advance(passes).await;
+        assert!(matches!(decide(&site.here, Access::Peek).await, Decision::Live(_)));
+        assert_eq!(site.remote.checks(), checks);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_activity_after_a_look_is_told_at_once() {
+    let site = Site::with_a_session().await;
+    time::sleep(SECOND).await;
+    decide(&site.here, Access::Peek).await;
+    renew(&site.here).await.unwrap();
+    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(truth(&site).await.unwrap().idle_for, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_process_ends_is_over_here_at_once_and_elsewhere_within_the_window() {
+    let site = Site::with_a_session().await;
+    let key = renew(&site.here).await.unwrap().key;
+    renew(&site.there).await.unwrap();
+    assert!(site.here.end(key, EndReason::SignedOut).await.unwrap());
+    assert!(renew(&site.here).await.is_none());
+    assert!(renew(&site.there).await.is_some(), "as documented");
+    time::sleep(WINDOW).await;
+    let over = decide(&site.there, Access::Renew).await;
+    assert!(matches!(over, Decision::Ended { reason: EndReason::SignedOut, .. }), "{over:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn signing_out_everywhere_is_over_here_at_once() {
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    assert_eq!(site.here.end_all(&Owner::from("alice"), None).await.unwrap(), 1);
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_on_its_way_when_the_session_ended_is_not_remembered() {
+    let site = Site::with_a_session().await;
+    let key = truth(&site).await.unwrap().key;
+    site.remote.takes.store(2, SeqCst);
+    let end = async {
+        time::sleep(SECOND).await;
+        site.here.end(key, EndReason::SignedOut).await.unwrap()
+    };
+    let (asked, ended) = tokio::join!(decide(&site.here, Access::Renew), end);
+    assert!(matches!(asked, Decision::Live(_)), "it was, when it was asked");
+    assert!(ended);
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_is_seen_at_once() {
+    let site = Site::with_a_session().await;
+    let key = renew(&site.here).await.unwrap().key;
+    time::advance(SECOND).await;
+    assert!(site.here.restart(key, &policy()).await.unwrap());
+    assert_eq!(renew(&site.here).await.unwrap().age, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_refuses_within_a_window_and_opens_none() {
+    let site = Site::with_a_session().await;
+    let cap = |idle| {
+        let mut policy = policy();
+        policy.cap = Some(Limits::idle_only(idle));
+        policy
+    };
+    let id = SessionId::from("A");
+    site.here.check(&id, &cap(IDLE), Access::Renew).await.unwrap();
+    site.here.check(&id, &cap(IDLE), Access::Renew).await.unwrap();
+    assert_eq!(site.remote.checks(), 2);
+    renew(&site.here).await.unwrap();
+    time::advance(10 * SECOND).await;
+    let live = site.here.check(&id, &cap(20 * SECOND), Access::Peek).await.unwrap();
+    assert!(matches!(live, Decision::Live(live) if live.remaining.idle == 10 * SECOND));
+    assert_eq!(site.remote.checks(), 3);
+    let refused = site.here.check(&id, &cap(5 * SECOND), Access::Renew).await.unwrap();
+    assert!(matches!(refused, Decision::Capped(EndReason::Idle)), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shorter_limits_bind_at_the_next_request() {
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    time::advance(10 * SECOND).await;
+    let shorter = Policy::new(Limits::new(5 * SECOND, ABSOLUTE));
+    let over = site.here.check(&SessionId::from("A"), &shorter, Access::Renew).await.unwrap();
+    assert!(matches!(over, Decision::Ended { reason: EndReason::Idle, .. }), "{over:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_moment_hears_of_the_activity_later() {
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    time::advance(SECOND).await;
+    renew(&site.here).await.unwrap();
+    site.remote.failing.store(2, SeqCst);
+    time::sleep(WINDOW + SECOND).await;
+    assert_eq!(truth(&site).await.unwrap().idle_for, WINDOW + SECOND);
+    assert_eq!(site.remote.checks(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_cache_asks_the_store() {
+    let site = Site::with_a_session().await;
+    let here = CachedStore::new(site.remote.clone(), WINDOW).capacity(0);
+    for _ in 0..3 {
+        renew(&here).await.unwrap();
+    }
+    assert_eq!(site.remote.checks(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cached_store_conforms_where_its_window_is_shorter_than_any_difference() {
+    let window = Duration::from_nanos(1);
+    conformance::check(&|clock| {
+        CachedStore::new(MemoryStore::new().clock(clock.clone()), window).clock(clock)
+    })
+    .await;
+}
