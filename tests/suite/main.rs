@@ -28,6 +28,7 @@ mod return_to;
 mod rotation;
 mod secrecy;
 mod session_libraries;
+mod simulation;
 mod sliding_cookie;
 mod snapshot;
 mod stateless;
