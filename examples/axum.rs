@@ -10,6 +10,7 @@ use std::{
     convert::Infallible,
     env,
     error::Error,
+    fmt,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
@@ -41,9 +42,13 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    ConfigError, EndReason, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer,
-    Sessions, StoreError, login_location, safe_return_to,
+    EndReason, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
+    StoreError, login_location, safe_return_to,
 };
+
+#[path = "common/stores.rs"]
+mod stores;
+use stores::StoreChoice;
 
 const USAGE: &str = "\
 Usage: axum [OPTIONS]
@@ -52,7 +57,13 @@ Usage: axum [OPTIONS]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
   --warn SECONDS      how long before a session ends its pages warn: at least 20, and less than --idle [default: 120]
-  --snapshot FILE     keeps the sessions (not the notes) in this file from one run to the next; it is a secret
+  --store STORE       where sessions are kept [default: memory]
+                      memory              in this process
+                      stateless           with the browsers, signed with the environment's SESSION_KEY: 32 random bytes
+                                          or more (without it: a key of this run's own)
+                      redis://HOST:PORT   in Redis or Valkey
+                      cluster:redis://HOST:PORT[,redis://HOST:PORT]...   in a cluster, of which these nodes are asked
+  --snapshot FILE     keeps memory's sessions (not the notes) in this file from one run to the next; it is a secret
   --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
 ";
 const LONGEST_NAME: usize = 64;
@@ -66,6 +77,7 @@ struct Options {
     idle: Duration,
     absolute: Duration,
     warn: Duration,
+    store: StoreChoice,
     snapshot: Option<PathBuf>,
     secure: bool,
 }
@@ -77,6 +89,7 @@ impl Options {
             idle: Duration::from_secs(15 * 60),
             absolute: Duration::from_secs(8 * 60 * 60),
             warn: Duration::from_secs(2 * 60),
+            store: StoreChoice::Memory,
             snapshot: None,
             secure: false,
         };
@@ -87,10 +100,14 @@ impl Options {
                 "--idle" => options.idle = seconds(&value()?)?,
                 "--absolute" => options.absolute = seconds(&value()?)?,
                 "--warn" => options.warn = seconds(&value()?)?,
+                "--store" => options.store = value()?.parse()?,
                 "--snapshot" => options.snapshot = Some(value()?.into()),
                 "--secure" => options.secure = true,
                 _ => return Err(format!("unknown option {flag:?}")),
             }
+        }
+        if options.snapshot.is_some() && options.store != StoreChoice::Memory {
+            return Err("--snapshot is for --store memory: the others outlive this process".to_owned());
         }
         Ok(options)
     }
@@ -104,15 +121,7 @@ impl Options {
         (SHORTEST_WARNING..self.idle).contains(&self.warn)
     }
 
-    fn store(&self) -> io::Result<Arc<MemoryStore>> {
-        let store = MemoryStore::new();
-        Ok(Arc::new(match &self.snapshot {
-            Some(file) => store.restore(file)?,
-            None => store,
-        }))
-    }
-
-    fn layer(&self, store: Arc<MemoryStore>) -> Result<SessionTimeoutLayer, ConfigError> {
+    async fn layer(&self) -> Result<(SessionTimeoutLayer, Option<Arc<MemoryStore>>), Box<dyn Error>> {
         let builder = SessionTimeoutLayer::builder()
             .cookie(self.cookie_name())
             .idle_timeout(self.idle)
@@ -121,14 +130,14 @@ impl Options {
             .public_paths(["/", "/style.css"])
             .login_path("/login")
             .logout_path("/logout")
-            .end_streams(["text/event-stream"])
-            .store(store);
+            .end_streams(["text/event-stream"]);
+        let (builder, in_memory) = self.store.configure(builder, self.snapshot.as_deref()).await?;
         let builder = if self.warns() {
             builder.client_endpoints("/_session-timeout").warn_before(self.warn)
         } else {
             builder
         };
-        builder.build()
+        Ok((builder.build()?, in_memory))
     }
 }
 
@@ -143,18 +152,17 @@ async fn main() -> ExitCode {
         print!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    let configured = Options::parse(env::args().skip(1)).and_then(|options| {
-        let unreadable = |error| format!("cannot take over the sessions: {error}");
-        let store = options.store().map_err(unreadable)?;
-        let layer = options.layer(Arc::clone(&store)).map_err(|error| error.to_string())?;
-        Ok((options, store, layer))
-    });
-    let (options, store, layer) = match configured {
+    let refuse = |problem: &dyn fmt::Display| {
+        eprint!("{problem}\n\n{USAGE}");
+        ExitCode::from(2)
+    };
+    let options = match Options::parse(env::args().skip(1)) {
+        Ok(options) => options,
+        Err(problem) => return refuse(&problem),
+    };
+    let (layer, in_memory) = match options.layer().await {
         Ok(configured) => configured,
-        Err(problem) => {
-            eprint!("{problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+        Err(problem) => return refuse(&problem),
     };
     if !options.warns() {
         let (warn, idle) = (in_words(options.warn), in_words(options.idle));
@@ -162,7 +170,7 @@ async fn main() -> ExitCode {
             "pages give no warning: {warn} is less than 20 seconds, or not less than the idle timeout of {idle}"
         );
     }
-    match serve(options, &store, layer).await {
+    match serve(options, in_memory, layer).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -173,7 +181,7 @@ async fn main() -> ExitCode {
 
 async fn serve(
     options: Options,
-    store: &MemoryStore,
+    in_memory: Option<Arc<MemoryStore>>,
     layer: SessionTimeoutLayer,
 ) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&options.listen)
@@ -194,7 +202,7 @@ async fn serve(
         stopped = server => stopped?,
         () = out_of_patience => {}
     }
-    if let Some(file) = snapshot {
+    if let (Some(file), Some(store)) = (snapshot, in_memory) {
         store.save(file)?;
     }
     Ok(())
@@ -488,25 +496,37 @@ async fn logout() -> Redirect {
 
 async fn account(State(app): State<Arc<App>>, user: Option<User>) -> Result<Html<String>, Response> {
     let user = user.ok_or_else(|| to_login("/account").into_response())?;
-    let sessions = app.sessions.sessions_of(&user.name).await.map_err(|error| no_store(&error))?;
-    let rows: String = sessions.iter().map(|session| session_row(session, &user)).collect();
+    let list = if app.options.store == StoreChoice::Stateless {
+        // Each browser keeps its own, and the store knows of none.
+        String::new()
+    } else {
+        let sessions = app.sessions.sessions_of(&user.name).await.map_err(|error| no_store(&error))?;
+        session_list(&sessions, &user)
+    };
     let main = format!(
-        r#"<h1>Your account</h1>
+        "<h1>Your account</h1>
 <dl>
 <dt>Name</dt><dd>{}</dd>
 <dt>Time left without another click</dt><dd>{}</dd>
 </dl>
-<h2>Where you are signed in</h2>
+{list}",
+        escape(user.name.as_str()),
+        whole_seconds(user.remaining),
+    );
+    Ok(app.page("Your account", Some(&user), &main))
+}
+
+fn session_list(sessions: &[SessionInfo], user: &User) -> String {
+    let rows: String = sessions.iter().map(|session| session_row(session, user)).collect();
+    format!(
+        r#"<h2>Where you are signed in</h2>
 <table>
 <thead><tr><th scope="col">Signed in</th><th scope="col">Last used</th><th scope="col">Session</th></tr></thead>
 <tbody>
 {rows}</tbody>
 </table>
-<form method="post" action="/account/end-others"><button>Sign out everywhere else</button></form>"#,
-        escape(user.name.as_str()),
-        whole_seconds(user.remaining),
-    );
-    Ok(app.page("Your account", Some(&user), &main))
+<form method="post" action="/account/end-others"><button>Sign out everywhere else</button></form>"#
+    )
 }
 
 fn session_row(session: &SessionInfo, user: &User) -> String {

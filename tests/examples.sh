@@ -401,6 +401,63 @@ a_deploy_logs_nobody_out() {
         'cannot take over the sessions: the file with the sessions is damaged'
 }
 
+# Sets $redis, and where it is: $store.
+start_redis() {
+    local port
+    for _ in {1..20}; do
+        port=$((20000 + RANDOM % 12000))
+        redis-server --port "$port" --bind 127.0.0.1 --save '' >"$scratch.redis" 2>&1 &
+        redis=$!
+        for _ in {1..100}; do
+            grep -q 'Ready to accept connections' "$scratch.redis" && break 2
+            kill -0 "$redis" 2>/dev/null || break
+            sleep 0.05
+        done
+    done
+    servers+=("$redis")
+    store=redis://127.0.0.1:$port
+}
+
+two_processes_share_a_redis() {
+    local redis store first
+    start_redis
+    start axum --store "$store"
+    first=$base
+    log_in
+    start axum --store "$store"
+    ask GET /api/me
+    is 'the other process knows the session' "$status" 200
+    ask GET /account
+    has 'and lists it' "$body" 'this one'
+    ask POST /logout
+    base=$first ask GET /api/me
+    is 'what ended at one is over at the other' "$status $(field session-ended)" '401 signed-out'
+    log_in
+    kill -KILL "$redis"
+    wait "$redis" 2>/dev/null
+    ask GET /api/me
+    is 'while the store is away, nobody is signed out' "$status $(field retry-after)" '503 5'
+    lacks 'and the browser keeps its cookie' "$head" 'set-cookie'
+}
+
+browsers_keep_their_sessions_themselves() {
+    export SESSION_KEY=a-key-of-32-bytes-for-this-test--
+    start axum --store stateless
+    log_in
+    cookie=$(field set-cookie | sed 's/;.*//' | paste -sd ';')
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    start axum --store stateless
+    ask GET /api/me
+    is 'a process that has never seen the session knows it' "$status" 200
+    ask GET /account
+    is 'the account page has no list' "$status $(grep -c 'this one' <<<"$body")" '200 0'
+    SESSION_KEY=another-key-of-32-bytes-for-this-test
+    start axum --store stateless
+    ask GET /api/me
+    is 'one with another key does not' "$status" 401
+}
+
 mistakes_on_the_command_line_are_explained() {
     local program said
     for program in axum hyper; do
@@ -413,6 +470,8 @@ mistakes_on_the_command_line_are_explained() {
         said=$("$programs/$program" --idle 9 --absolute 3 2>&1)
         has "$program refuses limits that cannot be" "$? $said" '2 the idle timeout of 9s is longer'
     done
+    said=$("$programs/axum" --store nowhere 2>&1)
+    is 'axum refuses an unknown store' "$? ${said%%$'\n'*}" '2 there is no store "nowhere"'
     said=$("$programs/axum" --help)
     has 'axum explains itself' "$? $said" '0 Usage: axum'
 }
@@ -458,7 +517,7 @@ run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_ar
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
     an_event_stream_ends_with_its_session an_event_stream_lasts_as_long_as_other_requests_renew \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to \
-    a_deploy_logs_nobody_out
+    a_deploy_logs_nobody_out two_processes_share_a_redis browsers_keep_their_sessions_themselves
 start axum --idle 40 --warn 25
 run 'axum --warn 25' --http1.1 pages_have_the_script_that_warns
 start axum --secure

@@ -1,0 +1,60 @@
+//! Sessions that several processes share: start it twice, with the same Redis or Valkey behind both.
+//!
+//! ```sh
+//! redis-server --maxmemory-policy noeviction &
+//! cargo run --example redis -- 127.0.0.1:3000 redis://127.0.0.1:6379 &
+//! cargo run --example redis -- 127.0.0.1:3001 redis://127.0.0.1:6379 &
+//! curl --cookie-jar jar --data '' http://127.0.0.1:3000/login
+//! curl --cookie jar http://127.0.0.1:3001/
+//! ```
+
+use std::{env, error::Error, time::Duration};
+
+use axum::{
+    Extension, Router,
+    http::{StatusCode, header::SET_COOKIE},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use tokio::net::TcpListener;
+use tower_session_timeout::{NewSession, RedisStore, Session, SessionTimeoutLayer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let server = arguments.next().unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
+
+    // A connection that is made anew when it breaks. Until then requests are answered with 503.
+    let connection = redis::Client::open(server)?.get_connection_manager().await?;
+    let timeout = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(Duration::from_secs(30))
+        .logout_path("/logout")
+        .store(RedisStore::new(connection).prefix("example:"))
+        .build()?;
+    let app = Router::new()
+        .route("/", get(home))
+        .route("/login", post(login))
+        .route("/logout", post(async || "You are signed out, everywhere.\n"))
+        .layer(timeout);
+
+    let listener = TcpListener::bind(&listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}
+
+async fn login() -> impl IntoResponse {
+    let cookie = format!("sid={:032x}; Path=/; HttpOnly; SameSite=Lax", rand::random::<u128>());
+    (Extension(NewSession::new().owner("ada")), [(SET_COOKIE, cookie)], "You are signed in.\n")
+}
+
+async fn home(session: Option<Session>) -> impl IntoResponse {
+    match session {
+        Some(session) => {
+            let (age, left) = (session.age().as_secs(), session.remaining().as_secs());
+            (StatusCode::OK, format!("Signed in {age} s ago; {left} s left without another request.\n"))
+        }
+        None => (StatusCode::UNAUTHORIZED, "Nobody is signed in.\n".to_owned()),
+    }
+}
