@@ -250,7 +250,7 @@ fn judge(story: &Story, failovers: &[(Duration, Duration)]) -> Strayed {
     let mut requests: Vec<&Request> = story.requests.iter().collect();
     requests.sort_by_key(|request| request.sent);
     // A request that nobody answered may have been activity, or not.
-    let (mut active, mut perhaps_active) = (story.began.1, story.began.1);
+    let (mut active, mut perhaps_active) = story.began;
     for request in requests {
         match request.is_live {
             Some(true) => {
