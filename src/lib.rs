@@ -150,6 +150,10 @@ struct LayerOrderDoctests;
 #[doc = include_str!("../docs/recipes.md")]
 struct RecipeDoctests;
 
+#[cfg(all(doctest, feature = "redis", feature = "stateless", feature = "test-util"))]
+#[doc = include_str!("../docs/stores.md")]
+struct StoresDoctests;
+
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../docs/warn-the-user.md")]
 struct WarnTheUserDoctests;

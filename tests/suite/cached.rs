@@ -345,3 +345,45 @@ async fn a_cached_store_conforms_where_its_window_is_shorter_than_any_difference
     })
     .await;
 }
+
+#[cfg(feature = "redis")]
+mod over_redis {
+    use tower_session_timeout::RedisStore;
+
+    use super::*;
+    use crate::support::redis_server::RedisServer;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_cached_redis_store_conforms_where_its_window_is_shorter_than_any_difference() {
+        let server = RedisServer::start(&[]).await;
+        let connection = server.connect().await;
+        let number = AtomicUsize::new(0);
+        conformance::check(&|clock: tower_session_timeout::ManualClock| {
+            let prefix = format!("{}:", number.fetch_add(1, SeqCst));
+            let store = RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO);
+            store.clock(clock.clone()).cached(NANO).clock(clock)
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn within_a_window_redis_is_asked_once() {
+        let server = RedisServer::start(&[]).await;
+        let mut connection = server.connect().await;
+        let store = RedisStore::new(connection.clone()).cached(WINDOW);
+        store.start(&SessionId::from("A"), &NewSession::new(), &policy()).await.unwrap();
+        let mut evaluated = async || {
+            let stats: String =
+                redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+            let calls = |line: &str| line.split(['=', ',']).nth(1)?.parse::<u32>().ok();
+            let evals = stats.lines().filter(|line| line.starts_with("cmdstat_eval"));
+            evals.filter_map(calls).sum::<u32>()
+        };
+        renew(&store).await.unwrap();
+        let before = evaluated().await;
+        for _ in 0..1000 {
+            renew(&store).await.unwrap();
+        }
+        assert_eq!(evaluated().await, before);
+    }
+}
