@@ -64,6 +64,24 @@ test('T5 Stay waits for the answer, then gives focus and selection back', async 
   assert.equal(s.seen('event', 'renewed') > 0, true);
 });
 
+test('T5 and the selection in a text that is edited in place', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/rich', { body: '<p id="rich" contenteditable>some text</p>' });
+  const page = await s.open('/rich');
+  await page.focus('#rich');
+  await page.evaluate(() => {
+    const text = document.querySelector('#rich').firstChild;
+    getSelection().setBaseAndExtent(text, 2, text, 5);
+  });
+  for (const stay of [() => s.part(page, 'stay').click(), () => page.keyboard.press('Escape')]) {
+    await s.warn(page);
+    await s.advance(600);
+    await stay();
+    await s.closed(page);
+    assert.deepEqual(await page.evaluate(() => [document.activeElement.id, String(getSelection())]), ['rich', 'me ']);
+  }
+});
+
 test('T6 Stay in a session that has ended leads to the log-in', async (t) => {
   const { s, page } = await warned(t);
   s.stub.end(s.sid);

@@ -2,8 +2,7 @@ import { now, since } from './clock.js';
 import { language, message } from './messages.js';
 
 const STYLE = `:host{font:var(--st-font,1rem/1.5 system-ui,sans-serif)}
-dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem)}
-dialog{width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
+dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem);width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
 dialog::backdrop{background:var(--st-backdrop,rgb(0 0 0/.6))}
 .veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5rem,calc(50vw - 15rem))}
 .veil::backdrop{background:var(--st-bg,Canvas)}
@@ -70,13 +69,24 @@ export const button = (part, key, press, style) => {
 
 /**
  * A modal dialog that nothing closes but `close`: browsers close one at the second Escape, whatever was prevented.
- * @param {Record<string, string>} attributes
  * @param {string} part
+ * @param {Record<string, string>} attributes
  * @param {() => void} dismiss
+ * @param {string} title
+ * @param {string} text
  * @param {HTMLElement[]} children
  */
-const modal = (part, attributes, dismiss, ...children) => {
-  const dialog = /** @type {HTMLDialogElement} */ (element('dialog', part, attributes, ...children));
+const modal = (part, attributes, dismiss, title, text, ...children) => {
+  const dialog = /** @type {HTMLDialogElement} */ (
+    element(
+      'dialog',
+      part,
+      { role: 'alertdialog', 'aria-labelledby': 'title', 'aria-describedby': 'text', ...attributes },
+      element('h2', 'title', { id: 'title' }, title),
+      element('p', 'text', { id: 'text' }, text),
+      ...children,
+    )
+  );
   let wanted = true;
   dialog.oncancel = (event) => {
     event.preventDefault();
@@ -92,6 +102,8 @@ const modal = (part, attributes, dismiss, ...children) => {
   root.append(dialog);
   const before = /** @type {HTMLInputElement | null} */ (document.activeElement);
   const [from, to] = [before?.selectionStart, before?.selectionEnd];
+  const selection = getSelection();
+  const range = selection?.rangeCount ? selection.getRangeAt(0) : undefined;
   dialog.showModal();
   return () => {
     wanted = false;
@@ -99,16 +111,14 @@ const modal = (part, attributes, dismiss, ...children) => {
     dialog.remove();
     // The browser gives the focus back, if it can; but Chromium loses the selection once something is clicked.
     if (from != null) before?.setSelectionRange(from, to ?? from);
-    if (before && before !== document.body && !before.isConnected) {
+    else if (range) selection?.addRange(range);
+    if (before && !before.isConnected) {
       const main = document.querySelector('main') ?? document.body;
       if (!main.hasAttribute('tabindex')) main.tabIndex = -1;
       main.focus();
     }
   };
 };
-
-/** @param {'' | 'absolute-'} kind */
-const heading = (kind) => element('h2', 'title', { id: 'title' }, message(kind + 'title'));
 
 /**
  * The warning.
@@ -136,10 +146,10 @@ export const warning = ({ canExtend, at, stay, signOut }) => {
   );
   const close = modal(
     'dialog',
-    { role: 'alertdialog', 'aria-labelledby': 'title', 'aria-describedby': 'text' },
+    {},
     stay,
-    heading(kind),
-    element('p', 'text', { id: 'text' }, message(kind + 'text', at)),
+    message(kind + 'title'),
+    message(kind + 'text', at),
     clock,
     status,
     actions,
@@ -174,9 +184,7 @@ let lift;
 
 /** Hides the page at once, also where no dialog can be shown: in `pagehide`, for a page that may come back. */
 export const hide = () => {
-  if (!document.adoptedStyleSheets.includes(hiding)) {
-    document.adoptedStyleSheets = [...document.adoptedStyleSheets, hiding];
-  }
+  if (!isVeiled()) document.adoptedStyleSheets.push(hiding);
 };
 
 export const unveil = () => {
@@ -198,16 +206,11 @@ export const isVeiled = () => document.adoptedStyleSheets.includes(hiding);
 export const veil = (title, text, action, href = '', elsewhere = false) => {
   lift?.();
   hide();
-  const children = [element('h2', 'title', { id: 'title' }, title), element('p', 'text', { id: 'text' }, text)];
+  const children = [];
   if (action) {
     const link = element('a', 'signin', { href, ...(elsewhere && { target: '_blank' }) }, message(action));
     link.classList.add('main');
     children.push(element('p', 'actions', {}, link));
   }
-  lift = modal(
-    'veil',
-    { role: 'alertdialog', 'aria-labelledby': 'title', 'aria-describedby': 'text', closedby: 'none' },
-    () => {},
-    ...children,
-  );
+  lift = modal('veil', { closedby: 'none' }, () => {}, title, text, ...children);
 };
