@@ -1,6 +1,15 @@
 //! Streams end with their session, and not before.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use crate::support::{get, sid};
 use bytes::Bytes;
@@ -9,12 +18,13 @@ use http::{
     Request, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Clock, EndReason, MemoryStore, NewSession, Session, SessionBody, SessionId, SessionTimeoutLayer,
+    Access, Answer, Clock, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, Session,
+    SessionBody, SessionId, SessionKey, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
 };
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -126,6 +136,73 @@ async fn other_requests_put_the_cut_off_until_the_absolute_timeout() {
     assert_eq!(lasted, ABSOLUTE);
 }
 
+/// The last look before the end was half a minute ago at most, and much may have happened since.
+#[tokio::test(start_paused = true)]
+async fn a_request_just_before_the_cut_puts_it_off_as_well() {
+    let layer = layer().await;
+    let reading = tokio::spawn(read(open(&layer, "/events").await));
+    sleep(SECOND * 10).await;
+    open(&layer, "/short").await;
+    sleep(IDLE.saturating_sub(SECOND)).await;
+    open(&layer, "/short").await;
+    assert_eq!(reading.await.unwrap().0, SECOND * 9 + IDLE * 2);
+}
+
+/// The memory store, but nobody hears from it how long a session has left while it is out of reach.
+struct OutOfReach {
+    store: MemoryStore,
+    is_out: Arc<AtomicBool>,
+}
+
+impl Store for OutOfReach {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        self.store.check(id, policy, access)
+    }
+    fn remaining(&self, key: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        if self.is_out.load(SeqCst) {
+            return Answer::Ready(Err(StoreError::new("connection refused")));
+        }
+        self.store.remaining(key, policy)
+    }
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        self.store.start(id, new, policy)
+    }
+    fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
+        unreachable!("no id changes")
+    }
+    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+        unreachable!("nobody logs in anew")
+    }
+    fn release(&self, key: SessionKey) {
+        self.store.release(key);
+    }
+    fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {
+        unreachable!("nobody logs out")
+    }
+}
+
+/// A store's failure is no end; and an end it hid is told once it is back.
+#[tokio::test(start_paused = true)]
+async fn while_the_store_fails_no_stream_is_cut() {
+    let is_out = Arc::new(AtomicBool::new(false));
+    let store = MemoryStore::new().clock(TokioClock(Instant::now()));
+    let layer = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(IDLE)
+        .end_streams(["text/event-stream"])
+        .store(OutOfReach { store, is_out: Arc::clone(&is_out) })
+        .build()
+        .unwrap();
+    layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+    let reading = tokio::spawn(read(open(&layer, "/events").await));
+    is_out.store(true, SeqCst);
+    sleep(IDLE * 2).await;
+    assert!(!reading.is_finished());
+    is_out.store(false, SeqCst);
+    let (lasted, _) = reading.await.unwrap();
+    assert!(lasted <= IDLE * 2 + SECOND, "{lasted:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sign_out_elsewhere_cuts_within_half_a_minute() {
     let layer = layer().await;
@@ -173,6 +250,42 @@ async fn what_was_not_asked_for_and_what_has_a_length_is_never_cut() {
 async fn what_was_announced_with_a_length_is_not_cut() {
     let layer = layer().await;
     assert!(timeout(IDLE * 10, read(open(&layer, "/announced").await)).await.is_err(), "it goes on");
+}
+
+/// A stream of at least this many bytes.
+struct AtLeast(u64);
+
+impl Body for AtLeast {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.0);
+        hint
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_may_be_cut_promises_no_length() {
+    let layer = layer().await;
+    let service = layer.layer(tower::service_fn(|_: Request<Full<Bytes>>| async {
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+        Ok::<_, Infallible>(response.body(AtLeast(1000)).unwrap())
+    }));
+    let promised = async |request| {
+        let body = service.clone().oneshot(request).await.unwrap().into_body();
+        (body.size_hint().lower(), body.size_hint().upper())
+    };
+    assert_eq!(promised(sid(get("/", &[]), "A")).await, (0, None));
+    assert_eq!(promised(get("/", &[])).await, (1000, None), "an anonymous one is not cut");
 }
 
 /// An event stream that reconnects by itself (`Last-Event-ID`) extends nothing, and is cut like any other.
