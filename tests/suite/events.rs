@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{App, IDLE, NANO, get, header, post, set_cookie, sid};
+use crate::support::{App, IDLE, NANO, get, header, post, set_cookie, sid, slow, with};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, ManualClock, MemoryStore, NewSession,
-    Policy, Rotated, SessionEvent, SessionId, SessionKey, SessionTimeoutBuilder, Started, Store, StoreError,
-    Verdict,
+    Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, Live, ManualClock, MemoryStore,
+    NewSession, Owner, Policy, Rotated, SessionEvent, SessionId, SessionKey, SessionTimeoutBuilder, Started,
+    Store, StoreError, Verdict,
 };
 
 type Told = Arc<Mutex<Vec<(&'static str, String)>>>;
@@ -65,6 +65,23 @@ async fn each_end_is_told_of_the_session_that_ended() {
     };
     assert_eq!(tags("started").len(), 200);
     assert_eq!(tags("idle"), tags("started"));
+}
+
+/// Two tabs sign out at the same time, and then the owner everywhere.
+#[tokio::test]
+async fn an_end_that_is_asked_for_again_is_told_once() {
+    let told = Told::default();
+    let app = app(&told);
+    let login = with(set_cookie(post("/login"), "sid=A"), "x-login", "alice");
+    app.send(login).await;
+    let other_tab = app.send_slow(slow(sid(post("/logout"), "A"))).await;
+    app.send(sid(post("/logout"), "A")).await;
+    app.release();
+    assert_eq!(other_tab.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(app.layer.sessions().end_all(&Owner::from("alice"), None).await.unwrap(), 0);
+    app.store.sweep();
+    let told: Vec<_> = told.lock().unwrap().iter().map(|(what, _)| *what).collect();
+    assert_eq!(told, ["started", "ended"]);
 }
 
 /// What was refused, and why.
@@ -145,6 +162,52 @@ fn a_hook_that_hangs_keeps_no_session_alive_and_holds_nobody_up() {
         drop(release);
         assert!(matches!(asking.join().unwrap(), Decision::Ended { reason: EndReason::Idle, .. }));
     });
+}
+
+/// T15: a hook may ask the store in its turn, whoever found the session over.
+#[test]
+fn no_lock_is_held_while_a_hook_runs() {
+    type Way = fn(&MemoryStore, &Live, &Policy);
+    let ways: [(&str, Way); 9] = [
+        ("its id", |store, _, policy| drop(store.check(&SessionId::from("A"), policy, Access::Renew))),
+        ("a later id", |store, _, policy| drop(store.check(&SessionId::from("B"), policy, Access::Renew))),
+        ("a start", |store, _, policy| drop(store.start(&"A".into(), &NewSession::new(), policy))),
+        ("a rotation", |store, live, policy| {
+            drop(store.rotate(live.key, &SessionId::from("C"), live.presented, policy));
+        }),
+        ("a log-in", |store, live, policy| drop(store.restart(live.key, policy))),
+        ("a stream", |store, live, policy| drop(store.remaining(live.key, policy))),
+        ("a log-out", |store, live, _| drop(store.end(live.key, EndReason::SignedOut))),
+        ("a log-out everywhere", |store, _, _| drop(store.end_all(&Owner::from("alice"), None))),
+        ("a sweep", |store, _, _| store.sweep()),
+    ];
+    for (name, way) in ways {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+        let (policy, id) = (Policy::new(Limits::default()), SessionId::from("A"));
+        drop(store.start(&id, &NewSession::new().owner("alice"), &policy));
+        let decision = store.check(&id, &policy, Access::Renew);
+        let Answer::Ready(Ok(Decision::Live(live))) = decision else { panic!("{decision:?}") };
+        drop(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy));
+
+        let answered = Arc::new(Mutex::new(Vec::new()));
+        let (asked, told) = (Arc::downgrade(&store), Arc::clone(&answered));
+        store.events(EventSink::new(move |_| {
+            let store = asked.upgrade().unwrap();
+            let (is_done, done) = mpsc::channel();
+            std::thread::spawn(move || {
+                for n in 0..1000 {
+                    let id = SessionId::from(format!("whatever the shard: {n}"));
+                    drop(store.check(&id, &Policy::new(Limits::default()), Access::Renew));
+                }
+                is_done.send(()).unwrap();
+            });
+            told.lock().unwrap().push(done.recv_timeout(Duration::from_secs(10)).is_ok());
+        }));
+        clock.advance(IDLE);
+        way(&store, &live, &policy);
+        assert_eq!(*answered.lock().unwrap(), [true], "{name}");
+    }
 }
 
 #[tokio::test]
