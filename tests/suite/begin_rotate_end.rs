@@ -501,8 +501,8 @@ async fn the_application_can_say_it_through_its_session() {
     let app = App::new();
     app.log_in("A").await;
     app.send(with(sid(get("/account", &[]), "A"), "x-say", "rotate_to=B")).await;
-    assert!(app.admits("B").await);
     app.advance(IDLE - NANO);
+    assert!(app.admits("B").await, "the grace of A begins");
     app.send(with(sid(get("/account", &[]), "B"), "x-say", "reauthenticated")).await;
     let Decision::Live(live) = app.peek("B").await else { panic!("live") };
     assert_eq!(live.age, Duration::ZERO);

@@ -65,6 +65,20 @@ async fn a_passive_request_holds_nothing() {
     assert!(!app.admits("A").await);
 }
 
+#[tokio::test]
+async fn proving_anew_who_one_is_lets_go_of_no_upload() {
+    let app = App::new();
+    app.log_in("A").await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    app.send(with(sid(get("/account", &[]), "A"), "x-say", "reauthenticated")).await;
+    app.advance(IDLE * 2);
+    assert!(matches!(app.peek("A").await, Decision::Live(_)));
+    app.release();
+    upload.await.unwrap();
+    app.advance(IDLE);
+    assert!(!app.admits("A").await);
+}
+
 /// T04: completion never brings back what has ended.
 #[tokio::test]
 async fn a_log_out_ends_a_session_in_flight_for_good() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
+use crate::support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, set_cookies, sid, slow, with};
 use http::StatusCode;
 use tower_session_timeout::{EndReason, NewSession, Owner, SessionId, SessionTimeoutLayer, Sessions};
 
@@ -95,6 +95,23 @@ async fn all_can_be_ended_or_all_but_this_one() {
     assert_eq!(sessions.end_all(&alice(), None).await.unwrap(), 0);
     assert!(!app.admits("A2").await && !app.admits("A4").await);
     assert!(app.admits("B1").await);
+}
+
+/// A request under way holds its session against the idle clock, not against its owner.
+#[tokio::test]
+async fn an_end_of_all_spares_no_session_with_a_request_under_way() {
+    let app = App::new();
+    for id in ["A1", "A2"] {
+        log_in(&app, id, "alice").await;
+    }
+    let upload = set_cookie(sid(post("/upload"), "A1"), "sid=A1b");
+    let upload = app.send_slow(slow(upload)).await;
+    app.send(with(sid(get("/account", &[]), "A2"), "x-say", "end_others")).await;
+    assert_eq!(app.end_reason("A1").await, Some(EndReason::Revoked));
+    app.release();
+    assert!(set_cookies(&upload.await.unwrap()).is_empty());
+    assert!(!app.admits("A1").await && !app.admits("A1b").await);
+    assert_eq!(number_of_sessions(&app.layer.sessions(), "alice").await, 1);
 }
 
 /// Every start that was answered before `end_all` is ended by it, however many log in at the same time.
