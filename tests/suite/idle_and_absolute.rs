@@ -12,11 +12,11 @@ use std::{
 use crate::support::{self, ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, sid};
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Policy, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer, Store,
+    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Policy, Session,
+    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Store,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -234,6 +234,37 @@ async fn a_cap_refuses_the_request_and_spares_the_session() {
     assert!(app.admits("A").await);
     let response = app.send(sid(get("/admin/users", &[]), "A")).await;
     assert_eq!(response.status(), StatusCode::OK, "renewed elsewhere");
+}
+
+/// A page that counts down counts to the end of what it shows.
+#[tokio::test]
+async fn what_remains_is_told_by_the_requests_limits() {
+    let app = App::with(|builder| {
+        builder.limits_for(|head| match head.path() {
+            "/admin" => Some(Limits::new(MINUTE * 5, MINUTE * 60)),
+            "/slow" => Some(Limits::idle_only(IDLE * 2)),
+            _ => None,
+        })
+    });
+    app.log_in("A").await;
+    let service = app.layer.layer(tower::service_fn(|request: http::Request<Full<Bytes>>| async move {
+        let remaining = request.extensions().get::<Session>().unwrap().remaining();
+        Ok::<_, std::convert::Infallible>(http::Response::new(Full::from(remaining.as_secs().to_string())))
+    }));
+    let remaining = async |path| {
+        let response = service.clone().oneshot(sid(get(path, &[]), "A")).await.unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        Duration::from_secs(str::from_utf8(&body).unwrap().parse().unwrap())
+    };
+    app.advance(MINUTE);
+    assert_eq!(remaining("/admin").await, MINUTE * 5);
+    assert_eq!(remaining("/account").await, IDLE);
+    assert_eq!(remaining("/slow").await, IDLE, "they may only shorten");
+    for _ in 0..14 {
+        app.advance(MINUTE * 4);
+        assert!(app.admits("A").await);
+    }
+    assert_eq!(remaining("/admin").await, MINUTE * 3, "57 minutes old");
 }
 
 /// `limits_for` may only shorten.

@@ -128,6 +128,31 @@ fn a_sweep_goes_by_the_widest_limits_of_all_layers() {
     assert!(matches!(decision, Decision::Live(_)));
 }
 
+#[test]
+fn a_sweep_goes_by_the_limits_a_session_has_of_its_own() {
+    let minute = Duration::from_secs(60);
+    let bench = Bench::new(10);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    bench.store.events(EventSink::new(move |event| {
+        if let SessionEvent::Ended { reason, idle_for, .. } = event {
+            sink.lock().unwrap().push((*reason, *idle_for));
+        }
+    }));
+    for (id, idle) in [("short", minute), ("long", IDLE * 3)] {
+        let new = NewSession::new().limits(Limits::idle_only(idle));
+        ready(bench.store.start(&SessionId::from(id), &new, &policy()));
+    }
+    for (passes, ended) in
+        [(minute - NANO, 0), (NANO, 1), (IDLE - minute, 1), (IDLE * 2 - NANO, 1), (NANO, 2)]
+    {
+        bench.clock.advance(passes);
+        bench.store.sweep();
+        assert_eq!(told.lock().unwrap().len(), ended);
+    }
+    assert_eq!(*told.lock().unwrap(), [(EndReason::Idle, minute), (EndReason::Idle, IDLE * 3)]);
+}
+
 /// T108
 #[test]
 fn when_full_new_sessions_are_refused_and_live_ones_kept() {
@@ -187,6 +212,23 @@ fn a_rotation_is_never_refused_for_want_of_room() {
         assert!(bench.store.len() <= 5, "{}", bench.store.len());
     }
     assert!(bench.is_live("B"));
+}
+
+/// Any of the new ones may be the one that reached the browser.
+#[test]
+fn ids_past_their_grace_make_room_for_new_ones_first() {
+    let bench = Bench::new(1_000);
+    bench.start("A");
+    bench.rotate("A", "B");
+    assert!(bench.is_live("B"));
+    bench.clock.advance(Duration::from_secs(30));
+    for n in 0..63 {
+        assert_eq!(bench.rotate("B", &format!("C{n}")), Rotated::New);
+    }
+    assert!(bench.is_live("B"));
+    for n in 0..63 {
+        assert!(bench.is_live(&format!("C{n}")), "{n}");
+    }
 }
 
 #[test]
