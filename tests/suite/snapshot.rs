@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use crate::support::{self, ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, with};
+use crate::support::{self, ABSOLUTE, App, IDLE, get, header, post, set_cookie, sid, slow, with};
 use http::StatusCode;
 use siphasher::sip128::SipHasher24;
 use tempfile::TempDir;
@@ -131,6 +131,7 @@ async fn ids_graces_and_own_limits_go_along() {
     app.layer.sessions().start(&SessionId::from("R"), &remembered).await.unwrap();
     app.advance(Duration::from_secs(20));
     let app = deploy.next(&app);
+    assert_eq!(app.store.len(), 3, "each id counts");
     assert!(app.admits("A").await, "within its grace");
     app.advance(Duration::from_secs(10));
     assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
@@ -138,6 +139,59 @@ async fn ids_graces_and_own_limits_go_along() {
     app.advance(MINUTE * 59);
     assert!(app.admits("R").await);
     assert!(!app.admits("B").await);
+}
+
+#[tokio::test]
+async fn a_grace_runs_out_without_a_server_as_well() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.send(set_cookie(sid(get("/", &[]), "A"), "sid=B")).await;
+    app.send(sid(get("/", &[]), "B")).await;
+    app.store.save(&deploy.file).unwrap();
+    app.advance(Duration::from_secs(30));
+    let app = deploy.start(app.clock.clone()).unwrap();
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    assert!(app.admits("B").await);
+}
+
+/// Several times, for the two sessions may come in any order.
+#[tokio::test]
+async fn an_id_that_began_anew_beside_its_old_session_is_the_new_ones_alone() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    for n in 0..20 {
+        let (first, later) = (format!("A{n}"), format!("B{n}"));
+        log_in_as(&app, &first, "alice").await;
+        app.send(set_cookie(sid(get("/", &[]), &first), &format!("sid={later}"))).await;
+        app.send(sid(get("/", &[]), &later)).await;
+    }
+    app.advance(Duration::from_secs(30));
+    for n in 0..20 {
+        log_in_as(&app, &format!("A{n}"), "bob").await;
+    }
+    let app = deploy.next(&app);
+    for n in 0..20 {
+        for (id, owner) in [(format!("A{n}"), "bob"), (format!("B{n}"), "alice")] {
+            let response = app.send(sid(get("/account", &[]), &id)).await;
+            assert_eq!(header(&response, "x-session"), owner, "{id}");
+        }
+    }
+}
+
+/// A server that waits no longer for its last answers.
+#[tokio::test]
+async fn a_session_that_is_in_use_when_it_is_saved_is_idle_from_then_on() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    app.advance(IDLE * 2);
+    let next = deploy.next(&app);
+    app.release();
+    assert_eq!(upload.await.unwrap().status(), StatusCode::OK);
+    // Not to the nanosecond: the wall clock counts the deploy's own time.
+    next.advance(IDLE.saturating_sub(MINUTE));
+    assert!(matches!(next.peek("A").await, Decision::Live(_)));
+    next.advance(MINUTE);
+    assert_eq!(next.end_reason("A").await, Some(EndReason::Idle), "nothing holds it there");
 }
 
 #[tokio::test]
