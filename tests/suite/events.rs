@@ -67,6 +67,39 @@ async fn each_end_is_told_of_the_session_that_ended() {
     assert_eq!(tags("idle"), tags("started"));
 }
 
+/// For an audit log; also when a sweep finds the end.
+#[tokio::test]
+async fn whose_session_it_is_is_told_at_its_start_and_at_its_end() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let app = App::with(|builder| {
+        builder.on_event(move |event| {
+            if let SessionEvent::Started { owner, .. } | SessionEvent::Ended { owner, .. } = event {
+                sink.lock().unwrap().push(owner.as_ref().map(|owner| owner.as_str().to_owned()));
+            }
+        })
+    });
+    app.send(with(set_cookie(post("/login"), "sid=A"), "x-login", "alice")).await;
+    app.advance(IDLE);
+    app.store.sweep();
+    app.log_in("B").await;
+    app.send(sid(post("/logout"), "B")).await;
+    let alice = Some("alice".to_owned());
+    assert_eq!(*told.lock().unwrap(), [alice.clone(), alice, None, None]);
+}
+
+#[tokio::test]
+async fn a_session_that_lives_already_starts_only_once() {
+    let told = Told::default();
+    let app = app(&told);
+    for _ in 0..2 {
+        app.log_in("A").await;
+        app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=A")).await;
+    }
+    let told: Vec<_> = told.lock().unwrap().iter().map(|(what, _)| *what).collect();
+    assert_eq!(told, ["started"]);
+}
+
 /// Two tabs sign out at the same time, and then the owner everywhere.
 #[tokio::test]
 async fn an_end_that_is_asked_for_again_is_told_once() {

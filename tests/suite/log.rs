@@ -59,3 +59,18 @@ async fn endings_are_information_and_a_full_store_is_an_error() {
     );
     assert_eq!(log.lines_with(&ended), 1);
 }
+
+/// An id after its grace may have been stolen; made-up ones are noise.
+#[tokio::test]
+async fn the_use_of_an_old_id_is_information_and_that_of_a_made_up_one_is_not() {
+    let (log, _guard) = Log::listen();
+    let app = App::with(|builder| builder.rotation_grace(std::time::Duration::ZERO));
+    app.log_in("A").await;
+    app.send(support::set_cookie(sid(get("/account", &[]), "A"), "sid=B")).await;
+    app.send(sid(get("/account", &[]), "B")).await;
+    app.send(sid(get("/account", &[]), "made-up")).await;
+    assert_eq!(log.lines_with("INFO"), 0);
+    app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(log.lines_with("INFO"), 1);
+    assert_eq!(log.lines_with("an old id of a session was used after its grace"), 1);
+}

@@ -1,13 +1,16 @@
 //! Tokens that were issued elsewhere and verified: the store has not seen their sessions begin.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header};
 use http::{Extensions, HeaderMap, HeaderName, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_session_timeout::{
-    EndReason, ExtractSessionId, Found, MemoryStore, NewSession, Owner, RequestHead, SessionId,
+    EndReason, ExtractSessionId, Found, MemoryStore, NewSession, Owner, RequestHead, SessionEvent, SessionId,
     SessionTimeoutBuilder, VerifiedId,
 };
 
@@ -62,6 +65,24 @@ async fn a_fresh_token_begins_its_session_with_its_owner() {
     assert_eq!(status(&app, "A", IDLE + MINUTE).await, StatusCode::OK, "in use since");
     app.advance(IDLE);
     assert_eq!(status(&app, "A", IDLE).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_session_a_token_begins_is_told_once() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let app = App::with(|builder| {
+        verified(builder).on_event(move |event| {
+            if let SessionEvent::Started { owner: Some(owner), .. } = event {
+                sink.lock().unwrap().push(owner.as_str().to_owned());
+            }
+        })
+    });
+    for ago in [MINUTE, MINUTE * 2, IDLE] {
+        send(&app, "A", ago).await;
+        send(&app, "too old", IDLE).await;
+    }
+    assert_eq!(*told.lock().unwrap(), ["alice"]);
 }
 
 #[tokio::test]
