@@ -245,6 +245,17 @@ async fn a_layer_within_a_layer_uses_the_outer_ones_session_and_only_tightens() 
     assert_eq!(send(sid(get("/", &[]), "A")).await.status(), StatusCode::OK);
 }
 
+/// To what is inside, it is nobody's request there, though the outer layer admitted it with its session.
+#[tokio::test]
+async fn what_a_layer_within_refuses_goes_on_to_its_public_pages_without_the_outer_session() {
+    let Nested { clock, mut service } = nested(IDLE / 3, "sid");
+    service.call(set_cookie(post("/login"), "sid=A")).await.unwrap();
+    clock.advance(IDLE / 3);
+    let response = service.call(sid(get("/login", &[]), "A")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "x-remaining"), "");
+}
+
 #[tokio::test]
 async fn a_wider_layer_within_extends_nothing() {
     let Nested { clock, mut service } = nested(IDLE * 3, "sid");
