@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{App, IDLE, NANO, get, header, post, set_cookie, sid, slow, with};
+use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header, post, set_cookie, sid, slow, with};
 use http::StatusCode;
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, Live, ManualClock, MemoryStore,
@@ -131,6 +131,34 @@ fn refusals(
         })
     });
     (app, told)
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_request_is_under_way_was_not_idle() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let app = App::with(|builder| {
+        let told = Arc::clone(&told);
+        builder.on_event(move |event| {
+            if let SessionEvent::Ended { reason, idle_for, .. } = event {
+                told.lock().unwrap().push((*reason, *idle_for));
+            }
+        })
+    });
+    for id in ["A", "B"] {
+        app.log_in(id).await;
+        let upload = app.send_slow(slow(sid(post("/upload"), id))).await;
+        app.advance(2 * IDLE);
+        if id == "A" {
+            app.layer.sessions().end(&SessionId::from(id)).await.unwrap();
+        } else {
+            app.advance(ABSOLUTE);
+            assert!(!app.admits(id).await);
+        }
+        app.release();
+        upload.await.unwrap();
+    }
+    let not_idle = Duration::ZERO;
+    assert_eq!(*told.lock().unwrap(), [(EndReason::Revoked, not_idle), (EndReason::Absolute, not_idle)]);
 }
 
 #[tokio::test]

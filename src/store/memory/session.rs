@@ -170,6 +170,15 @@ impl Session {
         Decision::Ended { reason, owned: self.rare.as_ref().is_some_and(|rare| rare.owner.is_some()) }
     }
 
+    /// Now, while a request is in flight; or why it is over.
+    fn last_activity(&self, now: u64) -> Result<u64, EndReason> {
+        match self.state {
+            State::Live { active, in_flight: 0 } => Ok(active),
+            State::Live { .. } => Ok(now),
+            State::Ended { reason, .. } => Err(reason),
+        }
+    }
+
     /// Judges by both clocks, and ends the session if it is over. Also says for how long it has been idle.
     pub(super) fn judge(
         &mut self,
@@ -177,10 +186,9 @@ impl Session {
         now: u64,
         aftermath: &mut Aftermath,
     ) -> (Verdict, Duration) {
-        let active = match self.state {
-            State::Live { active, in_flight: 0 } => active,
-            State::Live { .. } => now,
-            State::Ended { reason, .. } => return (Verdict::Over(reason), Duration::ZERO),
+        let active = match self.last_activity(now) {
+            Ok(active) => active,
+            Err(reason) => return (Verdict::Over(reason), Duration::ZERO),
         };
         let idle_for = Duration::from_nanos(now.saturating_sub(active));
         let verdict = policy.judge(self.own_limits(), idle_for, self.age(now));
@@ -236,7 +244,7 @@ impl Session {
 
     /// `false` if it had ended before.
     pub(super) fn end(&mut self, reason: EndReason, now: u64, aftermath: &mut Aftermath) -> bool {
-        let State::Live { active, .. } = self.state else { return false };
+        let Ok(active) = self.last_activity(now) else { return false };
         self.state = State::Ended { at: now, reason };
         aftermath.events.push(SessionEvent::Ended {
             session: aftermath.session,
