@@ -3,6 +3,7 @@
 
 #[cfg(feature = "tracing")]
 pub mod log;
+pub mod model;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 
