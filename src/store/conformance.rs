@@ -312,6 +312,19 @@ async fn sets_of_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.clock.advance(GRACE * 2);
     tried.live("first", "an id set again is not superseded by one issued before that").await;
 
+    tried.begin("one").await;
+    let one = tried.live("one", "a session that has begun is live").await;
+    tried.rotate(&one, "two").await;
+    let looked = tried.decide("two", Access::Peek).await;
+    if let Decision::Live(two) = &looked {
+        tried.rotate(two, "one").await;
+    }
+    tried.live("one", "an id that is set again works").await;
+    tried.clock.advance(GRACE * 2);
+    tried
+        .live("two", "an id set meanwhile is not superseded by one issued before it: the client may have it")
+        .await;
+
     let other = tried.begin("other").await;
     let rotated = tried.rotate(&first, "other").await;
     keeps(rotated == Rotated::AlreadyLive, "another live session is not taken over", rotated);
@@ -326,6 +339,7 @@ async fn sets_of_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
     }
     tried.live("first", "the id in use outlives those that nobody used").await;
     tried.live("id-99", "the newest id works").await;
+    tried.is_over("id-0", EndReason::Unknown, "a session has 64 ids at most").await;
 }
 
 /// Renewals that race an end, again and again. Best on a runtime of several threads.

@@ -161,6 +161,22 @@ async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_n
     }
 }
 
+#[tokio::test]
+async fn a_name_that_an_owners_session_had_before_is_somebody_elses_now() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let (id, alice, bob) = (SessionId::from("A"), Owner::from("alice"), Owner::from("bob"));
+    ask(store.start(&id, &NewSession::new().owner(alice.clone()), &policy())).await;
+    // As when the record has aged out, before the list of its owner's sessions.
+    let record = keys(&connection).await.into_iter().find(|key| !key.contains("owner:")).unwrap();
+    command(&connection, &["DEL", &record]).await.unwrap();
+    ask(store.start(&id, &NewSession::new().owner(bob.clone()), &policy())).await;
+    assert!(ask(store.sessions_of(&alice, &policy())).await.is_empty());
+    assert_eq!(ask(store.end_all(&alice, None)).await, 0);
+    assert_eq!(renew(&store, "A").await.unwrap().owner, Some(bob));
+}
+
 /// T107
 #[tokio::test]
 async fn a_server_that_has_forgotten_the_scripts_is_told_them_again() {
@@ -270,6 +286,22 @@ async fn adopted_sessions_are_remembered_or_not_adopted() {
     assert!(live.idle_for >= Duration::from_secs(5));
     assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
     assert!(matches!(adopt().await, Ok(Adopted::Known)));
+}
+
+#[tokio::test]
+async fn an_end_that_has_to_be_remembered_and_cannot_fails() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let adopt = async || store.adopt(&SessionId::from("A"), &NewSession::new(), &policy()).await.unwrap();
+    assert!(matches!(adopt().await, Adopted::New(_)));
+    let live = renew(&store, "A").await.unwrap();
+    command(&connection, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    assert!(store.end(live.key, EndReason::SignedOut).await.is_err(), "it is tried again");
+    command(&connection, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert_eq!(adopt().await, Adopted::Known);
+    assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
+    assert_eq!(adopt().await, Adopted::Known);
 }
 
 async fn race(rounds: u32) {
