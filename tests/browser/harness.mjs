@@ -11,8 +11,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { Stub } from './stub.mjs';
 
+/** How slow this machine is: see tests/pace. */
+export const PACE = Number(process.env.PACE ?? 1);
 /** Only a failure takes so long, on however busy a machine. */
-const PATIENCE = 10_000 * Number(process.env.PACE ?? 1);
+const PATIENCE = 10_000 * PACE;
 /** An instant on which no user's clock is wrong. */
 export const START = Date.UTC(2030, 0, 7, 9);
 export const FAILED_REQUEST = /Failed to load resource/;
