@@ -23,6 +23,7 @@ mod owners;
 mod properties;
 mod public_pages;
 mod redis;
+mod redis_faults;
 mod responses;
 mod return_to;
 mod rotation;

@@ -2,7 +2,6 @@
 #![cfg(feature = "redis")]
 
 use std::{
-    convert::Infallible,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -11,20 +10,20 @@ use std::{
 };
 
 use crate::support::{
+    App,
     model::{self, Model},
     redis_server::RedisServer,
 };
 use ::redis::aio::ConnectionManager;
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
     test_runner::{Config, TestRunner},
 };
-use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, RedisStore, Rotated, SessionEvent, SessionId, SessionTimeoutLayer, Started, Store, conformance,
+    Policy, RedisStore, Rotated, SessionEvent, SessionId, Started, Store, conformance,
 };
 
 const IDLE: Duration = Duration::from_secs(15);
@@ -343,44 +342,26 @@ async fn no_renewal_revives_what_has_ended_in_ten_thousand_rounds() {
     race(10_000).await;
 }
 
-/// One request with this session cookie through the layer.
-async fn send(layer: &SessionTimeoutLayer, id: &str, set: bool) -> StatusCode {
-    let service = layer.layer(tower::service_fn(async |request: Request<String>| {
-        let mut response = Response::new(String::new());
-        if let Some(cookie) = request.headers().get("x-set-cookie") {
-            response.headers_mut().insert("set-cookie", cookie.clone());
-        }
-        Ok::<_, Infallible>(response)
-    }));
-    let mut request = Request::new(String::new());
-    let name = if set { "x-set-cookie" } else { "cookie" };
-    request.headers_mut().insert(name, format!("sid={id}").parse().unwrap());
-    service.oneshot(request).await.unwrap().status()
-}
-
 /// T100, T103: the server is killed and comes back.
 async fn killed(args: &[&str]) -> StatusCode {
     let mut server = RedisServer::start(args).await;
     let failures = Arc::new(Mutex::new(0));
     let count = Arc::clone(&failures);
-    let layer = SessionTimeoutLayer::builder()
-        .cookie("sid")
-        .store(RedisStore::new(server.connect().await))
-        .on_event(move |event| {
+    let app = App::on(RedisStore::new(server.connect().await), |builder| {
+        builder.on_event(move |event| {
             *count.lock().unwrap() += u32::from(matches!(event, SessionEvent::StoreFailed { .. }));
         })
-        .build()
-        .unwrap();
-    assert_eq!(send(&layer, "A", true).await, StatusCode::OK);
-    assert_eq!(send(&layer, "A", false).await, StatusCode::OK);
+    });
+    app.log_in("A").await;
+    assert_eq!(app.visit("A").await.status(), StatusCode::OK);
     server.kill();
     for _ in 0..3 {
-        assert_eq!(send(&layer, "A", false).await, StatusCode::SERVICE_UNAVAILABLE, "not a log-out");
+        assert_eq!(app.visit("A").await.status(), StatusCode::SERVICE_UNAVAILABLE, "not a log-out");
     }
     assert!(*failures.lock().unwrap() >= 3);
     server.start_again().await;
     for _ in 0..200 {
-        let status = send(&layer, "A", false).await;
+        let status = app.visit("A").await.status();
         if status != StatusCode::SERVICE_UNAVAILABLE {
             return status;
         }

@@ -1,6 +1,8 @@
 //! What the tests share: an application behind the layer, and a clock that is set.
 #![allow(dead_code, unreachable_pub)]
 
+#[cfg(feature = "redis")]
+pub mod fault_proxy;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;
@@ -28,7 +30,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
     Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Store,
 };
 
 /// Properties leave no files behind; how many cases each has is for `PROPTEST_CASES` to say.
@@ -69,6 +71,16 @@ pub struct App {
     service: BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>,
 }
 
+fn builder() -> SessionTimeoutBuilder {
+    SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(IDLE)
+        .absolute_timeout(ABSOLUTE)
+        .login_path("/login")
+        .logout_path("/logout")
+        .public_paths(["/", "/public/"])
+}
+
 impl App {
     pub fn new() -> Self {
         Self::with(|builder| builder)
@@ -84,16 +96,17 @@ impl App {
     ) -> Self {
         let clock = ManualClock::new();
         let store = Arc::new(store.clock(clock.clone()));
-        let builder = SessionTimeoutLayer::builder()
-            .cookie("sid")
-            .idle_timeout(IDLE)
-            .absolute_timeout(ABSOLUTE)
-            .login_path("/login")
-            .logout_path("/logout")
-            .public_paths(["/", "/public/"])
-            .store(Arc::clone(&store));
-        let layer = configure(builder).build().expect("a valid configuration");
+        let layer = configure(builder().store(Arc::clone(&store))).build().expect("a valid configuration");
         Self::around(layer, clock, store)
+    }
+
+    /// On a store of another kind, which neither `clock` nor `store` has to do with.
+    pub fn on(
+        store: impl Store,
+        configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+    ) -> Self {
+        let layer = configure(builder().store(store)).build().expect("a valid configuration");
+        Self::around(layer, ManualClock::new(), Arc::default())
     }
 
     pub fn around(layer: SessionTimeoutLayer, clock: ManualClock, store: Arc<MemoryStore>) -> Self {
@@ -153,6 +166,11 @@ impl App {
         let response = self.send(set_cookie(post("/login"), &format!("sid={id}"))).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(set_cookies(&response), [format!("sid={id}")]);
+    }
+
+    /// The answer to a request with this id. It is activity.
+    pub async fn visit(&self, id: &str) -> Response<Bytes> {
+        self.send(sid(get("/account", &[]), id)).await
     }
 
     /// Whether a request with this id is let through. It is activity.

@@ -2,13 +2,21 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tempfile::TempDir;
+
+/// A connection that reconnects. How long it waits for an answer is for others to say.
+pub async fn connect(address: SocketAddr) -> ConnectionManager {
+    let config =
+        ConnectionManagerConfig::new().set_max_delay(Duration::from_millis(50)).set_response_timeout(None);
+    let client = redis::Client::open(format!("redis://{address}/")).unwrap();
+    client.get_connection_manager_with_config(config).await.unwrap()
+}
 
 pub struct RedisServer {
     child: Child,
@@ -35,14 +43,16 @@ impl RedisServer {
         command.args(args).stdout(Stdio::null()).spawn().expect("redis-server is installed")
     }
 
-    pub fn client(&self) -> redis::Client {
-        redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap()
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// A connection that reconnects.
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(format!("redis://{}/", self.address())).unwrap()
+    }
+
     pub async fn connect(&self) -> ConnectionManager {
-        let config = ConnectionManagerConfig::new().set_max_delay(Duration::from_millis(50));
-        self.client().get_connection_manager_with_config(config).await.unwrap()
+        connect(self.address()).await
     }
 
     async fn ready(&self) {
