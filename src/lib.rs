@@ -73,7 +73,7 @@
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
 //! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
-//! - `redis`: `RedisStore`, for sessions that several processes share.
+//! - `redis`: `RedisStore`, for sessions that several processes share. `redis-sentinel`: over Sentinel.
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
@@ -111,12 +111,14 @@ pub mod respond;
 pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
-#[cfg(feature = "redis")]
-pub use crate::store::RedisStore;
+#[cfg(feature = "redis-sentinel")]
+pub use crate::store::SentinelConnection;
 #[cfg(feature = "test-util")]
 pub use crate::store::conformance;
 #[cfg(feature = "stateless")]
 pub use crate::store::{KeyError, StatelessStore};
+#[cfg(feature = "redis")]
+pub use crate::store::{ReconnectingConnection, RedisStore};
 pub use crate::{
     body::SessionBody,
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},

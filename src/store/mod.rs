@@ -11,8 +11,10 @@ mod stateless;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
+#[cfg(feature = "redis-sentinel")]
+pub use self::redis::SentinelConnection;
 #[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
+pub use self::redis::{ReconnectingConnection, RedisStore};
 #[cfg(feature = "stateless")]
 pub use self::stateless::{KeyError, StatelessStore};
 pub use self::{

@@ -24,6 +24,7 @@ mod properties;
 mod public_pages;
 mod redis;
 mod redis_faults;
+mod redis_sentinel;
 mod responses;
 mod return_to;
 mod rotation;

@@ -11,8 +11,10 @@ use std::{
 
 use crate::support::{
     App,
+    fault_proxy::{Fault, FaultProxy},
     model::{self, Model},
-    redis_server::RedisServer,
+    pace,
+    redis_server::{RedisServer, until},
 };
 use ::redis::aio::ConnectionManager;
 use http::StatusCode;
@@ -360,14 +362,7 @@ async fn killed(args: &[&str]) -> StatusCode {
     }
     assert!(*failures.lock().unwrap() >= 3);
     server.start_again().await;
-    for _ in 0..200 {
-        let status = app.visit("A").await.status();
-        if status != StatusCode::SERVICE_UNAVAILABLE {
-            return status;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("no recovery");
+    app.once_available("A").await.status()
 }
 
 #[tokio::test]
@@ -378,4 +373,49 @@ async fn a_server_that_is_away_makes_503_and_its_sessions_come_back_if_it_kept_t
 #[tokio::test]
 async fn sessions_that_a_server_did_not_keep_are_over() {
     assert_eq!(killed(&[]).await, StatusCode::UNAUTHORIZED);
+}
+
+/// A primary whose replica hears of everything a little later, and what the latter knows of this session.
+async fn lagging() -> (RedisServer, FaultProxy, RedisServer, RedisStore<ConnectionManager>) {
+    let primary = RedisServer::start(&[]).await;
+    let proxy = FaultProxy::before(primary.address()).await;
+    let replica =
+        RedisServer::start(&["--replicaof", "127.0.0.1", &proxy.address().port().to_string()]).await;
+    replica.follows().await;
+    let store = RedisStore::new(primary.connect().await);
+    (primary, proxy, replica, store)
+}
+
+/// T104: the one thing a failover takes back.
+#[tokio::test]
+async fn an_end_that_no_replica_has_heard_of_is_lost_with_the_primary() {
+    let (mut primary, proxy, replica, store) = lagging().await;
+    let Started::New(key) = start(&store, "A").await else { panic!("a new id") };
+    let copy = RedisStore::new(replica.connect().await);
+    until("replication", async || matches!(check(&copy, "A", Access::Peek).await, Decision::Live(_))).await;
+    proxy.set(Fault::HalfOpen);
+    assert!(ask(store.end(key, EndReason::SignedOut)).await);
+    assert!(renew(&store, "A").await.is_none());
+    primary.kill();
+    command(&replica.connect().await, &["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    assert!(renew(&copy, "A").await.is_some(), "as the documentation says");
+}
+
+#[tokio::test]
+async fn who_waits_for_replicas_has_an_end_there_before_it_is_answered() {
+    let (_primary, proxy, replica, store) = lagging().await;
+    let copy = RedisStore::new(replica.connect().await);
+    for (waits, expected) in [(false, true), (true, false)] {
+        let store =
+            if waits { store.clone().wait_for_replicas(1, Duration::from_secs(20)) } else { store.clone() };
+        let id = waits.to_string();
+        let Started::New(key) = start(&store, &id).await else { panic!("a new id") };
+        until("replication", async || matches!(check(&copy, &id, Access::Peek).await, Decision::Live(_)))
+            .await;
+        proxy.set(Fault::Delay(Duration::from_millis(500) * pace()));
+        assert!(ask(store.end(key, EndReason::SignedOut)).await);
+        let is_live = matches!(check(&copy, &id, Access::Peek).await, Decision::Live(_));
+        assert_eq!(is_live, expected);
+        proxy.set(Fault::None);
+    }
 }

@@ -4,7 +4,10 @@
 //! takes one key and one round trip. A later id has a key that leads to the record: two. Every script touches one key,
 //! so that all of it works in a cluster.
 
+mod reconnecting;
 mod script;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
 
 use std::{
     fmt,
@@ -20,7 +23,10 @@ use futures_util::{StreamExt, stream};
 use redis::aio::ConnectionLike;
 use sha2::{Digest, Sha256};
 
+pub use self::reconnecting::ReconnectingConnection;
 use self::script::{CHECK, Clocked, END, JOIN, LEAVE, OWNER, PLACE, RESTART, START, UNLEAD};
+#[cfg(feature = "redis-sentinel")]
+pub use self::sentinel::SentinelConnection;
 use super::{
     Access, Adopted, Answer, CachedStore, Decision, Live, NewSession, Rotated, SessionInfo, Started, Store,
     StoreError,
@@ -41,9 +47,10 @@ const AT_ONCE: usize = 32;
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
 ///
-/// It works over any connection of the [`redis`](https://docs.rs/redis) crate that can be cloned: a
-/// `ConnectionManager` (which reconnects), a `ClusterConnection`. Whether a session is live is decided by the server,
-/// in one script, by the server's own clock. A session takes one key and one round trip; after a rotation, two.
+/// It works over any connection of the [`redis`](https://docs.rs/redis) crate that can be cloned, on one server or a
+/// cluster: best over a [`ReconnectingConnection`], with Sentinel over a `SentinelConnection` (feature `redis-sentinel`).
+/// Whether a session is live is decided by the server, in one script, by the server's own clock. A session takes one key
+/// and one round trip; after a rotation, two.
 ///
 /// Ids and owners are kept hashed (SHA-256). An activity is not written down as long as the last one that was is
 /// younger than the [granularity](Self::granularity): so a session may end early by that, never late, and
@@ -56,12 +63,33 @@ const AT_ONCE: usize = 32;
 /// (and none can be adopted). When a server's memory is full with `noeviction`, sessions are still checked
 /// and ended, though no activity is recorded any more, and new ones are refused.
 ///
+/// # When a server fails
+///
+/// As long as no server answers, requests get `503`; nobody is signed out, and no restart is needed afterwards. A log-out
+/// that could not be written down is answered with `503`, too, and tried again in the background.
+///
+/// A server that is killed and comes back has what it had written to its disk: with `appendfsync everysec` it lacks
+/// a second, without persistence it has nothing, and everybody signs in again. A primary without persistence that is
+/// restarted before it was replaced takes its replicas' data with it.
+///
+/// Replicas hear of everything a little later. **What had been acknowledged and not yet replicated when a replica takes
+/// over, is lost**, with Sentinel, in a cluster and with most services one can rent: a session that had just begun is
+/// over, the last activity has not been, and a session that had just been ended is live again, until its limits end it.
+/// As a rule those are the last milliseconds; in a primary that is cut off and does not know it, they
+/// are the time until it is told, unless `min-replicas-to-write` has it refuse writes.
+/// [`wait_for_replicas`](Self::wait_for_replicas) narrows this down for ends; Redis promises no more. What the
+/// application itself deletes when it signs somebody out stays deleted.
+///
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_session_timeout::{RedisStore, SessionTimeoutLayer};
+/// use tower_session_timeout::{ReconnectingConnection, RedisStore, SessionTimeoutLayer};
 ///
 /// let client = redis::Client::open("redis://127.0.0.1/")?;
-/// let store = RedisStore::new(client.get_connection_manager().await?).prefix("shop:session:");
+/// let connection = ReconnectingConnection::new(move || {
+///     let client = client.clone();
+///     async move { client.get_multiplexed_async_connection().await }
+/// });
+/// let store = RedisStore::new(connection.await?).prefix("shop:session:");
 /// let layer = SessionTimeoutLayer::builder().cookie("sid").store(store).build()?;
 /// # Ok(())
 /// # }
@@ -143,7 +171,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
 
     /// After an end, waits until so many replicas have it (`WAIT`): a failover right after it then brings back an
     /// ended session less often. It is no guarantee, and other commands on the same connection wait, too; an end that the
-    /// replicas do not confirm in this time is still an end. Default: it does not wait. Not for a cluster.
+    /// replicas do not confirm in this time, which is to be shorter than the layer's
+    /// [`store_deadline`](crate::SessionTimeoutBuilder::store_deadline), is still an end. Default: it does not wait. Not
+    /// for a cluster.
     pub fn wait_for_replicas(self, replicas: usize, at_most: Duration) -> Self {
         Self { wait_for: Some((replicas, at_most)), ..self }
     }

@@ -22,6 +22,8 @@ pub enum Fault {
     /// Connections are accepted, and nothing comes back. Once that is over, the host knows nothing of them, and resets
     /// them.
     HalfOpen,
+    /// As `HalfOpen`, but nobody resets them: they stay as they are.
+    Silent,
     /// Of each answer the first half comes, and then the connection's end.
     Truncate,
 }
@@ -69,10 +71,11 @@ impl Drop for FaultProxy {
 async fn carry(mut client: TcpStream, server: SocketAddr, mut fault: watch::Receiver<Fault>) -> Option<()> {
     let mut server = TcpStream::connect(server).await.ok()?;
     let (mut question, mut answer) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
-    let mut is_forgotten = false;
+    let (mut is_forgotten, mut is_silent) = (false, false);
     loop {
         let now = *fault.borrow_and_update();
         is_forgotten |= now == Fault::HalfOpen;
+        is_silent |= now == Fault::Silent;
         if now == Fault::Cut || (is_forgotten && now != Fault::HalfOpen) {
             return None;
         }
@@ -89,7 +92,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut fault: watch::Rece
         }
         let now = *fault.borrow();
         match now {
-            Fault::HalfOpen => continue,
+            _ if is_silent => continue,
+            Fault::HalfOpen | Fault::Silent => continue,
             Fault::Truncate if is_answer => {
                 client.write_all(&answer[..length / 2]).await.ok()?;
                 // Not reset: what has come is to be read.

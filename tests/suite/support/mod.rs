@@ -6,6 +6,8 @@ pub mod fault_proxy;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;
+#[cfg(feature = "redis-sentinel")]
+pub mod redis_sentinel;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 
@@ -36,6 +38,11 @@ use tower_session_timeout::{
 /// Properties leave no files behind; how many cases each has is for `PROPTEST_CASES` to say.
 pub fn cases() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// By what to multiply the time in which something has to have happened: 1, more on a slow machine.
+pub fn pace() -> u32 {
+    std::env::var("PACE").ok().and_then(|pace| pace.parse().ok()).unwrap_or(1)
 }
 
 type Gates = Arc<Mutex<HashMap<String, Arc<Semaphore>>>>;
@@ -171,6 +178,19 @@ impl App {
     /// The answer to a request with this id. It is activity.
     pub async fn visit(&self, id: &str) -> Response<Bytes> {
         self.send(sid(get("/account", &[]), id)).await
+    }
+
+    /// The answer to the first request with this id that the store has answered.
+    pub async fn once_available(&self, id: &str) -> Response<Bytes> {
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(30) {
+            let response = self.visit(id).await;
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                return response;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no recovery");
     }
 
     /// Whether a request with this id is let through. It is activity.

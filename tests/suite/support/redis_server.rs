@@ -2,12 +2,16 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
+    ffi::OsStr,
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    FromRedisValue, RedisResult,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
 use tempfile::TempDir;
 
 /// A connection that reconnects. How long it waits for an answer is for others to say.
@@ -18,8 +22,79 @@ pub async fn connect(address: SocketAddr) -> ConnectionManager {
     client.get_connection_manager_with_config(config).await.unwrap()
 }
 
+/// A program that is stopped with the test.
+pub struct Process(Child);
+
+impl Process {
+    pub fn spawn(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).stdout(Stdio::null());
+        Self(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind(local(0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends one command to the server at this address, on a connection of its own.
+pub async fn command<T: FromRedisValue>(server: SocketAddr, words: &[&str]) -> RedisResult<T> {
+    let client = redis::Client::open(format!("redis://{server}/"))?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
+}
+
+/// Waits until this is so.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    for _ in 0..1200 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{what}: not within 30 seconds");
+}
+
+pub async fn ready(server: SocketAddr) {
+    until("the server answers", async || command::<String>(server, &["PING"]).await.is_ok()).await;
+}
+
+/// Waits until the one replica of this primary has what was written.
+pub async fn replicated(primary: SocketAddr) {
+    until("the replica has what was written", async || {
+        let info: String = command(primary, &["INFO", "replication"]).await.unwrap();
+        let offset = |name: &str| {
+            let at = info.find(name)? + name.len();
+            info[at..].split(|c: char| !c.is_ascii_digit()).next()
+        };
+        offset(",offset=").is_some() && offset(",offset=") == offset("master_repl_offset:")
+    })
+    .await;
+}
+
 pub struct RedisServer {
-    child: Child,
+    process: Process,
     port: u16,
     folder: TempDir,
     args: Vec<String>,
@@ -27,24 +102,45 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub async fn start(args: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_at(free_port(), args).await
+    }
+
+    pub async fn start_at(port: u16, args: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let child = Self::spawn(port, &folder, &args);
-        let server = Self { child, port, folder, args };
-        server.ready().await;
+        let process = Self::spawn(port, &folder, &args);
+        let server = Self { process, port, folder, args };
+        ready(server.address()).await;
         server
     }
 
-    fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Child {
-        let port = port.to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path());
-        command.args(args).stdout(Stdio::null()).spawn().expect("redis-server is installed")
+    /// A replica of this server, which has all of its data.
+    pub async fn replica(&self) -> Self {
+        let port = self.port.to_string();
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &port]).await;
+        replica.follows().await;
+        replica
+    }
+
+    /// Waits until this replica has all of its primary's data.
+    pub async fn follows(&self) {
+        until("the replica follows", async || {
+            let info = command::<String>(self.address(), &["INFO", "replication"]).await;
+            info.is_ok_and(|info| info.contains("master_link_status:up"))
+        })
+        .await;
+    }
+
+    fn spawn(port: u16, folder: &TempDir, args: &[String]) -> Process {
+        let (port, folder) = (port.to_string(), folder.path().to_str().unwrap());
+        let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+        // A primary waits for more replicas before it sends them its data.
+        let own = own.into_iter().chain(["--repl-diskless-sync-delay", "0"]);
+        Process::spawn("redis-server", own.chain(args.iter().map(String::as_str)))
     }
 
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        local(self.port)
     }
 
     pub fn client(&self) -> redis::Client {
@@ -55,34 +151,18 @@ impl RedisServer {
         connect(self.address()).await
     }
 
-    async fn ready(&self) {
-        for _ in 0..600 {
-            if let Ok(mut connection) = self.client().get_multiplexed_async_connection().await
-                && redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("redis-server does not answer");
-    }
-
     /// As `kill -9`.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// On the same port, with the same files.
     pub async fn start_again(&mut self) {
-        self.child = Self::spawn(self.port, &self.folder, &self.args);
-        self.ready().await;
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process = Self::spawn(self.port, &self.folder, &self.args);
+        ready(self.address()).await;
     }
 }
