@@ -23,6 +23,7 @@ mod owners;
 mod properties;
 mod public_pages;
 mod redis;
+mod redis_cluster;
 mod redis_faults;
 mod redis_sentinel;
 mod responses;

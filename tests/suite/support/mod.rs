@@ -6,6 +6,8 @@ pub mod fault_proxy;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;
+#[cfg(feature = "redis")]
+pub mod redis_cluster;
 #[cfg(feature = "redis-sentinel")]
 pub mod redis_sentinel;
 #[cfg(feature = "redis")]
