@@ -63,6 +63,8 @@ Usage: axum [OPTIONS]
                                           or more (without it: a key of this run's own)
                       redis://HOST:PORT   in Redis or Valkey
                       cluster:redis://HOST:PORT[,redis://HOST:PORT]...   in a cluster, of which these nodes are asked
+                      sentinel:NAME@redis://HOST:PORT[,redis://HOST:PORT]...   in the primary of this name, which these
+                                          sentinels watch over
   --snapshot FILE     keeps memory's sessions (not the notes) in this file from one run to the next; it is a secret
   --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
 ";

@@ -17,7 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
-use tower_session_timeout::{NewSession, RedisStore, Session, SessionTimeoutLayer};
+use tower_session_timeout::{NewSession, ReconnectingConnection, RedisStore, Session, SessionTimeoutLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -25,13 +25,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let server = arguments.next().unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
 
-    // A connection that is made anew when it breaks. Until then requests are answered with 503.
-    let connection = redis::Client::open(server)?.get_connection_manager().await?;
+    // Made anew when it breaks, or falls silent. Until then requests are answered with 503.
+    let client = redis::Client::open(server)?;
+    let connection = ReconnectingConnection::new(move || {
+        let client = client.clone();
+        async move { client.get_multiplexed_async_connection().await }
+    });
     let timeout = SessionTimeoutLayer::builder()
         .cookie("sid")
         .idle_timeout(Duration::from_secs(30))
         .logout_path("/logout")
-        .store(RedisStore::new(connection).prefix("example:"))
+        .store(RedisStore::new(connection.await?).prefix("example:"))
         .build()?;
     let app = Router::new()
         .route("/", get(home))

@@ -152,7 +152,7 @@ struct LayerOrderDoctests;
 #[doc = include_str!("../docs/recipes.md")]
 struct RecipeDoctests;
 
-#[cfg(all(doctest, feature = "redis", feature = "stateless", feature = "test-util"))]
+#[cfg(all(doctest, feature = "redis-sentinel", feature = "stateless", feature = "test-util"))]
 #[doc = include_str!("../docs/stores.md")]
 struct StoresDoctests;
 

@@ -2,9 +2,16 @@
 
 use std::{env, error::Error, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use redis::{Client, RedisResult, aio::ConnectionManagerConfig, cluster::ClusterClient};
+use redis::{
+    Client, RedisResult,
+    cluster::ClusterClient,
+    sentinel::{SentinelClient, SentinelServerType},
+};
 use tokio::time;
-use tower_session_timeout::{MemoryStore, RedisStore, SessionTimeoutBuilder, StatelessStore};
+use tower_session_timeout::{
+    MemoryStore, ReconnectingConnection, RedisStore, SentinelConnection, SessionTimeoutBuilder,
+    StatelessStore,
+};
 
 /// How long the program tries to reach its store when it starts.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -15,20 +22,26 @@ pub(crate) enum StoreChoice {
     Stateless,
     Redis(String),
     Cluster(Vec<String>),
+    Sentinel { primary: String, sentinels: Vec<String> },
 }
 
 impl FromStr for StoreChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            "stateless" => Ok(Self::Stateless),
-            _ => match text.strip_prefix("cluster:") {
-                Some(nodes) => Ok(Self::Cluster(nodes.split(',').map(str::to_owned).collect())),
-                None if text.starts_with("redis://") => Ok(Self::Redis(text.to_owned())),
-                None => Err(format!("there is no store {text:?}")),
+        let several = |servers: &str| servers.split(',').map(str::to_owned).collect();
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            None if text == "stateless" => Ok(Self::Stateless),
+            Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
+            Some(("cluster", nodes)) => Ok(Self::Cluster(several(nodes))),
+            Some(("sentinel", watched)) => match watched.split_once('@') {
+                Some((primary, sentinels)) => {
+                    Ok(Self::Sentinel { primary: primary.to_owned(), sentinels: several(sentinels) })
+                }
+                None => Err(format!("{text:?} names no primary")),
             },
+            _ => Err(format!("there is no store {text:?}")),
         }
     }
 }
@@ -56,14 +69,24 @@ impl StoreChoice {
             }),
             Self::Redis(server) => {
                 let client = Client::open(server.as_str())?;
-                // One that was away is asked again soon, however long it was.
-                let config = ConnectionManagerConfig::new().set_max_delay(Duration::from_secs(1));
-                let connection = reached(client.get_connection_manager_with_config(config)).await?;
-                builder.store(RedisStore::new(connection))
+                let connect = move || {
+                    let client = client.clone();
+                    async move { client.get_multiplexed_async_connection().await }
+                };
+                builder.store(RedisStore::new(reached(ReconnectingConnection::new(connect)).await?))
             }
             Self::Cluster(nodes) => {
                 let client = ClusterClient::new(nodes.iter().map(String::as_str))?;
-                builder.store(RedisStore::new(reached(client.get_async_connection()).await?))
+                let connect = move || {
+                    let client = client.clone();
+                    async move { client.get_async_connection().await }
+                };
+                builder.store(RedisStore::new(reached(ReconnectingConnection::new(connect)).await?))
+            }
+            Self::Sentinel { primary, sentinels } => {
+                let kind = SentinelServerType::Master;
+                let client = SentinelClient::build(sentinels.clone(), primary.clone(), None, kind)?;
+                builder.store(RedisStore::new(reached(SentinelConnection::new(client)).await?))
             }
         };
         Ok((builder, None))

@@ -185,8 +185,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// use std::time::Duration;
     /// use tower_session_timeout::{RedisStore, SessionTimeoutLayer};
     ///
-    /// let client = redis::Client::open("redis://127.0.0.1/")?;
-    /// let store = RedisStore::new(client.get_connection_manager().await?);
+    /// # let connection = redis::Client::open("redis://127.0.0.1/")?.get_multiplexed_async_connection().await?;
+    /// let store = RedisStore::new(connection);
     /// let layer = SessionTimeoutLayer::builder().cookie("sid").store(store.cached(Duration::from_secs(10))).build()?;
     /// # Ok(())
     /// # }
