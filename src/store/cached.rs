@@ -38,7 +38,7 @@ const ATTEMPTS: u32 = 3;
 /// It pays where requests of one session come to the same process again ("sticky sessions"): then a session takes about
 /// one command in a window, however many its requests. Else it costs what it saves.
 ///
-/// [`RedisStore::cached`](crate::RedisStore::cached) makes one; so does [`CachedStore::new`], of any store.
+/// `RedisStore::cached` makes one; so does [`CachedStore::new`], of any store.
 pub struct CachedStore<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
