@@ -87,6 +87,30 @@ test('T30 where work would be lost the question is asked, over the veil', async 
   assert.ok(await s.part(page, 'signin').isVisible());
 });
 
+test('T30 once the session lives again the application asks as it did before', async (t) => {
+  const holdsOnce = () => addEventListener('beforeunload', (event) => {
+    if (!globalThis.hasHeld) event.preventDefault();
+    globalThis.hasHeld = true;
+  });
+  const s = await stubScene(t, { before: `(${holdsOnce})();(${BEFOREUNLOAD})()`, allow: [/'beforeunload' confirmation panel/] });
+  const page = await s.open();
+  let asked = 0;
+  page.on('dialog', (dialog) => {
+    asked += 1;
+    void dialog.dismiss();
+  });
+  await type(page, '#text', 'dirty');
+  await s.advance(60_000);
+  await s.until('its page is held', () => asked === 1);
+  await s.opened(page, 'veil');
+  const other = await s.context.newPage();
+  await other.goto('/login?next=/two');
+  await s.signIn(other, 'ada');
+  await s.closed(page, 'veil');
+  void page.evaluate(() => location.assign('/two')).catch(() => {});
+  await s.until('the question', () => asked === 2);
+});
+
 test('T32 the log-in leads back to the page', async (t) => {
   const s = await stubScene(t);
   s.stub.page('/a', { body: FORM });

@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{self, Instant};
+use crate::support::RuntimeClock;
+use tokio::time;
 use tower_session_timeout::{
-    Access, Adopted, Answer, CachedStore, Clock, Decision, EndReason, IdTag, Limits, Live, MemoryStore,
-    NewSession, Owner, Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError,
-    Verdict, conformance,
+    Access, Adopted, Answer, CachedStore, Decision, EndReason, IdTag, Limits, Live, MemoryStore, NewSession,
+    Owner, Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
+    conformance,
 };
 
 const IDLE: Duration = Duration::from_secs(900);
@@ -21,23 +22,6 @@ const ABSOLUTE: Duration = Duration::from_secs(3600);
 const WINDOW: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
-
-/// The runtime's time, which the test moves.
-#[derive(Clone, Debug)]
-pub(crate) struct RuntimeClock(Instant);
-
-impl RuntimeClock {
-    pub(crate) fn new() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for RuntimeClock {
-    fn now(&self) -> Duration {
-        // A session may be older than the clock.
-        100 * ABSOLUTE + self.0.elapsed()
-    }
-}
 
 /// A store that several nodes share, and how often they asked it.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use tower_session_timeout::{
     Rotated, SessionId, SessionKey, Started, Store, StoreError, Verdict,
 };
 
-use crate::cached::RuntimeClock;
+use crate::support::RuntimeClock;
 
 const IDLE: Duration = Duration::from_secs(400);
 const ABSOLUTE: Duration = Duration::from_secs(4000);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{get, sid};
+use crate::support::{RuntimeClock, get, sid};
 use bytes::Bytes;
 use futures_util::stream;
 use http::{
@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Either, Full, StreamBody};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, Session,
+    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, Session,
     SessionBody, SessionId, SessionKey, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
 };
 
@@ -31,23 +31,13 @@ const IDLE: Duration = Duration::from_secs(60);
 const ABSOLUTE: Duration = Duration::from_secs(600);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// tokio's time, which the tests pause, so that sessions and timers agree.
-#[derive(Debug)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 async fn layer() -> SessionTimeoutLayer {
     let layer = SessionTimeoutLayer::builder()
         .cookie("sid")
         .idle_timeout(IDLE)
         .absolute_timeout(ABSOLUTE)
         .end_streams(["text/event-stream", "application/grpc"])
-        .store(MemoryStore::new().clock(TokioClock(Instant::now())))
+        .store(MemoryStore::new().clock(RuntimeClock::new()))
         .build()
         .unwrap();
     layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
@@ -185,7 +175,7 @@ impl Store for OutOfReach {
 #[tokio::test(start_paused = true)]
 async fn while_the_store_fails_no_stream_is_cut() {
     let is_out = Arc::new(AtomicBool::new(false));
-    let store = MemoryStore::new().clock(TokioClock(Instant::now()));
+    let store = MemoryStore::new().clock(RuntimeClock::new());
     let layer = SessionTimeoutLayer::builder()
         .cookie("sid")
         .idle_timeout(IDLE)

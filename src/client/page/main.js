@@ -100,6 +100,7 @@ const take = (told) => {
   state = warned ? 'warning' : 'active';
   if (isBack) {
     unveil();
+    leaving = false;
     drafts.keep(true);
     if (wasEnded || !warned) fire('resumed');
   }

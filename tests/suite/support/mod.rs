@@ -33,7 +33,7 @@ use proptest::test_runner::Config as ProptestConfig;
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
+    Clock, Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
     SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Store,
 };
 
@@ -45,6 +45,23 @@ pub fn cases() -> ProptestConfig {
 /// By what to multiply the time in which something has to have happened: 1, more on a slow machine.
 pub fn pace() -> u32 {
     std::env::var("PACE").ok().and_then(|pace| pace.parse().ok()).unwrap_or(1)
+}
+
+/// The runtime's time, which a test with paused time moves.
+#[derive(Clone, Debug)]
+pub struct RuntimeClock(tokio::time::Instant);
+
+impl RuntimeClock {
+    pub fn new() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Duration {
+        // A session may be older than the clock.
+        100 * ABSOLUTE + self.0.elapsed()
+    }
 }
 
 type Gates = Arc<Mutex<HashMap<String, Arc<Semaphore>>>>;
