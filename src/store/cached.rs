@@ -54,10 +54,15 @@ struct Known {
     entries: HashMap<Vec<u8>, Entry>,
     /// Numbers the windows.
     windows: u64,
-    /// When sessions were ended or restarted here: what the store said before that is out of date.
-    changed: HashMap<SessionKey, Duration>,
+    changes: Changes,
+}
+
+/// When sessions were ended or restarted here: what the store said before that is out of date.
+#[derive(Default)]
+struct Changes {
+    of: HashMap<SessionKey, Duration>,
     in_order: VecDeque<(Duration, SessionKey)>,
-    all_changed: Option<Duration>,
+    of_all: Option<Duration>,
 }
 
 /// What the store said of an id.
@@ -75,22 +80,22 @@ struct Entry {
     is_for_looks: bool,
 }
 
-impl Known {
-    fn is_out_of_date(&self, session: SessionKey, asked: Duration) -> bool {
-        let since = self.changed.get(&session).copied().max(self.all_changed);
-        since.is_some_and(|changed| asked <= changed)
+impl Changes {
+    fn came_after(&self, asked: Duration, session: SessionKey) -> bool {
+        let last = self.of.get(&session).copied().max(self.of_all);
+        last.is_some_and(|changed| asked <= changed)
     }
 
-    fn change(&mut self, session: SessionKey, now: Duration, window: Duration) {
+    fn add(&mut self, session: SessionKey, now: Duration, window: Duration) {
         while let Some(&(when, oldest)) = self.in_order.front()
             && when.saturating_add(window) < now
         {
             self.in_order.pop_front();
-            if self.changed.get(&oldest) == Some(&when) {
-                self.changed.remove(&oldest);
+            if self.of.get(&oldest) == Some(&when) {
+                self.of.remove(&oldest);
             }
         }
-        self.changed.insert(session, now);
+        self.of.insert(session, now);
         self.in_order.push_back((now, session));
     }
 }
@@ -171,8 +176,8 @@ impl<S> Shared<S> {
         let now = self.clock.now();
         let mut known = self.known();
         match session {
-            Some(session) => known.change(session, now, self.window),
-            None => known.all_changed = Some(now),
+            Some(session) => known.changes.add(session, now, self.window),
+            None => known.changes.of_all = Some(now),
         }
     }
 }
@@ -180,18 +185,16 @@ impl<S> Shared<S> {
 impl<S: Store> Shared<S> {
     fn remembered(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Option<Live> {
         let now = self.clock.now();
-        let mut known = self.known();
-        let entry = known.entries.get(id.expose())?;
+        let Known { entries, changes, .. } = &mut *self.known();
+        let entry = entries.get_mut(id.expose())?;
         let live = entry.live(now, policy, access)?;
-        if known.is_out_of_date(live.key, entry.asked) {
+        if changes.came_after(entry.asked, live.key) {
             return None;
         }
-        if let Some(entry) = known.entries.get_mut(id.expose()) {
-            match access {
-                Access::Renew | Access::Hold => entry.activity(now),
-                Access::RenewAgo(ago) => entry.activity(now.saturating_sub(ago)),
-                Access::Peek => {}
-            }
+        match access {
+            Access::Renew | Access::Hold => entry.activity(now),
+            Access::RenewAgo(ago) => entry.activity(now.saturating_sub(ago)),
+            Access::Peek => {}
         }
         Some(live)
     }
@@ -206,12 +209,7 @@ impl<S: Store> Shared<S> {
         let decision = self.store.check(&id, &policy, access).await?;
         match &decision {
             Decision::Live(live) if policy.cap.is_none() => {
-                let active = match access {
-                    Access::Renew | Access::Hold => asked,
-                    Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
-                    Access::Peek => asked.saturating_sub(live.idle_for),
-                };
-                self.open_window(id, live, policy, access, asked, active);
+                self.open_window(id, live, policy, access, asked);
             }
             Decision::Ended { .. } => self.forget(&id),
             Decision::Live(_) | Decision::Capped(_) => {}
@@ -226,7 +224,6 @@ impl<S: Store> Shared<S> {
         policy: Policy,
         access: Access,
         asked: Duration,
-        active: Duration,
     ) {
         let Ok(runtime) = Handle::try_current() else { return };
         let left = live.remaining.absolute.unwrap_or(Duration::MAX).min(live.remaining.idle / PART_OF_IDLE);
@@ -234,9 +231,14 @@ impl<S: Store> Shared<S> {
         let now = self.clock.now();
         let mut known = self.known();
         let is_room = known.entries.len() < self.capacity || known.entries.contains_key(id.expose());
-        if now >= until || !is_room || known.is_out_of_date(live.key, asked) {
+        if now >= until || !is_room || known.changes.came_after(asked, live.key) {
             return;
         }
+        let active = match access {
+            Access::Renew | Access::Hold => asked,
+            Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
+            Access::Peek => asked.saturating_sub(live.idle_for),
+        };
         known.windows += 1;
         let window = known.windows;
         let mut entry = Entry {
@@ -277,19 +279,14 @@ impl<S: Store> Shared<S> {
         let Some(Entry { policy, active, is_untold: true, .. }) = entry else { return };
         for attempt in 0..ATTEMPTS {
             let ago = self.clock.now().saturating_sub(active);
-            // A task of its own, for this one opens the next window, and that one's end is a task like this.
+            // It opens the next window.
             let told = Arc::clone(&self).ask(id.clone(), policy, Access::RenewAgo(ago));
-            if boxed(told).await.is_ok() {
+            if told.await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100) * 4_u32.pow(attempt)).await;
         }
     }
-}
-
-/// Breaks the circle of types that describes one window after the other.
-fn boxed<T>(future: impl Future<Output = T> + Send + 'static) -> super::BoxFuture<T> {
-    Box::pin(future)
 }
 
 impl<S> Clone for CachedStore<S> {

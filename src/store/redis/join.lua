@@ -1,11 +1,8 @@
 -- Makes the id one of the session ARGV[12], which is the one here. [11]: it is the id the request came with.
 local presented, name = ARGV[11] == '1', ARGV[12]
-local entry = read()
-if entry == false then return { 'foreign' } end
-local session = entry and entry.session
-if not session then return { 'unknown' } end
-local reason, just_ended = judge(entry)
-if reason then return told(session, reason, just_ended) end
+local entry, refusal = read_live()
+if refusal then return refusal end
+local session = entry.session
 local ids, n = session.ids, position(session)
 local reply = { n and 'known' or 'new', int(lead_ttl(session)) }
 local place = 0

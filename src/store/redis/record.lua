@@ -185,3 +185,13 @@ local function told(session, reason, just_ended)
   }
 end
 
+-- The record, if its session is live; or what to answer instead.
+local function read_live()
+  local entry = read()
+  if entry == false then return nil, { 'foreign' } end
+  local session = entry and entry.session
+  if not session then return nil, { 'unknown' } end
+  local reason, just_ended = judge(entry)
+  if reason then return nil, told(session, reason, just_ended) end
+  return entry
+end

@@ -1,11 +1,8 @@
 -- Both clocks of the session ARGV[11], which is the one here, begin anew, and superseded ids end. The others are as old
 -- as they are.
-local entry = read()
-if entry == false then return { 'foreign' } end
-local session = entry and entry.session
-if not session then return { 'unknown' } end
-local reason, just_ended = judge(entry)
-if reason then return told(session, reason, just_ended) end
+local entry, refusal = read_live()
+if refusal then return refusal end
+local session = entry.session
 local reply, kept = { 'restarted' }, {}
 if #session.ids == 0 then session.ids[1] = first_id(ARGV[11], session) end
 for _, issued in ipairs(session.ids) do
