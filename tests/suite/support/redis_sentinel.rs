@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     pace,
-    redis_server::{Process, RedisServer, command, free_port, local, ready, until},
+    redis_server::{Process, RedisServer, command, free_port, local, program, ready, until},
 };
 
 pub struct Watched {
@@ -42,7 +42,7 @@ impl Watched {
                 500 * pace(),
             );
             fs::write(&file, settings).unwrap();
-            Process::spawn("redis-server", [file.to_str().unwrap(), "--sentinel"])
+            Process::spawn(&program(), [file.to_str().unwrap(), "--sentinel"])
         };
         let processes: Vec<_> = addresses.iter().map(start).collect();
         for &address in &addresses {

@@ -22,6 +22,11 @@ pub async fn connect(address: SocketAddr) -> ConnectionManager {
     client.get_connection_manager_with_config(config).await.unwrap()
 }
 
+/// Redis, or what stands in its place: `tests/run valkey` says so.
+pub fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 /// A program that is stopped with the test.
 pub struct Process(Child);
 
@@ -136,7 +141,7 @@ impl RedisServer {
         let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", folder];
         // A primary waits for more replicas before it sends them its data.
         let own = own.into_iter().chain(["--repl-diskless-sync-delay", "0"]);
-        Process::spawn("redis-server", own.chain(args.iter().map(String::as_str)))
+        Process::spawn(&program(), own.chain(args.iter().map(String::as_str)))
     }
 
     pub fn address(&self) -> SocketAddr {
