@@ -25,7 +25,7 @@ import { FORM, PREFIX, SUBMITTED } from './names.js';
 const KEPT_FOR = 24 * 3_600_000;
 const LARGEST = 64 * 1024;
 const LARGEST_IN_ALL = 512 * 1024;
-const NEVER = /(^|\s)(\S*-password|one-time-code|cc-\S*)(\s|$)/;
+const NEVER = /(^|\s)(\S*-password|one-time-code|cc-\S*)(\s|$)/i;
 
 /**
  * A field: its name, which of that name it is, its value, and the value it was rendered with.
@@ -85,7 +85,8 @@ const mayBeKept = (control) =>
   !secrets.has(control) &&
   control.dataset.sessionDraft !== 'off' &&
   !/^(password|file|hidden|submit|button|reset|image|fieldset|output|object)$/.test(control.type) &&
-  !NEVER.test(control.autocomplete);
+  // Not the property: where a browser does not know the word, that is empty.
+  !NEVER.test(control.getAttribute('autocomplete') ?? '');
 
 /**
  * What a control holds, and what it was rendered with.
