@@ -118,7 +118,12 @@ where
                     }
                 }
                 Projected::Calling { answer, visit } => {
-                    let answer = ready!(answer.poll(cx));
+                    let Poll::Ready(answer) = answer.poll(cx) else {
+                        if let Some(visit) = visit {
+                            visit.keep(cx);
+                        }
+                        return Poll::Pending;
+                    };
                     let visit = visit.take().expect("polled after completion");
                     let mut response = answer?;
                     let Some(happened) = visit.observe(&mut response) else {

@@ -96,6 +96,7 @@ mod event;
 mod extract;
 mod future;
 mod head;
+mod keep;
 mod layer;
 mod limits;
 mod observe;

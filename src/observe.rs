@@ -1,6 +1,6 @@
 //! What an answer says happened to the session, and settling it with the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Context, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -16,6 +16,7 @@ use crate::{
     cookie::{Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
+    keep::Keeper,
     respond,
     session::until_over,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Visit {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) session: VisitedSession,
+    /// As long as the application takes its time, if the layer is to hold the session.
+    pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
@@ -48,12 +51,24 @@ pub(crate) enum VisitedSession {
     Live {
         key: SessionKey,
         presented: IdTag,
-        held: bool,
+        hold: Hold,
     },
     /// The store could not say, and the request was let through all the same.
     Unchecked,
     /// A layer further out looks after this session.
     Outer,
+}
+
+/// What keeps the session from ending as idle while its request is under way.
+#[derive(Clone, Copy)]
+pub(crate) enum Hold {
+    /// Nothing: the request is passive.
+    Nothing,
+    Store,
+    /// The layer, for the store cannot; `idle` is what the session had left.
+    Layer {
+        idle: Duration,
+    },
 }
 
 /// What to do with the answer.
@@ -87,13 +102,24 @@ pub(crate) enum Happened {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let VisitedSession::Live { key, held: true, .. } = self.session {
-            self.config.store.release(key);
+        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session {
+            self.config.store(&self.own_store).release(key);
         }
     }
 }
 
 impl Visit {
+    /// While the application takes its time.
+    pub(crate) fn keep(&mut self, cx: &mut Context<'_>) {
+        let VisitedSession::Live { key, hold: Hold::Layer { idle }, .. } = self.session else { return };
+        if self.keeper.is_none() {
+            self.keeper = Keeper::new(&self.config, key, idle).map(Box::new);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.poll(cx);
+        }
+    }
+
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
     pub(crate) fn observe<P>(&self, response: &mut Response<P>) -> Option<Happened> {
         if matches!(self.session, VisitedSession::Outer) {

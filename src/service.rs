@@ -21,7 +21,7 @@ use crate::{
     event,
     extract::Source,
     head::OwnedHead,
-    observe::{Visit, VisitedSession},
+    observe::{Hold, Visit, VisitedSession},
     respond,
 };
 
@@ -356,7 +356,12 @@ fn visit_live<Q>(
     live: Live,
     access: Access,
 ) -> Visit {
-    let session = VisitedSession::Live { key: live.key, presented: live.presented, held: live.held };
+    let hold = match access {
+        _ if live.held => Hold::Store,
+        Access::Hold => Hold::Layer { idle: live.remaining.idle },
+        _ => Hold::Nothing,
+    };
+    let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
     #[cfg(feature = "client")]
     let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
@@ -377,6 +382,7 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let head_is_needed = config.fresh_login.is_some() && matches!(session, VisitedSession::Live { .. });
     Visit {
         session,
+        keeper: None,
         is_head: *head.method() == Method::HEAD,
         is_logout: config.is_logout(&head),
         slid_cookie: None,

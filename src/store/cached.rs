@@ -340,6 +340,10 @@ impl<S: Store> Store for CachedStore<S> {
         self.0.store.remaining(session, policy)
     }
 
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.0.store.renew(session, policy)
+    }
+
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         self.0.forget(id);
         self.0.store.start(id, new, policy)

@@ -88,6 +88,10 @@ impl<S: Store> Tried<S> {
         self.store.restart(session, &self.policy).await.expect("the store answers")
     }
 
+    async fn renew(&self, session: SessionKey) -> Verdict {
+        self.store.renew(session, &self.policy).await.expect("the store answers")
+    }
+
     async fn end(&self, session: SessionKey, reason: EndReason) -> bool {
         self.store.end(session, reason).await.expect("the store answers")
     }
@@ -154,6 +158,7 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.is_over("absolute", EndReason::Absolute, "over at the absolute timeout itself").await;
 
     looks(make).await;
+    renewals(make).await;
     caps(make).await;
 }
 
@@ -181,6 +186,28 @@ async fn looks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     );
     tried.clock.advance(MILLISECOND);
     tried.is_over("id", EndReason::Idle, "a look renews nothing").await;
+}
+
+/// A request that takes its time, of which the store is told again and again.
+async fn renewals<S: Store>(make: &impl Fn(ManualClock) -> S) {
+    let tried = Tried::new(make);
+    let key = tried.begin("id").await;
+    tried.clock.advance(IDLE / 2);
+    let renewed = tried.renew(key).await;
+    let Verdict::Live(left) = renewed else {
+        panic!("the store breaks a promise: a live session is live; it says {renewed:?}")
+    };
+    tried.clock.advance(left.idle.saturating_sub(MILLISECOND));
+    let looked = tried.decide("id", Access::Peek).await;
+    keeps(matches!(looked, Decision::Live(_)), "a renewed session lives as long as was said", looked);
+    tried.clock.advance(MILLISECOND);
+    let renewed = tried.renew(key).await;
+    keeps(
+        renewed == Verdict::Over(EndReason::Idle),
+        "a session that is over is not renewed by its name",
+        renewed,
+    );
+    tried.is_over("id", EndReason::Idle, "such a renewal brings nothing back").await;
 }
 
 /// What a request may demand, and what not.

@@ -44,6 +44,14 @@ pub trait Store: Send + Sync + 'static {
     /// for the end of a session asks again and again.
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict>;
 
+    /// A request with this session is still under way: its last activity is now, unless it is over. What it has left.
+    ///
+    /// Asked of stores that do not [hold](Live::held): again and again while a request is under way, and once it was
+    /// answered. Default: renews nothing, so that a request that takes longer than the idle timeout loses its session.
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.remaining(session, policy)
+    }
+
     /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
 
@@ -162,6 +170,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).remaining(session, policy)
     }
 
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        (**self).renew(session, policy)
+    }
+
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         (**self).start(id, new, policy)
     }
@@ -260,7 +272,8 @@ pub enum Access {
     /// The request is activity: it renews.
     Renew,
     /// As `Renew`; and while the request is in flight, the session does not end as idle: until
-    /// [`release`](Store::release). A store that answers later cannot hold, and only renews.
+    /// [`release`](Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
+    /// to let go: it only renews, and is asked to [again and again](Store::renew).
     Hold,
     /// The user was active this long ago, and the client tells it now: the last activity moves there, but never back.
     RenewAgo(Duration),

@@ -2,19 +2,15 @@
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     time::Duration,
 };
 
-use crate::support::RuntimeClock;
+use crate::support::{RuntimeClock, remote::Remote};
 use tokio::time;
 use tower_session_timeout::{
-    Access, Adopted, Answer, CachedStore, Decision, EndReason, IdTag, Limits, Live, MemoryStore, NewSession,
-    Owner, Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
-    conformance,
+    Access, CachedStore, Decision, EndReason, Limits, Live, MemoryStore, NewSession, Owner, Policy,
+    SessionId, Store, conformance,
 };
 
 const IDLE: Duration = Duration::from_secs(900);
@@ -22,87 +18,6 @@ const ABSOLUTE: Duration = Duration::from_secs(3600);
 const WINDOW: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
-
-/// A store that several nodes share, and how often they asked it.
-#[derive(Clone)]
-struct Remote {
-    store: Arc<MemoryStore>,
-    checks: Arc<AtomicUsize>,
-    failing: Arc<AtomicUsize>,
-    /// How long an answer is on its way, in seconds.
-    takes: Arc<AtomicU64>,
-}
-
-impl Remote {
-    fn new(clock: RuntimeClock) -> Self {
-        Self {
-            store: Arc::new(MemoryStore::new().clock(clock)),
-            checks: Arc::default(),
-            failing: Arc::default(),
-            takes: Arc::default(),
-        }
-    }
-
-    fn checks(&self) -> usize {
-        self.checks.load(SeqCst)
-    }
-}
-
-fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
-    Answer::Pending(answer.into_future())
-}
-
-impl Store for Remote {
-    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
-        self.checks.fetch_add(1, SeqCst);
-        if self.failing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
-            return Answer::Ready(Err(StoreError::new("away")));
-        }
-        let (answer, takes) = (self.store.check(id, policy, access), self.takes.load(SeqCst));
-        Answer::Pending(Box::pin(async move {
-            time::sleep(SECOND * u32::try_from(takes).unwrap()).await;
-            answer.await
-        }))
-    }
-
-    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        later(self.store.remaining(session, policy))
-    }
-
-    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
-        later(self.store.start(id, new, policy))
-    }
-
-    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
-        later(self.store.adopt(id, new, policy))
-    }
-
-    fn rotate(
-        &self,
-        session: SessionKey,
-        new: &SessionId<'_>,
-        presented: IdTag,
-        policy: &Policy,
-    ) -> Answer<Rotated> {
-        later(self.store.rotate(session, new, presented, policy))
-    }
-
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        later(self.store.restart(session, policy))
-    }
-
-    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        later(self.store.end(session, reason))
-    }
-
-    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
-        later(self.store.sessions_of(owner, policy))
-    }
-
-    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
-        later(self.store.end_all(owner, except))
-    }
-}
 
 fn policy() -> Policy {
     Policy::new(Limits::new(IDLE, ABSOLUTE))

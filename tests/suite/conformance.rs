@@ -30,6 +30,8 @@ enum Mistake {
     UnknownIsNew,
     /// A new id begins a new absolute timeout.
     RotationResetsStart,
+    /// What is renewed by its name is not judged before.
+    RenewalRevives,
 }
 
 #[derive(Clone)]
@@ -158,6 +160,15 @@ impl Store for Simple {
         ))
     }
 
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        if self.mistake == Mistake::RenewalRevives {
+            let mut sessions = self.sessions.lock().unwrap();
+            let record = &mut sessions.records[number_of(session)];
+            (record.active, record.ended) = (self.clock.now(), None);
+        }
+        self.remaining(session, policy)
+    }
+
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         let now = self.clock.now();
         let mut sessions = self.sessions.lock().unwrap();
@@ -215,6 +226,7 @@ async fn each_mistake_is_caught_by_the_promise_it_breaks() {
         ("clocks", Mistake::UpsertOnRenew, "a renewal creates nothing"),
         ("clocks", Mistake::UnknownIsNew, "a renewal creates nothing"),
         ("clocks", Mistake::LateBoundary, "over at the idle timeout itself"),
+        ("clocks", Mistake::RenewalRevives, "a session that is over is not renewed by its name"),
         ("rotations", Mistake::RotationResetsStart, "a rotation resets no clock"),
         ("races", Mistake::GetThenSet, "no renewal revives"),
     ];

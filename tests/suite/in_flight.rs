@@ -1,10 +1,12 @@
 //! While a request's handler runs, its session is in use; and its end is activity, too.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, sid, slow, with};
+use crate::support::{ABSOLUTE, App, IDLE, NANO, RuntimeClock, get, post, remote::Remote, sid, slow, with};
 use http::StatusCode;
-use tower_session_timeout::{Decision, EndReason};
+use tokio::{task::yield_now, time::sleep};
+use tower_session_timeout::{CachedStore, Decision, EndReason};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,5 +130,130 @@ async fn a_handler_that_panics_lets_go() {
     let panicking = app.send_slow(request).await;
     assert!(panicking.await.is_err());
     app.advance(IDLE);
+    assert!(!app.admits("A").await);
+}
+
+/// An application whose store cannot hold, where Alice is signed in; and that store.
+async fn on_a_network() -> (App, Remote) {
+    let remote = Remote::new(RuntimeClock::new());
+    let app = App::on(remote.clone(), |builder| builder);
+    app.log_in("A").await;
+    (app, remote)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_on_a_network_is_told_that_an_upload_goes_on() {
+    let (app, _) = on_a_network().await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(IDLE * 3).await;
+    assert!(matches!(app.peek("A").await, Decision::Live(_)), "another process lets it in as well");
+    app.release();
+    assert_eq!(upload.await.unwrap().status(), StatusCode::OK);
+    yield_now().await;
+    sleep(IDLE - SECOND).await;
+    assert!(matches!(app.peek("A").await, Decision::Live(_)), "idle since the upload's end");
+    sleep(SECOND).await;
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_soon_is_not_worth_a_command() {
+    let (app, remote) = on_a_network().await;
+    let request = app.send_slow(slow(sid(get("/account", &[]), "A"))).await;
+    sleep(IDLE / 60 - SECOND).await;
+    app.release();
+    request.await.unwrap();
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(IDLE / 3 - SECOND).await;
+    assert_eq!(remote.renewals(), 0);
+    sleep(IDLE).await;
+    assert_eq!(remote.renewals(), 3);
+    app.release();
+    upload.await.unwrap();
+    yield_now().await;
+    assert_eq!((remote.renewals(), remote.checks()), (4, 2), "and one at its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_made_up_for() {
+    let (app, remote) = on_a_network().await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(IDLE / 3 - SECOND).await;
+    remote.failing.store(1, SeqCst);
+    sleep(IDLE * 2).await;
+    assert_eq!(remote.failing.load(SeqCst), 0);
+    app.release();
+    upload.await.unwrap();
+    assert!(app.admits("A").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_a_caches_window_an_upload_is_told_of_as_well() {
+    let clock = RuntimeClock::new();
+    let remote = Remote::new(clock.clone());
+    let app = App::on(CachedStore::new(remote.clone(), IDLE).clock(clock), |builder| builder);
+    app.log_in("A").await;
+    assert!(app.admits("A").await);
+    let checks = remote.checks();
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    assert_eq!(remote.checks(), checks, "let in without asking");
+    sleep(IDLE * 3).await;
+    app.release();
+    upload.await.unwrap();
+    assert!(app.admits("A").await);
+}
+
+/// T04
+#[tokio::test(start_paused = true)]
+async fn no_telling_brings_back_what_has_ended() {
+    let (app, remote) = on_a_network().await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(IDLE / 2).await;
+    app.send(sid(post("/logout"), "A")).await;
+    sleep(IDLE * 2).await;
+    assert_eq!(remote.renewals(), 2, "once it is known to be over, nobody is told");
+    app.release();
+    upload.await.unwrap();
+    yield_now().await;
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_told_of_ends_at_its_absolute_timeout() {
+    let (app, _) = on_a_network().await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(ABSOLUTE - SECOND).await;
+    assert!(app.admits("A").await);
+    sleep(SECOND).await;
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
+    app.release();
+    upload.await.unwrap();
+    yield_now().await;
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_passive_request() {
+    let (app, remote) = on_a_network().await;
+    let poll = app.send_slow(slow(sid(get("/poll", &[("session-activity", "passive")]), "A"))).await;
+    sleep(IDLE).await;
+    app.release();
+    poll.await.unwrap();
+    yield_now().await;
+    assert_eq!(remote.renewals(), 0);
+    assert!(!app.admits("A").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_client_went_away_is_told_as_well() {
+    let (app, _) = on_a_network().await;
+    let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
+    sleep(IDLE / 4).await;
+    upload.abort();
+    assert!(upload.await.unwrap_err().is_cancelled());
+    yield_now().await;
+    sleep(IDLE - SECOND).await;
+    assert!(matches!(app.peek("A").await, Decision::Live(_)));
+    sleep(SECOND).await;
     assert!(!app.admits("A").await);
 }

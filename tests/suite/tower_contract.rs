@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{self, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
+use crate::support::{
+    self, App, IDLE, NANO, RuntimeClock, get, post, remote::Remote, set_cookie, set_cookies, sid,
+};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -596,4 +598,22 @@ fn without_a_runtime_sessions_are_timed_all_the_same() {
     assert_eq!(status(sid(get("/", &[]), "B")), StatusCode::UNAUTHORIZED);
     assert_eq!(status(sid(post("/logout"), "A")), StatusCode::OK);
     assert_eq!(status(sid(get("/", &[]), "A")), StatusCode::UNAUTHORIZED);
+}
+
+/// With a store that cannot hold, neither: it hears nothing of requests that take their time.
+#[test]
+fn without_a_runtime_a_slow_answer_is_an_answer() {
+    let layer = builder().store(Remote::new(RuntimeClock::new())).build().unwrap();
+    let service = layer.layer(tower::service_fn(|_: Incoming| async {
+        tokio::task::yield_now().await;
+        let response = Response::builder().header("set-cookie", "sid=A");
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+    }));
+    for request in [post("/login"), sid(get("/", &[]), "A")] {
+        let mut answer = Box::pin(service.clone().oneshot(request));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(answer.as_mut().poll(&mut cx).is_pending());
+        let Poll::Ready(response) = answer.as_mut().poll(&mut cx) else { panic!("nothing to wait for") };
+        assert_eq!(response.unwrap().status(), StatusCode::OK);
+    }
 }

@@ -499,6 +499,13 @@ impl Store for MemoryStore {
         verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
     }
 
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let verdict =
+            self.with_session(session, |session, _, now, aftermath| session.renew(policy, now, aftermath));
+        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
+    }
+
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         self.widen(policy.limits);
         self.start_hashed(self.hash(id), new, policy).into()

@@ -198,6 +198,16 @@ impl Session {
         (verdict, idle_for)
     }
 
+    /// Its last activity is now, unless it is over.
+    pub(super) fn renew(&mut self, policy: &Policy, now: u64, aftermath: &mut Aftermath) -> Verdict {
+        let (verdict, _) = self.judge(policy, now, aftermath);
+        if !matches!(verdict, Verdict::Live(_)) {
+            return verdict;
+        }
+        self.state = State::Live { active: now, in_flight: self.in_flight() };
+        Verdict::Live(policy.renewed(self.own_limits(), Duration::ZERO, self.age(now)))
+    }
+
     /// Live by the layers' limits, and without any of its own: nearly every session. Told at the least expense.
     pub(super) fn is_clearly_live(&self, now: u64, widest: Widest) -> bool {
         let State::Live { active, in_flight } = self.state else { return false };

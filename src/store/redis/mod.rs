@@ -38,6 +38,9 @@ use crate::{
 /// Beyond the longest limits anybody sets, and exact in the numbers of a script.
 const FOREVER: u64 = 10_000 * 365 * 24 * 3600 * 1000;
 const NONE: &str = "-1";
+/// What the script that checks is told of the access: how long ago the activity was, or this.
+const PEEK: &str = "peek";
+const NOW: &str = "0";
 /// How long an owner's list is kept after the last log-in, if all its sessions end by then.
 const OWNERS_LIST: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How often an id is followed that others move at the same time.
@@ -56,8 +59,8 @@ const AT_ONCE: usize = 32;
 /// younger than the [granularity](Self::granularity): so a session may end early by that, never late, and
 /// the remaining time it tells is the one it enforces.
 ///
-/// Other than the memory store it does not know which requests are in flight: a request that takes longer than the idle
-/// timeout does not keep its session alive.
+/// It does not know which requests are in flight: the process that waits for one renews its session three times in an idle
+/// timeout, and at its end.
 ///
 /// Run the server with `maxmemory-policy noeviction`: with any other, a server that is short of memory drops sessions
 /// (and none can be adopted). When a server's memory is full with `noeviction`, sessions are still checked
@@ -308,14 +311,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     async fn decide(self, id: Id, policy: Policy, access: Access) -> Result<Decision, StoreError> {
-        let age;
+        let ago;
         let access = match access {
-            Access::Renew | Access::Hold => "0",
-            Access::RenewAgo(ago) => {
-                age = millis(ago).to_string();
-                &age
+            Access::Renew | Access::Hold => NOW,
+            Access::RenewAgo(since) => {
+                ago = millis(since).to_string();
+                &ago
             }
-            Access::Peek => "peek",
+            Access::Peek => PEEK,
         };
         let mut session = id.key;
         let mut reply = self.run(&CHECK, Of::Id(id.key), Some(&policy), &[access]).await?;
@@ -327,6 +330,21 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
             reply = self.run(&CHECK, of, Some(&policy), &[access]).await?;
         }
         decision(&reply, &policy, session, id.tag)
+    }
+
+    /// Of a session, whatever its ids.
+    async fn judge(
+        self,
+        session: SessionKey,
+        policy: Policy,
+        access: &'static str,
+    ) -> Result<Verdict, StoreError> {
+        let reply = self.run(&CHECK, Of::Session(session), Some(&policy), &[access]).await?;
+        Ok(match decision(&reply, &policy, session, IdTag::new([0; 8]))? {
+            Decision::Live(live) => Verdict::Live(live.remaining),
+            Decision::Ended { reason, .. } => Verdict::Over(reason),
+            Decision::Capped(reason) => Verdict::Capped(reason),
+        })
     }
 
     async fn begin(self, id: Id, new: NewSession, policy: Policy) -> Result<Started, StoreError> {
@@ -540,7 +558,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         policy: &Policy,
     ) -> Result<Option<SessionInfo>, StoreError> {
         let policy = Policy { cap: None, ..*policy };
-        let reply = self.run(&CHECK, Of::Session(session), Some(&policy), &["peek"]).await?;
+        let reply = self.run(&CHECK, Of::Session(session), Some(&policy), &[PEEK]).await?;
         match decision(&reply, &policy, session, IdTag::new([0; 8]))? {
             Decision::Live(live) if live.owner.as_ref() == Some(owner) => {
                 Ok(Some(SessionInfo::new(session, live.idle_for, live.age)))
@@ -627,14 +645,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
         self.widen(policy.limits);
         let policy = *policy;
-        self.answer(async move |store| {
-            let reply = store.run(&CHECK, Of::Session(session), Some(&policy), &["peek"]).await?;
-            Ok(match decision(&reply, &policy, session, IdTag::new([0; 8]))? {
-                Decision::Live(live) => Verdict::Live(live.remaining),
-                Decision::Ended { reason, .. } => Verdict::Over(reason),
-                Decision::Capped(reason) => Verdict::Capped(reason),
-            })
-        })
+        self.answer(|store| store.judge(session, policy, PEEK))
+    }
+
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let policy = *policy;
+        self.answer(|store| store.judge(session, policy, NOW))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

@@ -12,6 +12,7 @@ pub mod redis_cluster;
 pub mod redis_sentinel;
 #[cfg(feature = "redis")]
 pub mod redis_server;
+pub mod remote;
 
 use std::{
     collections::HashMap,

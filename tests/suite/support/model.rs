@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use proptest::{prelude::*, sample::select};
 use tower_session_timeout::{
     Access, Decision, EndReason, Limits, Live, NewSession, Policy, Rotated, SessionId, Started, Store,
+    Verdict,
 };
 
 pub const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -20,6 +21,8 @@ pub enum Step {
     Start(&'static str),
     Rotate(&'static str, &'static str),
     Restart(&'static str),
+    /// By its name, for a request of it is under way.
+    Renew(&'static str),
     End(&'static str),
 }
 
@@ -35,6 +38,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         3 => id().prop_map(Step::Start),
         4 => (id(), id()).prop_map(|(from, to)| Step::Rotate(from, to)),
         1 => id().prop_map(Step::Restart),
+        2 => id().prop_map(Step::Renew),
         1 => id().prop_map(Step::End),
     ]
 }
@@ -206,6 +210,12 @@ impl Model {
         true
     }
 
+    fn renew(&mut self, id: &str) -> bool {
+        let Ok(index) = self.find(id) else { return false };
+        self.sessions[index].active = self.now;
+        true
+    }
+
     fn end(&mut self, id: &str) -> bool {
         let Ok(index) = self.find(id) else { return false };
         self.sessions[index].ended = Some(EndReason::SignedOut);
@@ -251,6 +261,16 @@ pub async fn compare(store: &impl Store, model: &mut Model, step: &Step) {
                 None => false,
             };
             assert_eq!(restarted, model.restart(id), "{id}");
+        }
+        Step::Renew(id) => {
+            let renewed = match peek(store, id).await {
+                Some(live) => {
+                    let verdict = store.renew(live.key, &policy()).await.unwrap();
+                    matches!(verdict, Verdict::Live(left) if left.idle == seconds(IDLE))
+                }
+                None => false,
+            };
+            assert_eq!(renewed, model.renew(id), "{id}");
         }
         Step::End(id) => {
             let ended = match peek(store, id).await {

@@ -1,0 +1,116 @@
+//! A store on a network, as far as a process can tell.
+#![allow(dead_code, unreachable_pub)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tower_session_timeout::{
+    Access, Adopted, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Owner, Policy, Rotated,
+    SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
+};
+
+use super::RuntimeClock;
+
+/// A store that several nodes share, which cannot hold; and how often they asked it.
+#[derive(Clone)]
+pub struct Remote {
+    pub store: Arc<MemoryStore>,
+    checks: Arc<AtomicUsize>,
+    renewals: Arc<AtomicUsize>,
+    /// How many of the next questions about a session fail.
+    pub failing: Arc<AtomicUsize>,
+    /// How long an answer is on its way, in seconds. If no time at all, it is there at once.
+    pub takes: Arc<AtomicU64>,
+}
+
+impl Remote {
+    pub fn new(clock: RuntimeClock) -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new().clock(clock)),
+            checks: Arc::default(),
+            renewals: Arc::default(),
+            failing: Arc::default(),
+            takes: Arc::default(),
+        }
+    }
+
+    pub fn checks(&self) -> usize {
+        self.checks.load(SeqCst)
+    }
+
+    /// Of sessions whose requests are under way.
+    pub fn renewals(&self) -> usize {
+        self.renewals.load(SeqCst)
+    }
+
+    fn answer<T: Send + 'static>(&self, answer: impl FnOnce(&MemoryStore) -> Answer<T>) -> Answer<T> {
+        if self.failing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Answer::Ready(Err(StoreError::new("away")));
+        }
+        let answer = answer(&self.store);
+        match self.takes.load(SeqCst) {
+            0 => answer,
+            seconds => Answer::Pending(Box::pin(async move {
+                sleep(Duration::from_secs(seconds)).await;
+                answer.await
+            })),
+        }
+    }
+}
+
+impl Store for Remote {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        self.checks.fetch_add(1, SeqCst);
+        let access = if access == Access::Hold { Access::Renew } else { access };
+        self.answer(|store| store.check(id, policy, access))
+    }
+
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.renewals.fetch_add(1, SeqCst);
+        self.answer(|store| store.renew(session, policy))
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.store.remaining(session, policy)
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        self.store.start(id, new, policy)
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        self.store.adopt(id, new, policy)
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        self.store.rotate(session, new, presented, policy)
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        self.store.restart(session, policy)
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
+        self.store.end(session, reason)
+    }
+
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        self.store.sessions_of(owner, policy)
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        self.store.end_all(owner, except)
+    }
+}
