@@ -202,6 +202,24 @@ async fn of_two_limits_the_one_that_ran_out_first_is_the_reason() {
 }
 
 #[tokio::test]
+async fn an_end_that_a_request_finds_is_told_once() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    store.events(EventSink::new(move |event| {
+        count.fetch_add(usize::from(matches!(event, SessionEvent::Ended { .. })), SeqCst);
+    }));
+    start(&store, "A").await;
+    clock.advance(IDLE);
+    for _ in 0..3 {
+        assert!(renew(&store, "A").await.is_none());
+    }
+    assert_eq!(told.load(SeqCst), 1);
+}
+
+#[tokio::test]
 async fn an_owners_list_lasts_as_long_as_any_session_on_it_may() {
     let server = RedisServer::start(&[]).await;
     let connection = server.connect().await;
@@ -293,6 +311,47 @@ async fn ids_that_a_session_has_forgotten_leave_no_keys() {
     assert_eq!(keys(&connection).await.len(), 2, "the record, and the id in use");
 }
 
+#[tokio::test]
+async fn of_too_many_ids_those_go_first_that_are_over_and_the_newest_stays() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let rotate = async |from: &Live, id: &str| {
+        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
+    };
+    start(&store, "A").await;
+    let live = renew(&store, "A").await.unwrap();
+    rotate(&live, "B").await;
+    renew(&store, "B").await.unwrap();
+    clock.advance(policy().rotation_grace);
+    for number in 0..63 {
+        assert_eq!(rotate(&live, &number.to_string()).await, Rotated::New);
+    }
+    assert!(matches!(check(&store, "0", Access::Peek).await, Decision::Live(_)), "not used, nor over");
+
+    start(&store, "X").await;
+    let live = renew(&store, "X").await.unwrap();
+    for number in 0..64 {
+        let id = format!("x{number}");
+        assert_eq!(rotate(&live, &id).await, Rotated::New);
+        assert!(renew(&store, &id).await.is_some(), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_brings_no_id_back_that_a_restart_ended() {
+    let server = RedisServer::start(&[]).await;
+    let store = RedisStore::new(server.connect().await);
+    start(&store, "A").await;
+    let first = renew(&store, "A").await.unwrap();
+    ask(store.rotate(first.key, &SessionId::from("B"), first.presented, &policy())).await;
+    renew(&store, "B").await.unwrap();
+    assert!(ask(store.restart(first.key, &policy())).await);
+    let late = store.rotate(first.key, &SessionId::from("A"), first.presented, &policy());
+    assert_eq!(ask(late).await, Rotated::Refused);
+    assert!(renew(&store, "A").await.is_none());
+}
+
 /// The first id's key holds the record, and may lead to another session by now.
 #[tokio::test]
 async fn the_end_of_a_session_leaves_its_first_id_to_the_one_it_leads_to() {
@@ -317,6 +376,40 @@ async fn the_end_of_a_session_leaves_its_first_id_to_the_one_it_leads_to() {
     assert!(renew(&store, "B").await.is_none());
     assert!(expires_in(&connection, &key).await + Duration::from_secs(5) > whole);
     assert_eq!(renew(&store, "A").await.unwrap().key, second);
+}
+
+#[tokio::test]
+async fn a_session_that_forgets_an_id_leaves_alone_the_one_that_id_began() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let rotate = async |from: &Live, id: &str| {
+        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
+    };
+    start(&store, "A").await;
+    rotate(&renew(&store, "A").await.unwrap(), "B").await;
+    renew(&store, "B").await.unwrap();
+    clock.advance(policy().rotation_grace);
+    start(&store, "A").await;
+    let second = renew(&store, "A").await.unwrap();
+    rotate(&second, "C").await;
+    renew(&store, "C").await.unwrap();
+    assert!(ask(store.restart(second.key, &policy())).await);
+    assert!(renew(&store, "A").await.is_none());
+    assert!(renew(&store, "B").await.is_some());
+}
+
+#[tokio::test]
+async fn a_cap_refuses_by_the_age_as_well() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    start(&store, "A").await;
+    clock.advance(Duration::from_secs(5));
+    let mut capped = policy();
+    capped.cap = Some(Limits::new(IDLE, Duration::from_secs(5)));
+    let refused = ask(store.check(&SessionId::from("A"), &capped, Access::Renew)).await;
+    assert!(matches!(refused, Decision::Capped(EndReason::Absolute)), "{refused:?}");
 }
 
 /// In whole seconds, rounded up: it was set a moment ago.
