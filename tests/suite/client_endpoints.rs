@@ -11,9 +11,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_session_timeout::{
-    Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, NewSession, OwnerlessSessions, Policy,
-    Rotated, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
-    Verdict,
+    Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession,
+    OwnerlessSessions, Policy, Rotated, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer,
+    Started, Store, StoreError, Verdict,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -151,18 +151,28 @@ async fn near_the_absolute_timeout_nothing_can_be_extended() {
     assert_eq!(told["expires_in_ms"], 10 * 60_000);
 }
 
+#[tokio::test]
+async fn what_both_limits_end_at_once_cannot_be_extended() {
+    let app = App::with(|builder| configure(builder).absolute_timeout(IDLE));
+    app.log_in("A").await;
+    let told = status(&app, "A").await;
+    assert_eq!((&told["limit"], &told["can_extend"]), (&json!("absolute"), &json!(false)));
+}
+
 /// T46
 #[tokio::test]
 async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
     let app = signed_in("A", "ada").await;
     app.advance(MINUTE);
-    let elsewhere: [&[(&'static str, &str)]; 6] = [
+    let elsewhere: [&[(&'static str, &str)]; 8] = [
         &[],
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "none")],
         &[("sec-fetch-site", "cross-site"), ("origin", "https://shop.example"), ("host", "shop.example")],
         &[("origin", "https://evil.example"), ("host", "shop.example")],
+        &[("origin", "https://shop.example"), ("host", "shop.example:8443")],
+        &[("origin", "https://shop.example"), ("host", "shop.example.evil.example")],
     ];
     for headers in elsewhere {
         let add = |request| headers.iter().fold(request, |request, (name, value)| with(request, name, value));
@@ -179,6 +189,35 @@ async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
         "shop.example:8443",
     );
     assert_eq!(app.send(older_browser).await.status(), StatusCode::OK);
+}
+
+/// As in HTTP/2, which has no `Host`.
+#[tokio::test]
+async fn the_sites_name_may_be_part_of_the_target() {
+    let app = signed_in("A", "ada").await;
+    for (origin, expected) in [
+        ("https://shop.example:8443", StatusCode::OK),
+        ("https://shop.example", StatusCode::FORBIDDEN),
+        ("https://evil.example:8443", StatusCode::FORBIDDEN),
+    ] {
+        let request = sid(post(&format!("https://shop.example:8443{KEEP_ALIVE}")), "A");
+        let response = app.send(with(request, "origin", origin)).await;
+        assert_eq!(response.status(), expected, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn head_gets_the_headers_of_get_and_no_body() {
+    let app = signed_in("A", "ada").await;
+    for path in [STATUS, DRAFT_KEY] {
+        let asked = own_page(sid(get(path, &[]), "A"));
+        let mut head = asked.clone();
+        *head.method_mut() = http::Method::HEAD;
+        let (whole, head) = (app.send(asked).await, app.send(head).await);
+        assert_eq!((head.status(), head.headers()), (StatusCode::OK, whole.headers()), "{path}");
+        assert_eq!(header(&head, "content-length"), whole.body().len().to_string());
+        assert!(head.body().is_empty());
+    }
 }
 
 #[tokio::test]
@@ -216,6 +255,9 @@ async fn a_page_of_another_user_is_told_so_and_renews_nothing() {
     let told = parsed(&response);
     assert_ne!(told["user"], ada);
     assert_eq!(status(&app, "B").await["expires_in_ms"], 14 * 60_000);
+    app.log_in("C").await;
+    let nobody = app.send(with(keep_alive("C", Duration::ZERO), "session-user", &ada)).await;
+    assert_eq!(nobody.status(), StatusCode::CONFLICT, "nor one that is nobody's");
     let own = app.send(with(keep_alive("A", Duration::ZERO), "session-user", &ada)).await;
     assert_eq!((own.status(), &parsed(&own)["expires_in_ms"]), (StatusCode::OK, &json!(15 * 60_000)));
 }
@@ -228,6 +270,8 @@ async fn signing_out_ends_the_session_and_removes_the_cookie() {
     assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("signed_out")));
     assert!(removes_cookie(&response));
     assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+    let again = app.send(own_page(sid(post(SIGN_OUT), "A"))).await;
+    assert!(removes_cookie(&again), "an id that is over is of no more use");
     let nobody = app.send(own_page(post(SIGN_OUT))).await;
     assert!(!removes_cookie(&nobody), "a request that brought none loses none");
 }
@@ -245,12 +289,54 @@ async fn a_draft_key_is_its_users_alone() {
     };
     let ada = key("A").await.unwrap();
     assert_eq!(ada.len(), 43, "256 bits");
+    let told = status(&app, "A").await["user"].as_str().unwrap().to_owned();
+    assert!(!ada.starts_with(&told[..21]), "what pages of other sites may learn is no part of it");
     assert_eq!(key("A2").await, Some(ada.clone()), "also after the next log-in");
     assert_ne!(key("B").await, Some(ada));
     assert_eq!(key("nobody").await, None);
     assert_eq!(key("made-up").await, None);
     app.advance(IDLE);
     assert_eq!(key("A").await, None);
+}
+
+#[tokio::test]
+async fn digests_and_keys_are_the_same_wherever_the_secret_is() {
+    let told = async |secret: [u8; 32]| {
+        let app = App::with(|builder| configure(builder).client_secret(secret));
+        log_in(&app, "A", "ada").await;
+        let key = app.send(own_page(sid(get(DRAFT_KEY, &[]), "A"))).await;
+        (status(&app, "A").await["user"].clone(), parsed(&key)["key"].clone())
+    };
+    let (one, other) = (told([7; 32]).await, told([8; 32]).await);
+    assert_eq!(told([7; 32]).await, one);
+    assert!(one.0 != other.0 && one.1 != other.1, "and nowhere else");
+}
+
+#[tokio::test]
+async fn near_the_absolute_timeout_answers_tell_what_is_left_of_it() {
+    let app = App::with(|builder| configure(builder).absolute_timeout(IDLE + MINUTE));
+    app.log_in("A").await;
+    app.advance(MINUTE * 10);
+    let response = app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(header(&response, "session-timeout"), "remaining=360, absolute=360, warn=120");
+    assert!(header(&response, "server-timing").starts_with(r#"st;dur=360000;desc="900000 360000 "#));
+}
+
+#[tokio::test]
+async fn timings_of_the_applications_own_stay_and_the_time_left_is_told_once() {
+    let app = signed_in("A", "ada").await;
+    let application = tower::service_fn(|_: Request<Full<Bytes>>| async {
+        let response =
+            Response::builder().header("server-timing", "db;dur=1").header("session-timeout", "theirs");
+        Ok::<_, std::convert::Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+    });
+    let service = tower::Layer::layer(&app.layer, application);
+    let request = sid(get("/account", &[]), "A");
+    let response = tower::ServiceExt::oneshot(service, request).await.unwrap();
+    let all = |name| response.headers().get_all(name).iter().map(|value| value.to_str().unwrap());
+    assert_eq!(all("server-timing").next(), Some("db;dur=1"));
+    assert_eq!(all("server-timing").count(), 2);
+    assert_eq!(all("session-timeout").collect::<Vec<_>>(), ["remaining=900, absolute=28800, warn=120"]);
 }
 
 #[tokio::test]
@@ -338,6 +424,9 @@ async fn the_script_is_kept_for_ever_under_its_version_only() {
         assert_eq!(header(&response, "etag"), etag);
         assert!(response.body().is_empty());
     }
+    let mut several = get(&path, &[("if-none-match", "\"other\"")]);
+    several = with(several, "if-none-match", &etag);
+    assert_eq!(app.send(several).await.status(), StatusCode::NOT_MODIFIED);
     let other = app.send(get(&path, &[("if-none-match", "\"other\"")])).await;
     assert_eq!(other.status(), StatusCode::OK);
 }
@@ -350,6 +439,7 @@ async fn the_script_comes_in_the_smallest_encoding_the_browser_takes() {
     for (accepted, encoding) in [
         ("gzip, deflate, br, zstd", "br"),
         ("gzip;q=1.0, br;q=0", "gzip"),
+        ("gzip;q=0.001, br;q=0.000", "gzip"),
         ("GZIP", "gzip"),
         ("deflate", ""),
         ("xbr, brx", ""),
@@ -362,6 +452,31 @@ async fn the_script_comes_in_the_smallest_encoding_the_browser_takes() {
         etags.insert(header(&response, "etag").to_owned());
     }
     assert_eq!(etags.len(), 3, "a cache must not mix them up");
+    let several = with(get(&path, &[("accept-encoding", "deflate")]), "accept-encoding", "br");
+    assert_eq!(header(&app.send(several).await, "content-encoding"), "br");
+}
+
+/// A page must not be left with one of them from before and the other from after a release.
+#[tokio::test]
+async fn the_version_is_that_of_both_scripts_and_each_comes_in_its_own_encodings() {
+    use sha2::Digest;
+    let app = App::with(configure);
+    let client = script_path(&app);
+    let drafts = client.replace("client.js", "drafts.js");
+    let mut bodies = Vec::new();
+    for coding in ["identity", "gzip", "br"] {
+        for path in [&client, &drafts] {
+            bodies.push(app.send(get(path, &[("accept-encoding", coding)])).await.into_body());
+        }
+    }
+    let hash = sha2::Sha256::digest(bodies[..2].concat());
+    let version = format!("{:016x}", u64::from_be_bytes(hash[..8].try_into().unwrap()));
+    assert_eq!(client.split_once("?v=").unwrap().1, version);
+    for (plain, gzip) in bodies[..2].iter().zip(&bodies[2..4]) {
+        let length = u32::try_from(plain.len()).unwrap().to_le_bytes();
+        assert!(gzip.ends_with(&length), "gzip ends with the length of what is in it (RFC 1952)");
+    }
+    assert_ne!(bodies[4], bodies[5]);
 }
 
 #[tokio::test]
@@ -423,7 +538,52 @@ async fn while_the_store_is_away_nobody_knows() {
         let response = app.send(own_page(sid(request, "A"))).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
+    let mut head = sid(get(STATUS, &[]), "A");
+    *head.method_mut() = http::Method::HEAD;
+    let head = app.send(head).await;
+    assert_eq!((head.status(), &head.body()[..]), (StatusCode::SERVICE_UNAVAILABLE, &b""[..]));
     assert_eq!(app.calls(), 0);
+}
+
+/// Tells of sessions, and never answers to what would change one.
+struct Stuck(MemoryStore);
+
+impl Store for Stuck {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        if access == Access::Peek { self.0.check(id, policy, access) } else { never() }
+    }
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.0.remaining(session, policy)
+    }
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        self.0.start(id, new, policy)
+    }
+    fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
+        never()
+    }
+    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+        never()
+    }
+    fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {
+        never()
+    }
+}
+
+fn never<T: Send + 'static>() -> Answer<T> {
+    Answer::Pending(Box::pin(std::future::pending()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_renewal_or_an_end_that_the_store_did_not_confirm() {
+    let app = App::on(Stuck(MemoryStore::new()), configure);
+    app.log_in("A").await;
+    assert_eq!(status(&app, "A").await["state"], "active");
+    for request in [post(KEEP_ALIVE), post(SIGN_OUT)] {
+        let answer = app.send(own_page(sid(request, "A")));
+        let response = tokio::time::timeout(MINUTE, answer).await.expect("by the store's deadline");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(set_cookies(&response).is_empty());
+    }
 }
 
 /// Whatever else is made of ended sessions, and however tight this request's limits are.

@@ -22,6 +22,7 @@ mod other_ids;
 mod owners;
 mod properties;
 mod public_pages;
+mod reconnecting;
 mod redis;
 mod redis_cluster;
 mod redis_faults;

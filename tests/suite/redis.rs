@@ -127,6 +127,409 @@ async fn with_granularity_a_session_ends_early_never_late_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_granularity_counts_up_to_a_quarter_of_the_idle_timeout() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).granularity(10 * IDLE).clock(clock.clone());
+    start(&store, "A").await;
+    clock.advance((IDLE / 4).saturating_sub(Duration::from_millis(1)));
+    assert!(renew(&store, "A").await.unwrap().remaining.idle < IDLE);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(renew(&store, "A").await.unwrap().remaining.idle, IDLE);
+}
+
+#[tokio::test]
+async fn the_granularity_is_a_sixtieth_of_the_sessions_idle_timeout_and_a_minute_at_most() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let hours = |hours: u64| Limits::idle_only(Duration::from_secs(3600 * hours));
+    let seconds = Duration::from_secs;
+    let own = NewSession::new().limits(hours(2));
+    let cases = [
+        (policy().limits, NewSession::new(), IDLE / 60),
+        (hours(8), NewSession::new(), seconds(60)),
+        (policy().limits, own, seconds(60)),
+    ];
+    for (number, (limits, new, granularity)) in cases.into_iter().enumerate() {
+        let (clock, policy) = (ManualClock::new(), Policy::new(limits));
+        let store = RedisStore::new(connection.clone()).prefix(&number.to_string()).clock(clock.clone());
+        ask(store.start(&SessionId::from("A"), &new, &policy)).await;
+        let idle = new.limits.unwrap_or(limits).idle();
+        let millisecond = Duration::from_millis(1);
+        for (passes, left) in [
+            (granularity.saturating_sub(millisecond), (idle + millisecond).saturating_sub(granularity)),
+            (millisecond, idle),
+        ] {
+            clock.advance(passes);
+            let decided = ask(store.check(&SessionId::from("A"), &policy, Access::Renew)).await;
+            assert!(
+                matches!(&decided, Decision::Live(live) if live.remaining.idle == left),
+                "{number}: {decided:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_age_of_an_id_counts_from_its_rotation() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    start(&store, "A").await;
+    clock.advance(Duration::from_secs(5));
+    let live = renew(&store, "A").await.unwrap();
+    ask(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy())).await;
+    clock.advance(Duration::from_secs(1));
+    let live = renew(&store, "B").await.unwrap();
+    assert_eq!((live.id_age, live.age), (Duration::from_secs(1), Duration::from_secs(6)));
+}
+
+#[tokio::test]
+async fn of_two_limits_the_one_that_ran_out_first_is_the_reason() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    for (renewals, expected) in [(0, EndReason::Idle), (5, EndReason::Absolute)] {
+        start(&store, "A").await;
+        for _ in 0..renewals {
+            clock.advance(Duration::from_secs(10));
+            renew(&store, "A").await.unwrap();
+        }
+        clock.advance(Duration::from_secs(100));
+        let over = check(&store, "A", Access::Peek).await;
+        assert!(matches!(over, Decision::Ended { reason, .. } if reason == expected), "{over:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_a_request_finds_is_told_once() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    store.events(EventSink::new(move |event| {
+        count.fetch_add(usize::from(matches!(event, SessionEvent::Ended { .. })), SeqCst);
+    }));
+    start(&store, "A").await;
+    clock.advance(IDLE);
+    for _ in 0..3 {
+        assert!(renew(&store, "A").await.is_none());
+    }
+    assert_eq!(told.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_owners_list_lasts_as_long_as_any_session_on_it_may() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone()).prefix("shop:");
+    let list = async |id: &str, new: NewSession| {
+        ask(store.start(&SessionId::from(id), &new.owner("alice"), &policy())).await;
+        let keys = keys(&connection).await;
+        assert!(keys.iter().all(|key| key.starts_with("shop:")), "{keys:?}");
+        let list = keys.into_iter().find(|key| key.contains("owner:")).unwrap();
+        let left: i64 = ::redis::cmd("PTTL").arg(list).query_async(&mut connection.clone()).await.unwrap();
+        u64::try_from(left).ok().map(|left| left.div_ceil(24 * 3600 * 1000))
+    };
+    assert_eq!(list("A", NewSession::new()).await, Some(400), "days");
+    let for_good = NewSession::new().limits(Limits::idle_only(IDLE));
+    assert_eq!(list("B", for_good).await, None);
+    assert_eq!(list("C", NewSession::new()).await, None, "for the one before");
+}
+
+#[tokio::test]
+async fn an_owners_list_loses_what_is_over_with_later_log_ins_and_nothing_else() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(connection.clone()).clock(clock.clone());
+    let alice = Owner::from("alice");
+    let log_in = async |id: &str, new: NewSession| {
+        ask(store.start(&SessionId::from(id), &new.owner("alice"), &policy())).await
+    };
+    let long = || NewSession::new().limits(Limits::idle_only(100 * 60 * IDLE));
+    for (id, new) in [("1", long()), ("2", long()), ("over", NewSession::new())] {
+        log_in(id, new).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    clock.advance(Duration::from_secs(3600));
+    // Each looks at two that have been on it for an hour.
+    log_in("3", long()).await;
+    log_in("4", long()).await;
+    let list = keys(&connection).await.into_iter().find(|key| key.contains("owner:")).unwrap();
+    let listed: usize = ::redis::cmd("ZCARD").arg(list).query_async(&mut connection.clone()).await.unwrap();
+    assert_eq!(listed, 4);
+    clock.advance(Duration::from_secs(2));
+    let mut capped = policy();
+    capped.cap = Some(Limits::idle_only(Duration::from_secs(1)));
+    assert_eq!(ask(store.sessions_of(&alice, &capped)).await.len(), 4, "whatever this request may");
+}
+
+#[tokio::test]
+async fn all_of_an_owners_sessions_are_ended_however_many() {
+    let server = RedisServer::start(&[]).await;
+    let store = RedisStore::new(server.connect().await);
+    let alice = Owner::from("alice");
+    for number in 0..150 {
+        let id = number.to_string();
+        ask(store.start(&SessionId::from(&id[..]), &NewSession::new().owner("alice"), &policy())).await;
+    }
+    assert_eq!(ask(store.sessions_of(&alice, &policy())).await.len(), 150);
+    assert_eq!(ask(store.end_all(&alice, None)).await, 150);
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_asked_about_is_not_passed_over() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let alice = Owner::from("alice");
+    ask(store.start(&SessionId::from("A"), &NewSession::new().owner("alice"), &policy())).await;
+    command(&connection, &["ACL", "SETUSER", "default", "-@scripting"]).await.unwrap();
+    assert!(store.sessions_of(&alice, &policy()).await.is_err());
+    assert!(store.end_all(&alice, None).await.is_err(), "nobody is told that all have ended");
+    command(&connection, &["ACL", "SETUSER", "default", "+@scripting"]).await.unwrap();
+    assert_eq!(ask(store.end_all(&alice, None)).await, 1);
+}
+
+#[tokio::test]
+async fn ids_that_a_session_has_forgotten_leave_no_keys() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    start(&store, "A").await;
+    let live = renew(&store, "A").await.unwrap();
+    let rotate =
+        async |id: &str| ask(store.rotate(live.key, &SessionId::from(id), live.presented, &policy())).await;
+    for number in 0..70 {
+        rotate(&number.to_string()).await;
+    }
+    assert_eq!(keys(&connection).await.len(), 64);
+    renew(&store, "69").await.unwrap();
+    assert!(ask(store.restart(live.key, &policy())).await);
+    assert_eq!(keys(&connection).await.len(), 2, "the record, and the id in use");
+}
+
+#[tokio::test]
+async fn of_too_many_ids_those_go_first_that_are_over_and_the_newest_stays() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let rotate = async |from: &Live, id: &str| {
+        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
+    };
+    start(&store, "A").await;
+    let live = renew(&store, "A").await.unwrap();
+    rotate(&live, "B").await;
+    renew(&store, "B").await.unwrap();
+    clock.advance(policy().rotation_grace);
+    for number in 0..63 {
+        assert_eq!(rotate(&live, &number.to_string()).await, Rotated::New);
+    }
+    assert!(matches!(check(&store, "0", Access::Peek).await, Decision::Live(_)), "not used, nor over");
+
+    start(&store, "X").await;
+    let live = renew(&store, "X").await.unwrap();
+    for number in 0..64 {
+        let id = format!("x{number}");
+        assert_eq!(rotate(&live, &id).await, Rotated::New);
+        assert!(renew(&store, &id).await.is_some(), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_brings_no_id_back_that_a_restart_ended() {
+    let server = RedisServer::start(&[]).await;
+    let store = RedisStore::new(server.connect().await);
+    start(&store, "A").await;
+    let first = renew(&store, "A").await.unwrap();
+    ask(store.rotate(first.key, &SessionId::from("B"), first.presented, &policy())).await;
+    renew(&store, "B").await.unwrap();
+    assert!(ask(store.restart(first.key, &policy())).await);
+    let late = store.rotate(first.key, &SessionId::from("A"), first.presented, &policy());
+    assert_eq!(ask(late).await, Rotated::Refused);
+    assert!(renew(&store, "A").await.is_none());
+}
+
+/// The first id's key holds the record, and may lead to another session by now.
+#[tokio::test]
+async fn the_end_of_a_session_leaves_its_first_id_to_the_one_it_leads_to() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]).await;
+    let connection = server.connect().await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(connection.clone()).clock(clock.clone());
+    start(&store, "A").await;
+    let key = keys(&connection).await.remove(0);
+    let first = renew(&store, "A").await.unwrap();
+    ask(store.rotate(first.key, &SessionId::from("B"), first.presented, &policy())).await;
+    renew(&store, "B").await.unwrap();
+    clock.advance(policy().rotation_grace);
+    let Started::New(second) = start(&store, "A").await else { panic!("the id is superseded") };
+    let whole = expires_in(&connection, &key).await;
+
+    command(&connection, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    assert!(store.end(first.key, EndReason::SignedOut).await.is_err(), "it is tried again");
+    command(&connection, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
+    assert_eq!(renew(&store, "A").await.unwrap().key, second);
+    assert!(ask(store.end(first.key, EndReason::SignedOut)).await);
+    assert!(renew(&store, "B").await.is_none());
+    assert!(expires_in(&connection, &key).await + Duration::from_secs(5) > whole);
+    assert_eq!(renew(&store, "A").await.unwrap().key, second);
+}
+
+#[tokio::test]
+async fn a_session_that_forgets_an_id_leaves_alone_the_one_that_id_began() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    let rotate = async |from: &Live, id: &str| {
+        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
+    };
+    start(&store, "A").await;
+    rotate(&renew(&store, "A").await.unwrap(), "B").await;
+    renew(&store, "B").await.unwrap();
+    clock.advance(policy().rotation_grace);
+    start(&store, "A").await;
+    let second = renew(&store, "A").await.unwrap();
+    rotate(&second, "C").await;
+    renew(&store, "C").await.unwrap();
+    assert!(ask(store.restart(second.key, &policy())).await);
+    assert!(renew(&store, "A").await.is_none());
+    assert!(renew(&store, "B").await.is_some());
+}
+
+#[tokio::test]
+async fn a_cap_refuses_by_the_age_as_well() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let store = RedisStore::new(server.connect().await).clock(clock.clone());
+    start(&store, "A").await;
+    clock.advance(Duration::from_secs(5));
+    let mut capped = policy();
+    capped.cap = Some(Limits::new(IDLE, Duration::from_secs(5)));
+    let refused = ask(store.check(&SessionId::from("A"), &capped, Access::Renew)).await;
+    assert!(matches!(refused, Decision::Capped(EndReason::Absolute)), "{refused:?}");
+}
+
+/// In whole seconds, rounded up: it was set a moment ago.
+async fn expires_in(connection: &ConnectionManager, key: &str) -> Duration {
+    let left: u64 = ::redis::cmd("PTTL").arg(key).query_async(&mut connection.clone()).await.unwrap();
+    Duration::from_secs(left.div_ceil(1000))
+}
+
+#[tokio::test]
+async fn no_key_expires_while_its_session_may_be_live() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let ended = minutes(5);
+    let (layer, forever) = (Limits::new(minutes(15), minutes(60)), Limits::idle_only(minutes(15)));
+    let cases = [
+        (layer, None, minutes(15), minutes(60)),
+        (forever, None, minutes(15), minutes(30)),
+        (layer, Some(Limits::new(minutes(30), minutes(20))), minutes(20), minutes(20)),
+        (layer, Some(Limits::idle_only(minutes(600))), minutes(600), minutes(1200)),
+        (forever, Some(Limits::new(minutes(30), minutes(90))), minutes(30), minutes(90)),
+    ];
+    for (number, (limits, own, of_record, of_lead)) in cases.into_iter().enumerate() {
+        let prefix = format!("{number}:");
+        let store = RedisStore::new(connection.clone()).prefix(&prefix);
+        let policy = Policy::new(limits);
+        let new = own.map_or(NewSession::new(), |own| NewSession::new().limits(own));
+        ask(store.start(&SessionId::from("A"), &new, &policy)).await;
+        let keys = async || keys(&connection).await.into_iter().filter(|key| key.starts_with(&prefix));
+        let record = keys().await.next().unwrap();
+        assert_eq!(expires_in(&connection, &record).await, of_record + ended, "{number}");
+        let decided = ask(store.check(&SessionId::from("A"), &policy, Access::Peek)).await;
+        let Decision::Live(live) = decided else { panic!("{decided:?}") };
+        ask(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy)).await;
+        let lead = keys().await.find(|key| *key != record).unwrap();
+        assert_eq!(expires_in(&connection, &lead).await, of_lead + ended, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_with_shorter_limits_shortens_no_key() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone()).granularity(Duration::ZERO);
+    let wide = Policy::new(Limits::new(4 * IDLE, 400 * IDLE));
+    ask(store.check(&SessionId::from("nobody"), &wide, Access::Peek)).await;
+    start(&store, "A").await;
+    renew(&store, "A").await.unwrap();
+    let record = keys(&connection).await.remove(0);
+    assert!(expires_in(&connection, &record).await > 4 * IDLE + Duration::from_secs(295));
+}
+
+/// As another process with other limits would.
+#[tokio::test]
+async fn a_process_with_shorter_limits_shortens_no_key_either() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = || RedisStore::new(connection.clone()).granularity(Duration::ZERO);
+    let wide = Policy::new(Limits::new(40 * IDLE, 400 * IDLE));
+    ask(store().start(&SessionId::from("A"), &NewSession::new(), &wide)).await;
+    renew(&store(), "A").await.unwrap();
+    let record = keys(&connection).await.remove(0);
+    assert!(expires_in(&connection, &record).await > 40 * IDLE + Duration::from_secs(290));
+}
+
+#[tokio::test]
+async fn an_id_that_was_over_leads_to_its_next_session_as_long_as_that_may_live() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let ended = Duration::from_secs(300);
+    let cases = [
+        (Limits::idle_only(100 * IDLE), 200 * IDLE),
+        (Limits::new(IDLE, 2 * IDLE), 4 * IDLE),
+        (Limits::new(IDLE, 8 * IDLE), 8 * IDLE),
+    ];
+    for (number, (own, of_lead)) in cases.into_iter().enumerate() {
+        let prefix = format!("{number}:");
+        let store = RedisStore::new(connection.clone()).prefix(&prefix);
+        let Started::New(key) = start(&store, "A").await else { panic!("a new id") };
+        let first = keys(&connection).await.into_iter().find(|key| key.starts_with(&prefix)).unwrap();
+        assert!(ask(store.end(key, EndReason::SignedOut)).await);
+        assert_eq!(expires_in(&connection, &first).await, ended);
+        ask(store.start(&SessionId::from("A"), &NewSession::new().limits(own), &policy())).await;
+        assert_eq!(expires_in(&connection, &first).await, of_lead + ended, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_adopted_session_is_remembered_for_its_own_idle_timeout() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    let own = NewSession::new().limits(Limits::new(100 * IDLE, 200 * IDLE));
+    let Adopted::New(key) = ask(store.adopt(&SessionId::from("A"), &own, &policy())).await else {
+        panic!("a new id")
+    };
+    assert!(ask(store.end(key, EndReason::SignedOut)).await);
+    let record = keys(&connection).await.remove(0);
+    assert_eq!(expires_in(&connection, &record).await, 100 * IDLE);
+}
+
+#[tokio::test]
+async fn a_later_id_leads_to_its_session_as_long_as_it_is_used() {
+    let server = RedisServer::start(&[]).await;
+    let connection = server.connect().await;
+    let store = RedisStore::new(connection.clone());
+    start(&store, "A").await;
+    let record = keys(&connection).await.remove(0);
+    let live = renew(&store, "A").await.unwrap();
+    ask(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy())).await;
+    let lead = keys(&connection).await.into_iter().find(|key| *key != record).unwrap();
+    let whole = expires_in(&connection, &lead).await;
+    command(&connection, &["PEXPIRE", &lead, &(whole / 3).as_millis().to_string()]).await.unwrap();
+    check(&store, "B", Access::Peek).await;
+    assert!(expires_in(&connection, &lead).await <= whole / 3, "a look changes nothing");
+    renew(&store, "B").await.unwrap();
+    assert_eq!(expires_in(&connection, &lead).await, whole);
+}
+
+#[tokio::test]
 async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_no_ids() {
     let server = RedisServer::start(&[]).await;
     let connection = server.connect().await;
@@ -243,6 +646,11 @@ async fn no_foreign_or_spoiled_record_opens_the_door() {
     for end in 0..good.len() {
         ::redis::cmd("SET").arg(&key).arg(&good[..end]).exec_async(&mut connection.clone()).await.unwrap();
         assert!(renew(&store, "A").await.is_none(), "cut at {end}");
+    }
+    for more in [" ", " x1", " i", " i1.0", " o!", " o o", "\0", "\n"] {
+        let bytes = [&good[..], more.as_bytes()].concat();
+        ::redis::cmd("SET").arg(&key).arg(&bytes).exec_async(&mut connection.clone()).await.unwrap();
+        assert!(renew(&store, "A").await.is_none(), "with {more:?}");
     }
     command(&connection, &["DEL", &key]).await.unwrap();
     command(&connection, &["LPUSH", &key, "somebody else's"]).await.unwrap();

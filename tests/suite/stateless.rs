@@ -14,8 +14,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
-    Clock, ConfigError, CookieAttributes, KeyError, Limits, ManualClock, MemoryStore, NewSession, SameSite,
-    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, StatelessStore,
+    Access, Clock, Companion, ConfigError, CookieAttributes, Decision, EndReason, KeyError, Limits, Live,
+    ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestStore, Rotated, SameSite,
+    SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore, Store,
 };
 
 const K1: &str = "the first of two keys, 32 bytes!";
@@ -259,6 +260,14 @@ async fn t36_a_record_says_nothing_of_another_cookie() {
     let customer = Browser::logged_in(&shop, "A").await;
     let forged = [("admin", "A"), ("__Host-admin-record", customer.cookies[RECORD].as_str())];
     assert_eq!(Browser::holding(&forged).visit(&admin).await, OVER);
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let shorter = around(builder(store).cookie("si"), &clock);
+    let forged = [("si", "dA"), ("__Host-si-record", customer.cookies[RECORD].as_str())];
+    assert_eq!(
+        Browser::holding(&forged).visit(&shorter).await,
+        OVER,
+        "nor where both together read the same"
+    );
 }
 
 #[tokio::test]
@@ -314,6 +323,13 @@ async fn t38_the_application_says_from_when_on_sessions_count() {
     assert_eq!((over.status(), header(&over, "session-ended")), (OVER, "revoked"));
     let mut again = Browser::logged_in(&app, "B").await;
     assert_eq!(again.visit(&app).await, OK);
+
+    let mut used_since = again.clone();
+    app.advance(GRANULARITY);
+    used_since.send(&app, set_cookie(get("/account", &[]), "sid=C")).await;
+    assert_eq!((used_since.visit(&app).await, &*used_since.cookies["sid"]), (OK, "C"));
+    *signed_out.lock().unwrap() = Some(UNIX_EPOCH + clock.now());
+    assert_eq!(used_since.visit(&app).await, OVER, "neither use nor a new id makes it a later one");
 }
 
 #[tokio::test]
@@ -390,6 +406,22 @@ async fn a_stamp_from_a_clock_too_far_ahead_is_refused() {
     assert_eq!(Browser::logged_in(&there, "A").await.visit(&here).await, OK);
     ahead.advance(Duration::from_millis(1));
     assert_eq!(Browser::logged_in(&there, "A").await.visit(&here).await, OVER);
+
+    // Nor does it prolong a session that began here.
+    let mut browser = Browser::logged_in(&here, "B").await;
+    for path in ["/account", "/poll"] {
+        let mut rotated = browser.clone();
+        rotated.send(&there, set_cookie(get(path, &[]), "sid=C")).await;
+        assert_eq!(rotated.cookies["sid"], "C");
+        assert_eq!(rotated.visit(&here).await, OVER, "{path}");
+    }
+    ahead.advance(IDLE / 2);
+    assert_eq!(browser.visit(&there).await, OK);
+    assert!(browser.cookies.contains_key(ACTIVITY));
+    behind.advance(GRANULARITY);
+    assert_eq!(browser.visit(&here).await, OK);
+    behind.advance(IDLE);
+    assert_eq!(browser.visit(&here).await, OVER);
 }
 
 #[cfg(feature = "client")]
@@ -449,6 +481,91 @@ async fn t42_a_previous_key_is_accepted_and_replaced_with_the_next_renewal() {
     assert_eq!(browser.visit(&new).await, OVER, "the start was kept");
 }
 
+/// As while processes that sign with different keys take turns.
+#[tokio::test]
+async fn t42_what_any_previous_key_signed_is_replaced() {
+    let clock = clock();
+    let other = "the third of two keys, 32 bytes!";
+    let [old, new] = [&[K1, K2][..], &[K2, other, K1]].map(|keys| app_with(keys, &clock, |store| store));
+    let mut browser = Browser::logged_in(&new, "A").await;
+    clock.advance(GRANULARITY);
+    let mut elsewhere = browser.clone();
+    assert_eq!(elsewhere.visit(&old).await, OK);
+    browser.cookies.insert(ACTIVITY.to_owned(), elsewhere.cookies[ACTIVITY].clone());
+    assert_eq!(browser.visit(&new).await, OK);
+    clock.advance(IDLE - SECOND);
+    let without_the_old_key = app_with(&[K2], &clock, |store| store);
+    assert_eq!(browser.visit(&without_the_old_key).await, OK);
+    assert_eq!(Browser::logged_in(&old, "B").await.visit(&new).await, OK, "with the last of three keys");
+}
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn t42_signing_anew_moves_no_activity_back() {
+    let clock = clock();
+    let app = |keys: &[&str]| {
+        let store = StatelessStore::new(keys).unwrap().clock(clock.clone());
+        around(builder(store).client_endpoints("/_t"), &clock)
+    };
+    let (old, new) = (app(&[K1]), app(&[K2, K1]));
+    let mut browser = Browser::logged_in(&old, "A").await;
+    clock.advance(600 * SECOND);
+    assert_eq!(browser.visit(&old).await, OK);
+    let request = with(post("/_t/keep-alive"), "sec-fetch-site", "same-origin");
+    let response = browser.send(&new, with(request, "session-idle-for", "500000")).await;
+    assert_eq!(set_cookies(&response).len(), 2);
+    let body = String::from_utf8_lossy(response.body()).into_owned();
+    assert!(body.contains("\"expires_in_ms\":900000"), "{body}");
+}
+
+#[cfg(feature = "client")]
+#[tokio::test]
+async fn what_is_not_left_with_the_client_is_not_promised() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let app = around(builder(store).client_endpoints("/_t"), &clock);
+    let mut browser = Browser::logged_in(&app, "A").await;
+    for (passes, left) in [(GRANULARITY - SECOND, IDLE - GRANULARITY + SECOND), (SECOND, IDLE)] {
+        app.advance(passes);
+        let response = browser.send(&app, get("/account", &[])).await;
+        let told = format!("remaining={}, ", left.as_secs());
+        assert!(header(&response, "session-timeout").starts_with(&told), "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_granularity_is_a_minute_at_most() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let app = around(builder(store).idle_timeout(8 * IDLE), &clock);
+    let mut browser = Browser::logged_in(&app, "A").await;
+    for (passes, sets) in [(59 * SECOND, 0), (SECOND, 1)] {
+        app.advance(passes);
+        assert_eq!(set_cookies(&browser.send(&app, get("/account", &[])).await).len(), sets);
+    }
+}
+
+/// Which a browser sends back where they were set for several paths.
+#[tokio::test]
+async fn of_several_records_of_an_id_the_newest_counts() {
+    let clock = clock();
+    let [old, new] = [&[K1][..], &[K2, K1]].map(|keys| app_with(keys, &clock, |store| store));
+    let first = Browser::logged_in(&old, "A").await;
+    let mut signed_anew = first.clone();
+    clock.advance(IDLE - SECOND);
+    assert_eq!(signed_anew.visit(&new).await, OK);
+    let both = async |one: &Browser, other: &Browser| {
+        let request = with(get("/account", &[]), "cookie", "sid=A");
+        let request = with(request, "cookie", &format!("{RECORD}={}", one.cookies[RECORD]));
+        new.send(with(request, "cookie", &format!("{RECORD}={}", other.cookies[RECORD]))).await.status()
+    };
+    clock.advance(SECOND);
+    assert_eq!((both(&first, &signed_anew).await, both(&signed_anew, &first).await), (OK, OK));
+    clock.advance(IDLE);
+    let again = Browser::logged_in(&new, "A").await;
+    assert_eq!((both(&signed_anew, &again).await, both(&again, &signed_anew).await), (OK, OK));
+}
+
 #[test]
 fn t43_weak_keys_are_refused() {
     let refused = |keys: &[&[u8]]| StatelessStore::new(keys).unwrap_err();
@@ -456,6 +573,7 @@ fn t43_weak_keys_are_refused() {
     assert_eq!(refused(&[b"short"]), KeyError::TooShort { index: 0, bytes: 5 });
     assert_eq!(refused(&[K1.as_bytes(), &[1; 31]]), KeyError::TooShort { index: 1, bytes: 31 });
     assert_eq!(refused(&[K1.as_bytes(), &[0; 64]]), KeyError::AllBytesEqual { index: 1 });
+    assert_eq!(refused(&[&[b'x'; 32]]), KeyError::AllBytesEqual { index: 0 });
     let shown = refused(&[b"hunter2"]).to_string();
     assert!(shown.contains("7 bytes") && !shown.contains("hunter2"), "{shown}");
     let store = StatelessStore::new([K1]).unwrap();
@@ -619,6 +737,186 @@ async fn whoever_proves_anew_who_they_are_begins_both_clocks_anew() {
 }
 
 #[tokio::test]
+async fn who_does_so_in_a_passive_request_was_active_all_the_same() {
+    let app = app();
+    let mut browser = Browser::logged_in(&app, "A").await;
+    app.advance(IDLE - SECOND);
+    browser.send(&app, with(get("/poll", &[]), "x-say", "reauthenticated")).await;
+    app.advance(IDLE - SECOND);
+    assert_eq!(browser.visit(&app).await, OK);
+}
+
+#[tokio::test]
+async fn the_age_of_an_id_counts_from_the_answer_that_set_it() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let app = around(builder(store).rotate_after(60 * SECOND), &clock);
+    let mut browser = Browser::logged_in(&app, "A").await;
+    app.advance(60 * SECOND);
+    let response = browser.send(&app, set_cookie(get("/account", &[]), "sid=B")).await;
+    assert_eq!(header(&response, "x-rotation-due"), "true");
+    for (passes, due) in [(59 * SECOND, "false"), (SECOND, "true")] {
+        app.advance(passes);
+        let response = browser.send(&app, get("/account", &[])).await;
+        assert_eq!(header(&response, "x-rotation-due"), due);
+    }
+}
+
+/// One request's view of a session that nobody has told of before.
+fn asked(store: &StatelessStore, received: Vec<Companion>) -> Arc<dyn RequestStore> {
+    store.for_request("sid", received).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy::new(Limits::new(IDLE, ABSOLUTE))
+}
+
+async fn live(request: &Arc<dyn RequestStore>, id: &str) -> Result<Live, EndReason> {
+    match request.check(&SessionId::from(id), &policy(), Access::Renew).await.unwrap() {
+        Decision::Live(live) => Ok(live),
+        Decision::Ended { reason, .. } | Decision::Capped(reason) => Err(reason),
+    }
+}
+
+async fn begin(request: &Arc<dyn RequestStore>, id: &str, new: &NewSession) -> Started {
+    request.start(&SessionId::from(id), new, &policy()).await.unwrap()
+}
+
+#[tokio::test]
+async fn within_a_request_the_store_keeps_its_contract() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let request = asked(&store, Vec::new());
+    let Started::New(key) = begin(&request, "A", &NewSession::new()).await else { panic!("a new id") };
+    let Started::New(other) = begin(&request, "X", &NewSession::new()).await else { panic!("a new id") };
+    assert_ne!(key, other);
+    let again = begin(&request, "A", &NewSession::new().owner("somebody else")).await;
+    assert_eq!(again, Started::AlreadyLive(key));
+    let (a, x) = (live(&request, "A").await.unwrap(), live(&request, "X").await.unwrap());
+    assert_eq!(a.owner, None);
+    let left = |set| {
+        let left = request.left(set, &policy()).unwrap();
+        left.into_iter().map(|left| left.value).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        left(None),
+        left(Some(&SessionId::from("X"))),
+        "what is checked last is what the client keeps"
+    );
+
+    let rotate = async |session, to: &str, presented| {
+        request.rotate(session, &SessionId::from(to), presented, &policy()).await.unwrap()
+    };
+    assert_eq!(rotate(key, "B", x.presented).await, Rotated::Refused, "by an id of another session");
+    assert_eq!(rotate(other, "B", a.presented).await, Rotated::Refused);
+    assert_eq!(rotate(key, "B", a.presented).await, Rotated::New);
+    assert_eq!(rotate(key, "B", a.presented).await, Rotated::AlreadyLive);
+    assert_eq!(rotate(key, "X", a.presented).await, Rotated::AlreadyLive);
+    assert_eq!(live(&request, "X").await.unwrap().key, other, "it was not taken over");
+
+    assert!(request.end(key, EndReason::SignedOut).await.unwrap());
+    for id in ["A", "B"] {
+        assert_eq!(live(&request, id).await.unwrap_err(), EndReason::SignedOut, "{id}");
+    }
+    assert!(!request.end(key, EndReason::Revoked).await.unwrap(), "it ends once");
+    assert!(!request.restart(key, &policy()).await.unwrap());
+    assert!(live(&request, "X").await.is_ok());
+    clock.advance(SECOND);
+    let again = begin(&request, "A", &NewSession::new()).await;
+    assert!(matches!(again, Started::New(new) if new != key), "another session: {again:?}");
+}
+
+#[tokio::test]
+async fn what_timed_out_is_not_restarted() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let request = asked(&store, Vec::new());
+    let new = NewSession::new().age(ABSOLUTE - SECOND);
+    let Started::New(key) = begin(&request, "A", &new).await else { panic!("a new id") };
+    assert!(live(&request, "A").await.is_ok());
+    clock.advance(SECOND);
+    assert_eq!(live(&request, "A").await.unwrap_err(), EndReason::Absolute, "as of the authentication");
+    assert!(!request.restart(key, &policy()).await.unwrap());
+    assert_eq!(live(&request, "A").await.unwrap_err(), EndReason::Absolute);
+}
+
+#[tokio::test]
+async fn companions_last_as_long_as_they_may_be_of_use() {
+    let days = |days: u32| days * 24 * 3600 * SECOND;
+    let none = NewSession::new;
+    let cases = [
+        (none(), ABSOLUTE, IDLE),
+        (none().age(SECOND), ABSOLUTE - SECOND, IDLE),
+        (none().limits(Limits::new(days(2), days(3))), days(3), days(2)),
+        (none().limits(Limits::idle_only(days(2))), days(400), days(2)),
+        (none().limits(Limits::new(days(500), days(600))), days(400), days(400)),
+    ];
+    for (number, (new, record, activity)) in cases.into_iter().enumerate() {
+        let clock = clock();
+        let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock);
+        let request = asked(&store, Vec::new());
+        begin(&request, "A", &new).await;
+        live(&request, "A").await.unwrap();
+        let left = request.left(None, &policy()).unwrap();
+        let lasts: Vec<_> = left.iter().map(|left| (left.name, left.lasts.unwrap())).collect();
+        assert_eq!(lasts, [("record", record), ("activity", activity)], "{number}");
+    }
+}
+
+/// In processes of this version and of later ones, while one replaces the other.
+#[tokio::test]
+async fn what_was_left_with_a_client_stays_valid() {
+    let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock());
+    let request = asked(&store, Vec::new());
+    let limits = Limits::new(2 * IDLE, 3 * IDLE);
+    begin(&request, "A", &NewSession::new().owner("alice").limits(limits).age(SECOND)).await;
+    live(&request, "A").await.unwrap();
+    let left = request.left(None, &policy()).unwrap();
+    let values: Vec<_> = left.iter().map(|left| left.value.as_str()).collect();
+    let record = "AbD0eWBXCvvA-qckogkun_EAAAGjGFxMGAAAAaMYXFAAAAABoxhcUAAHAAAAAAAbd0AAAAAAACky4GFsaWNljbqvT1Y-qEoY-J8eOxN\
+        PgtdpVdMXhSd1BgMfco6ofjE";
+    let activity = "AbD0eWBXCvvA-qckogkun_EAAAGjGFxQAAz7-eVTifBm3DC-J7YoFfqQQFf9VJSeLeDKskg2kdyn";
+    assert_eq!(values, [record, activity]);
+}
+
+#[tokio::test]
+async fn an_end_is_told_with_its_times_and_its_owner() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let sink = Arc::clone(&told);
+    let app = around(
+        builder(store).on_event(move |event| {
+            if let SessionEvent::Ended { reason, idle_for, age, owner, .. } = event {
+                sink.lock().unwrap().push((*reason, *idle_for, *age, owner.clone()));
+            }
+        }),
+        &clock,
+    );
+    let mut browser = Browser::logged_in(&app, "A").await;
+    app.advance(GRANULARITY);
+    assert_eq!(browser.visit(&app).await, OK);
+    app.advance(SECOND);
+    browser.send(&app, with(get("/poll", &[]), "x-say", "end")).await;
+    let expected = (EndReason::SignedOut, SECOND, GRANULARITY + SECOND, Some("alice".into()));
+    assert_eq!(*told.lock().unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn who_had_logged_in_is_asked_to_do_so_again_and_others_go_on() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let ownerless = OwnerlessSessions::ContinueWithoutId;
+    let app = around(builder(store).ownerless_sessions(ownerless), &clock);
+    let mut alice = Browser::logged_in(&app, "A").await;
+    let mut visitor = Browser::default();
+    visitor.send(&app, set_cookie(get("/", &[]), "sid=V")).await;
+    assert_eq!(visitor.visit(&app).await, OK);
+    app.advance(IDLE);
+    assert_eq!((alice.visit(&app).await, visitor.visit(&app).await), (OVER, OK));
+}
+
+#[tokio::test]
 async fn limits_of_its_own_travel_with_the_session() {
     let clock = clock();
     let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
@@ -647,6 +945,30 @@ async fn limits_of_its_own_travel_with_the_session() {
         assert_eq!(response.status(), status, "{path}");
         browser.keep(&response);
     }
+}
+
+#[tokio::test]
+async fn limits_of_its_own_end_a_session_at_both() {
+    let (idle, absolute) = (60 * SECOND, 75 * SECOND);
+    let at = async |passes: &[Duration]| {
+        let clock = clock();
+        let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+        let mut received = Vec::new();
+        let request = asked(&store, received.clone());
+        begin(&request, "A", &NewSession::new().limits(Limits::new(idle, absolute))).await;
+        received.extend(request.left(Some(&SessionId::from("A")), &policy()).unwrap());
+        for passes in passes {
+            clock.advance(*passes);
+            let request = asked(&store, received.clone());
+            live(&request, "A").await?;
+            received.extend(request.left(None, &policy()).unwrap());
+        }
+        Ok(())
+    };
+    assert_eq!(at(&[idle]).await, Err(EndReason::Idle));
+    assert_eq!(at(&[SECOND, idle - Duration::from_millis(1)]).await, Ok(()), "a sixtieth of its own");
+    assert_eq!(at(&[idle - SECOND, absolute - idle]).await, Ok(()));
+    assert_eq!(at(&[idle - SECOND, absolute - idle + SECOND]).await, Err(EndReason::Absolute));
 }
 
 /// Which of several is the live one is told by their records.
