@@ -181,17 +181,22 @@ async fn a_command_that_was_given_up_breaks_no_connection_that_answers() {
     assert_eq!(exchange.attempts(), 1);
 }
 
+/// In a second in which every command fails.
+async fn is_tried_five_times(exchange: &Exchange, connection: &ReconnectingConnection<Wire>) {
+    let began = Instant::now();
+    while began.elapsed() < SECOND {
+        assert!(send(connection).await.is_err());
+        time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!((4..=7).contains(&exchange.attempts()), "{}", exchange.attempts());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_away_is_tried_five_times_a_second_at_most() {
     let (exchange, connection) = Exchange::connected().await;
     exchange.set(0, Line::BreaksAfter(Duration::ZERO));
     *exchange.connects.lock().unwrap() = Line::BreaksAfter(Duration::ZERO);
-    let began = Instant::now();
-    while began.elapsed() < SECOND {
-        assert!(send(&connection).await.is_err());
-        time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!((4..=7).contains(&exchange.attempts()), "{}", exchange.attempts());
+    is_tried_five_times(&exchange, &connection).await;
     *exchange.connects.lock().unwrap() = Line::Answers;
     time::sleep(SECOND).await;
     assert!(send(&connection).await.is_ok());
@@ -202,12 +207,7 @@ async fn a_server_that_breaks_each_connection_gets_five_a_second_at_most() {
     let (exchange, connection) = Exchange::connected().await;
     exchange.set(0, Line::BreaksAfter(Duration::ZERO));
     *exchange.new_wires.lock().unwrap() = Line::BreaksAfter(Duration::ZERO);
-    let began = Instant::now();
-    while began.elapsed() < SECOND {
-        assert!(send(&connection).await.is_err());
-        time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!((4..=7).contains(&exchange.attempts()), "{}", exchange.attempts());
+    is_tried_five_times(&exchange, &connection).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,6 +55,10 @@ async fn start(store: &impl Store, id: &str) -> Started {
     ask(store.start(&SessionId::from(id), &NewSession::new(), &policy())).await
 }
 
+async fn rotate(store: &impl Store, from: &Live, id: &str) -> Rotated {
+    ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
+}
+
 async fn command(connection: &ConnectionManager, words: &[&str]) -> ::redis::RedisResult<::redis::Value> {
     ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection.clone()).await
 }
@@ -178,7 +182,7 @@ async fn the_age_of_an_id_counts_from_its_rotation() {
     start(&store, "A").await;
     clock.advance(Duration::from_secs(5));
     let live = renew(&store, "A").await.unwrap();
-    ask(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy())).await;
+    rotate(&store, &live, "B").await;
     clock.advance(Duration::from_secs(1));
     let live = renew(&store, "B").await.unwrap();
     assert_eq!((live.id_age, live.age), (Duration::from_secs(1), Duration::from_secs(6)));
@@ -300,10 +304,8 @@ async fn ids_that_a_session_has_forgotten_leave_no_keys() {
     let store = RedisStore::new(connection.clone());
     start(&store, "A").await;
     let live = renew(&store, "A").await.unwrap();
-    let rotate =
-        async |id: &str| ask(store.rotate(live.key, &SessionId::from(id), live.presented, &policy())).await;
     for number in 0..70 {
-        rotate(&number.to_string()).await;
+        rotate(&store, &live, &number.to_string()).await;
     }
     assert_eq!(keys(&connection).await.len(), 64);
     renew(&store, "69").await.unwrap();
@@ -316,16 +318,13 @@ async fn of_too_many_ids_those_go_first_that_are_over_and_the_newest_stays() {
     let server = RedisServer::start(&[]).await;
     let clock = ManualClock::new();
     let store = RedisStore::new(server.connect().await).clock(clock.clone());
-    let rotate = async |from: &Live, id: &str| {
-        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
-    };
     start(&store, "A").await;
     let live = renew(&store, "A").await.unwrap();
-    rotate(&live, "B").await;
+    rotate(&store, &live, "B").await;
     renew(&store, "B").await.unwrap();
     clock.advance(policy().rotation_grace);
     for number in 0..63 {
-        assert_eq!(rotate(&live, &number.to_string()).await, Rotated::New);
+        assert_eq!(rotate(&store, &live, &number.to_string()).await, Rotated::New);
     }
     assert!(matches!(check(&store, "0", Access::Peek).await, Decision::Live(_)), "not used, nor over");
 
@@ -333,7 +332,7 @@ async fn of_too_many_ids_those_go_first_that_are_over_and_the_newest_stays() {
     let live = renew(&store, "X").await.unwrap();
     for number in 0..64 {
         let id = format!("x{number}");
-        assert_eq!(rotate(&live, &id).await, Rotated::New);
+        assert_eq!(rotate(&store, &live, &id).await, Rotated::New);
         assert!(renew(&store, &id).await.is_some(), "{id}");
     }
 }
@@ -344,11 +343,10 @@ async fn a_slow_answer_brings_no_id_back_that_a_restart_ended() {
     let store = RedisStore::new(server.connect().await);
     start(&store, "A").await;
     let first = renew(&store, "A").await.unwrap();
-    ask(store.rotate(first.key, &SessionId::from("B"), first.presented, &policy())).await;
+    rotate(&store, &first, "B").await;
     renew(&store, "B").await.unwrap();
     assert!(ask(store.restart(first.key, &policy())).await);
-    let late = store.rotate(first.key, &SessionId::from("A"), first.presented, &policy());
-    assert_eq!(ask(late).await, Rotated::Refused);
+    assert_eq!(rotate(&store, &first, "A").await, Rotated::Refused);
     assert!(renew(&store, "A").await.is_none());
 }
 
@@ -362,7 +360,7 @@ async fn the_end_of_a_session_leaves_its_first_id_to_the_one_it_leads_to() {
     start(&store, "A").await;
     let key = keys(&connection).await.remove(0);
     let first = renew(&store, "A").await.unwrap();
-    ask(store.rotate(first.key, &SessionId::from("B"), first.presented, &policy())).await;
+    rotate(&store, &first, "B").await;
     renew(&store, "B").await.unwrap();
     clock.advance(policy().rotation_grace);
     let Started::New(second) = start(&store, "A").await else { panic!("the id is superseded") };
@@ -383,16 +381,13 @@ async fn a_session_that_forgets_an_id_leaves_alone_the_one_that_id_began() {
     let server = RedisServer::start(&[]).await;
     let clock = ManualClock::new();
     let store = RedisStore::new(server.connect().await).clock(clock.clone());
-    let rotate = async |from: &Live, id: &str| {
-        ask(store.rotate(from.key, &SessionId::from(id), from.presented, &policy())).await
-    };
     start(&store, "A").await;
-    rotate(&renew(&store, "A").await.unwrap(), "B").await;
+    rotate(&store, &renew(&store, "A").await.unwrap(), "B").await;
     renew(&store, "B").await.unwrap();
     clock.advance(policy().rotation_grace);
     start(&store, "A").await;
     let second = renew(&store, "A").await.unwrap();
-    rotate(&second, "C").await;
+    rotate(&store, &second, "C").await;
     renew(&store, "C").await.unwrap();
     assert!(ask(store.restart(second.key, &policy())).await);
     assert!(renew(&store, "A").await.is_none());
@@ -519,7 +514,7 @@ async fn a_later_id_leads_to_its_session_as_long_as_it_is_used() {
     start(&store, "A").await;
     let record = keys(&connection).await.remove(0);
     let live = renew(&store, "A").await.unwrap();
-    ask(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy())).await;
+    rotate(&store, &live, "B").await;
     let lead = keys(&connection).await.into_iter().find(|key| *key != record).unwrap();
     let whole = expires_in(&connection, &lead).await;
     command(&connection, &["PEXPIRE", &lead, &(whole / 3).as_millis().to_string()]).await.unwrap();
@@ -548,10 +543,7 @@ async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_n
     let live = renew(&store, "raw-id").await.unwrap();
     assert_eq!(evals().await - before, 1);
     assert_eq!(live.owner, Some(Owner::from("alice")));
-    assert_eq!(
-        ask(store.rotate(live.key, &SessionId::from("raw-2"), live.presented, &policy())).await,
-        Rotated::New
-    );
+    assert_eq!(rotate(&store, &live, "raw-2").await, Rotated::New);
     let before = evals().await;
     assert!(renew(&store, "raw-2").await.is_some());
     assert_eq!(evals().await - before, 2);

@@ -603,7 +603,7 @@ fn without_a_runtime_sessions_are_timed_all_the_same() {
 /// With a store that cannot hold, neither: it hears nothing of requests that take their time.
 #[test]
 fn without_a_runtime_a_slow_answer_is_an_answer() {
-    let layer = builder().store(Remote::new(RuntimeClock::new())).build().unwrap();
+    let layer = builder().store(Remote::at_once(RuntimeClock::new())).build().unwrap();
     let service = layer.layer(tower::service_fn(|_: Incoming| async {
         tokio::task::yield_now().await;
         let response = Response::builder().header("set-cookie", "sid=A");

@@ -296,6 +296,17 @@ impl MemoryStore {
         }
     }
 
+    fn verdict(
+        &self,
+        session: SessionKey,
+        policy: &Policy,
+        judge: impl FnOnce(&mut Session, u64, &mut Aftermath) -> Verdict,
+    ) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let verdict = self.with_session(session, |session, _, now, aftermath| judge(session, now, aftermath));
+        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
+    }
+
     fn start_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Started, Closed> {
         if !self.reserve() {
             // Full; but an id that is live already needs no room.
@@ -493,17 +504,11 @@ impl Store for MemoryStore {
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.widen(policy.limits);
-        let verdict =
-            self.with_session(session, |session, _, now, aftermath| session.judge(policy, now, aftermath).0);
-        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
+        self.verdict(session, policy, |session, now, aftermath| session.judge(policy, now, aftermath).0)
     }
 
     fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.widen(policy.limits);
-        let verdict =
-            self.with_session(session, |session, _, now, aftermath| session.renew(policy, now, aftermath));
-        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
+        self.verdict(session, policy, |session, now, aftermath| session.renew(policy, now, aftermath))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

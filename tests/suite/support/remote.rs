@@ -25,8 +25,10 @@ pub struct Remote {
     renewals: Arc<AtomicUsize>,
     /// How many of the next questions about a session fail.
     pub failing: Arc<AtomicUsize>,
-    /// How long an answer is on its way, in seconds. If no time at all, it is there at once.
+    /// How long the answer about a session is on its way, in seconds.
     pub takes: Arc<AtomicU64>,
+    /// Answers are there at once: nobody needs a runtime to wait for them.
+    answers_at_once: bool,
 }
 
 impl Remote {
@@ -37,7 +39,12 @@ impl Remote {
             renewals: Arc::default(),
             failing: Arc::default(),
             takes: Arc::default(),
+            answers_at_once: false,
         }
+    }
+
+    pub fn at_once(clock: RuntimeClock) -> Self {
+        Self { answers_at_once: true, ..Self::new(clock) }
     }
 
     pub fn checks(&self) -> usize {
@@ -53,14 +60,19 @@ impl Remote {
         if self.failing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Answer::Ready(Err(StoreError::new("away")));
         }
-        let answer = answer(&self.store);
-        match self.takes.load(SeqCst) {
-            0 => answer,
-            seconds => Answer::Pending(Box::pin(async move {
-                sleep(Duration::from_secs(seconds)).await;
+        let (answer, takes) = (answer(&self.store), self.takes.load(SeqCst));
+        self.later(if takes == 0 {
+            answer
+        } else {
+            Answer::Pending(Box::pin(async move {
+                sleep(Duration::from_secs(takes)).await;
                 answer.await
-            })),
-        }
+            }))
+        })
+    }
+
+    fn later<T: Send + 'static>(&self, answer: Answer<T>) -> Answer<T> {
+        if self.answers_at_once { answer } else { Answer::Pending(answer.into_future()) }
     }
 }
 
@@ -77,15 +89,15 @@ impl Store for Remote {
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.store.remaining(session, policy)
+        self.later(self.store.remaining(session, policy))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
-        self.store.start(id, new, policy)
+        self.later(self.store.start(id, new, policy))
     }
 
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
-        self.store.adopt(id, new, policy)
+        self.later(self.store.adopt(id, new, policy))
     }
 
     fn rotate(
@@ -95,22 +107,22 @@ impl Store for Remote {
         presented: IdTag,
         policy: &Policy,
     ) -> Answer<Rotated> {
-        self.store.rotate(session, new, presented, policy)
+        self.later(self.store.rotate(session, new, presented, policy))
     }
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        self.store.restart(session, policy)
+        self.later(self.store.restart(session, policy))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        self.store.end(session, reason)
+        self.later(self.store.end(session, reason))
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
-        self.store.sessions_of(owner, policy)
+        self.later(self.store.sessions_of(owner, policy))
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
-        self.store.end_all(owner, except)
+        self.later(self.store.end_all(owner, except))
     }
 }
