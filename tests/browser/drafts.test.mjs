@@ -91,6 +91,39 @@ test('T33 a half-written note in the example survives expiry, log-in and return;
   await restored(s, page, '', 'textarea');
 });
 
+test('T33 a text that is edited in place comes back, and scripts hear of what does', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/rich', { body: FORM.replace('<button', '<div id="rich" contenteditable data-session-draft-field="rich"></div><button') });
+  const page = await s.open('/rich');
+  await page.fill('#text', 'a text');
+  await page.focus('#rich');
+  for (const line of ['edited', 'in place']) {
+    await page.keyboard.type(line);
+    await page.keyboard.press('Enter');
+  }
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.context.addInitScript(() => {
+    globalThis.heard = [];
+    for (const type of ['input', 'change']) addEventListener(type, ({ target }) => globalThis.heard.push(`${type} ${target.id}`), true);
+  });
+  await back(s, page, 'ada', '/rich');
+  await restored(s, page, 'a text');
+  assert.equal((await page.innerText('#rich')).trim(), 'edited\nin place');
+  assert.deepEqual(await page.evaluate(() => globalThis.heard), ['input text', 'change text', 'input rich', 'change rich']);
+});
+
+test('T33 a text that is edited in place is kept where nothing else of the form was changed', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/rich', { body: FORM.replace('<button', '<div id="rich" contenteditable data-session-draft-field="rich"></div><button') });
+  const page = await s.open('/rich');
+  await page.fill('#rich', 'edited in place');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await back(s, page, 'ada', '/rich');
+  await s.until('the draft is back', async () => (await page.innerText('#rich')) === 'edited in place');
+});
+
 test('T34 nobody gets the draft of somebody else', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
