@@ -124,6 +124,16 @@ test('T33 a text that is edited in place is kept where nothing else of the form 
   await s.until('the draft is back', async () => (await page.innerText('#rich')) === 'edited in place');
 });
 
+test('T33 drafts of two forms are saved, quickly as one follows the other', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/two-forms', { body: FORM + FORM.replace(/form"/g, 'other"').replace(/"text"/g, '"more"') });
+  const page = await s.open('/two-forms');
+  await page.fill('#text', 'one');
+  await page.fill('#more', 'two');
+  await s.advance(1_000);
+  await s.until('both are saved', () => s.seen('event', 'draft-saved') === 2);
+});
+
 test('T34 nobody gets the draft of somebody else', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

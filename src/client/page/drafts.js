@@ -392,7 +392,8 @@ const changed = ({ target }) => {
   const form = /** @type {Control} */ (target).form ?? target.closest('form');
   if (form?.matches(FORM)) {
     clearTimeout(pause);
-    pause = setTimeout(() => save(form), 800);
+    // All of them: the pause is also that of a form left a moment ago.
+    pause = setTimeout(flush, 800);
   }
 };
 
