@@ -170,6 +170,31 @@ test('T37 a form goes out while nobody knows', async (t) => {
   assert.equal(s.stub.requests('/save').length, 1);
 });
 
+const LATER = { idle: 600_000, warn: 30_000, absolute: null, attributes: 'data-login-url="/login" data-activity="none"' };
+
+test('T37 pressed twice while the script asks, a form is sent once', async (t) => {
+  const s = await stubScene(t, { server: LATER });
+  const page = await s.open();
+  await page.evaluate(() => {
+    globalThis.sent = 0;
+    document.addEventListener('submit', (event) => {
+      event.preventDefault();
+      globalThis.sent += 1;
+    });
+  });
+  await page.fill('#text', 'important');
+  await s.advance(70_000);
+  let answer;
+  const answered = new Promise((resolve) => (answer = resolve));
+  s.stub.instead.status = () => answered;
+  await page.click('#save');
+  await page.click('#save');
+  answer(undefined);
+  await s.until('it is sent', () => page.evaluate(() => globalThis.sent > 0));
+  await s.settle(page);
+  assert.equal(await page.evaluate(() => globalThis.sent), 1);
+});
+
 test('T46 other sites can neither keep a session of the example alive nor end it', async (t) => {
   const s = await exampleScene(t, { allow: [/./] });
   const elsewhere = await new Stub({ csp: null }).start();
