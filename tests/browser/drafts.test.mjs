@@ -296,6 +296,18 @@ test('drafts go when the user signs out, and stay when the session ends', async 
   await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
 });
 
+test('drafts stay after a sign-out that was called off, and nothing else happened until the end', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
+  await page.click('#logout button');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
 test('an application may clear a draft', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

@@ -245,7 +245,11 @@ const over = async (reason) => {
   fire('ended', { reason });
   tell('ended', { reason });
   if (reason === 'signed_out') drafts.forget();
-  else await flushed();
+  else {
+    // A sign-out that was asked for, and then called off.
+    if (reason) sessionStorage.removeItem(SIGNED_OUT);
+    await flushed();
+  }
   if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
   const stays = option('on-expire') === 'screen';
   veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
