@@ -18,6 +18,18 @@ test('T20 staying in one tab closes the warning in the other', async (t) => {
   assert.ok(s.statuses() > asked, 'the other asked for itself');
 });
 
+test('T20 so does a request of the application', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open(), await s.open('/two')];
+  await s.warn(a);
+  await s.opened(b);
+  await s.advance(1_000);
+  await a.evaluate(() => fetch('/api').then((answer) => answer.text()));
+  await s.closed(a);
+  await s.closed(b);
+  assert.equal(s.keepAlives(), 0);
+});
+
 test('T21 a message in the channel lengthens nothing by itself', async (t) => {
   const s = await stubScene(t);
   const [a, b] = [await s.open(), await s.open('/two')];
@@ -81,6 +93,36 @@ test('T23 a page of another user is veiled, renews nothing and shows no draft, i
   assert.equal(s.seen('event', 'draft-restore', a), 0);
 });
 
+test('T23 a page in view notices at once that somebody else signed in, and saves nothing more', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open('/two'), await s.open()];
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'grace');
+  await s.becomes(b, 'replaced');
+  await s.opened(b, 'veil');
+  assert.equal(await s.part(b, 'signin').getAttribute('href'), '/');
+  await b.evaluate(() => {
+    const text = document.querySelector('#text');
+    text.value = 'of ada';
+    text.dispatchEvent(new Event('input', { bubbles: true }));
+  });
+  await s.advance(1_000);
+  await s.settle(b);
+  assert.deepEqual(await s.drafts(b), []);
+});
+
+test('T23 a session of nobody is not that of somebody', async (t) => {
+  const s = await stubScene(t, { user: null });
+  await s.logIn(null);
+  const page = await s.open('/two');
+  const check = () => page.evaluate(async () => (await globalThis.sessionTimeout.check()).user);
+  assert.equal(await check(), null);
+  assert.equal(await s.state(page), 'active');
+  await s.logIn('ada');
+  await check();
+  assert.equal(await s.state(page), 'replaced');
+});
+
 test('T24 after a log-in elsewhere the page goes on with everything in it', async (t) => {
   const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
   s.stub.page('/plain', { body: '<textarea id="free"></textarea>' });
@@ -90,6 +132,7 @@ test('T24 after a log-in elsewhere the page goes on with everything in it', asyn
   await s.opened(a, 'veil');
   await s.opened(b, 'veil');
   assert.equal(new URL(b.url()).pathname, '/plain');
+  assert.equal(await s.part(b, 'signin').getAttribute('target'), '_blank');
   await a.goto('/login?next=/two');
   await s.signIn(a, 'ada');
   await s.at(a, '/two');
@@ -99,6 +142,28 @@ test('T24 after a log-in elsewhere the page goes on with everything in it', asyn
   assert.equal(await b.inputValue('#free'), 'work in progress');
   assert.equal(await b.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
   assert.equal(s.seen('event', 'resumed', b), 1);
+});
+
+test('T24 and saves drafts again', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const [a, b] = [await s.open('/two'), await s.open()];
+  await s.advance(60_000);
+  await s.opened(b, 'veil');
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'ada');
+  await s.closed(b, 'veil');
+  await b.fill('#text', 'later');
+  await s.draftSaved(b);
+});
+
+test('T24 a page that never noticed is told of the new session, too', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await s.logIn('ada');
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  assert.equal(s.seen('event', 'resumed'), 1);
+  assert.equal(await s.state(page), 'active');
 });
 
 test('T24 but not after a log-in of somebody else', async (t) => {
@@ -170,4 +235,40 @@ test('T27 a page kept for Back goes on, and hears of other tabs', async (t) => {
   void sibling.evaluate(() => globalThis.sessionTimeout.signOut()).catch(() => {});
   // The sibling is there, too.
   await s.until('it goes to the log-in page', () => s.stub.requests('/login', 'GET').length === 2);
+});
+
+test('T26 a page that comes back without a network stays hidden, and says why', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  const page = await s.open();
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.evaluate(() => {
+    for (const type of ['pagehide', 'pageshow']) dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+  });
+  await s.opened(page, 'veil');
+  assert.match(await s.text(page, 'veil'), /connection/i);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'hidden');
+  s.stub.instead = {};
+  await s.advance(2_100);
+  await s.closed(page, 'veil');
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+});
+
+test('a frame of the same site tells the page around it of activity, and leaves all else to it', async (t) => {
+  const s = await stubScene(t, { server: { csp: "default-src 'none'; script-src 'self'; connect-src 'self'; frame-src 'self'" } });
+  s.stub.page('/around', { body: '<iframe src="/inside"></iframe>' });
+  s.stub.page('/inside', { body: '<input id="inside">' });
+  const page = await s.open('/around');
+  const frame = page.frame({ url: /inside/ });
+  await s.advance(2_000);
+  await frame.focus('#inside');
+  await page.keyboard.press('a');
+  await s.advance(10_000);
+  await s.until('it is renewed', () => s.keepAlives() === 1);
+  await s.settle(page);
+  const asked = s.statuses();
+  await s.warn(page);
+  await s.settle(page);
+  assert.equal(s.statuses(), asked + 1);
+  assert.equal(s.seen('shown', 'dialog'), 1);
+  assert.equal(s.keepAlives(), 1);
 });
