@@ -252,8 +252,10 @@ function prints(pdf, letter) {
 
 test('A9 nothing of a veiled page can be read, found or printed', async (t) => {
   const s = await scene(t);
-  s.stub.page('/secret', { body: '<h1>A page</h1><p>secret Ж</p>' });
+  s.stub.page('/secret', { body: '<h1>A page</h1><p>secret</p><div id="shown">secret Ж</div>' });
   const page = await s.open('/secret');
+  // An application may show by itself what is in a hidden element.
+  await page.evaluate(() => document.querySelector('#shown').style.setProperty('visibility', 'visible'));
   assert.match(await page.evaluate(() => document.body.innerText), /secret/);
   assert.equal(await page.evaluate(() => window.find('secret')), true);
   assert.equal(prints(await page.pdf(), 'Ж'), true);
