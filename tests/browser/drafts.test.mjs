@@ -211,6 +211,31 @@ test('T34 nobody gets the draft of somebody else', async (t) => {
   await s.until('it is offered, or back', async () => (await page.inputValue('#text')) === 'of ada' || /restore/i.test(await s.text(page, 'bar')));
 });
 
+test("T34 who signs out takes nobody else's draft along", async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await back(s, page, 'grace');
+  await page.click('#logout button');
+  await s.at(page, '/login');
+  await s.ready(page);
+  await s.settle(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
+test('T34 nor is a form of another page filled in', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/same', { body: FORM });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.goto('/same');
+  await s.ready(page);
+  assert.equal(s.seen('event', 'draft-restore'), 0);
+});
+
 test('T35 what the server has changed meanwhile is not overwritten without a word', async (t) => {
   const s = await stubScene(t);
   let saved = 'first';
@@ -240,6 +265,30 @@ test('T35 a page that was left while the session lived is not filled in unasked'
   assert.equal(await page.inputValue('#text'), '');
   await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
   await restored(s, page, 'a text');
+});
+
+test('T35 an application may ask by itself', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.context.addInitScript(() =>
+    addEventListener('session-timeout:draft-restore', (event) => {
+      event.preventDefault();
+      globalThis.offered = event.detail;
+    }),
+  );
+  await back(s, page, 'ada');
+  await s.until('it is told', () => page.evaluate(() => globalThis.offered?.key === 'form'));
+  await s.settle(page);
+  assert.equal(await page.inputValue('#text'), '');
+  assert.equal(await page.evaluate(() => globalThis.part('bar')), null);
+  await page.evaluate(() => globalThis.offered.restore());
+  assert.equal(await page.inputValue('#text'), 'a text');
+  await page.evaluate(() => globalThis.offered.discard());
+  assert.equal(await page.inputValue('#text'), '');
+  assert.deepEqual(await s.drafts(page), []);
 });
 
 test('T35 a draft may be discarded', async (t) => {
@@ -382,6 +431,22 @@ test('T39 a draft of yesterday is removed', async (t) => {
   assert.equal(await page.inputValue('#text'), '');
 });
 
+test('T39 what is no draft, or damaged, is neither kept nor told', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.evaluate(() => {
+    for (const [name, draft] of Object.entries(localStorage)) localStorage.setItem(name, draft.slice(0, -8));
+    localStorage.setItem('session-timeout:draft:nonsense', 'nonsense');
+  });
+  await page.reload();
+  await s.ready(page);
+  await s.until('one is gone', async () => (await s.drafts(page)).length === 1);
+  await s.settle(page);
+  assert.equal(s.seen('event', 'draft-restore') + s.seen('event', 'draft-error'), 0);
+});
+
 test('T39 a form that is too long is refused, aloud', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
@@ -422,6 +487,18 @@ test('drafts go when the user signs out, and stay when the session ends', async 
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
   await page.click('#logout button');
+  await s.at(page, '/login');
+  await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('drafts go when the user signs out by a link that says so', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/link', { attributes: 'data-login-url="/login"', body: `${FORM}<a id="leave" href="/bye" data-session-logout><b>Leave</b></a>` });
+  s.stub.instead['/bye'] = () => see('/login', { 'Set-Cookie': 'sid=; Path=/; Max-Age=0' });
+  const page = await s.open('/link');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.click('#leave b');
   await s.at(page, '/login');
   await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
 });

@@ -69,6 +69,20 @@ test('T22 logging out in one tab of the example veils the other, and deletes the
   await s.at(b, '/login');
 });
 
+test('T22 what was typed before the user signed out in another tab is not saved after it', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/stays', { attributes: 'data-login-url="/login" data-on-expire="screen"', body: FORM });
+  const [a, b] = [await s.open('/two'), await s.open('/stays')];
+  await b.fill('#text', 'half-written');
+  await a.click('#logout button');
+  await s.opened(b, 'veil');
+  assert.match(await s.text(b, 'veil'), /another tab/i);
+  await s.advance(1_000);
+  await s.settle(b);
+  assert.equal(s.seen('event', 'draft-saved'), 0);
+  assert.deepEqual(await s.drafts(b), []);
+});
+
 test('T23 a page of another user is veiled, renews nothing and shows no draft, in the example', async (t) => {
   const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
   const [a, b] = [await s.context.newPage(), await s.context.newPage()];
@@ -164,6 +178,22 @@ test('T24 a page that never noticed is told of the new session, too', async (t) 
   await page.evaluate(() => globalThis.sessionTimeout.check());
   assert.equal(s.seen('event', 'resumed'), 1);
   assert.equal(await s.state(page), 'active');
+});
+
+test('T24 nor does a network that fails behind the screen end it once more', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' }, allow: [FAILED_REQUEST] });
+  const page = await s.open();
+  await s.advance(60_000);
+  await s.opened(page, 'veil');
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.settle(page);
+  assert.match(await s.text(page, 'veil'), /signed out/i);
+  assert.equal(await s.state(page), 'ended');
+  s.stub.instead = {};
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.settle(page);
+  assert.equal(s.seen('event', 'ended'), 1);
 });
 
 test('T24 but not after a log-in of somebody else', async (t) => {
