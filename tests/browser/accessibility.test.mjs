@@ -250,6 +250,14 @@ function prints(pdf, letter) {
   return streams.some((text) => text.includes('beginbf') && new RegExp(`<${code}>`, 'i').test(text));
 }
 
+test('A9 the warning is not printed', async (t) => {
+  const s = await scene(t);
+  const page = await s.open('/axe');
+  await s.warn(page);
+  await page.emulateMedia({ media: 'print' });
+  assert.equal(await s.part(page, 'dialog').isVisible(), false);
+});
+
 test('A9 nothing of a veiled page can be read, found or printed', async (t) => {
   const s = await scene(t);
   s.stub.page('/secret', { body: '<h1>A page</h1><p>secret</p><div id="shown">secret Ж</div>' });

@@ -158,6 +158,10 @@ test('T9 keys of a user who is typing do not press the button', async (t) => {
   for (const key of ['Enter', ' ']) await page.keyboard.press(key);
   await s.settle(page);
   assert.equal(s.keepAlives(), renewed);
+  await s.advance(400);
+  await page.keyboard.press('Enter');
+  await s.settle(page);
+  assert.equal(s.keepAlives(), renewed);
   assert.equal(await s.isOpen(page), true);
   await s.advance(600);
   await page.keyboard.press('Enter');
@@ -246,6 +250,24 @@ test('T40 an application may warn and end by itself', async (t) => {
   await s.settle(page);
   assert.equal(new URL(page.url()).pathname, '/');
   assert.equal(s.stub.requests('/login').length, 0);
+});
+
+test('T40 what happens is told on the document, and above', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  const told = await page.evaluateHandle(() => {
+    const events = [];
+    for (const name of ['warning', 'renewed']) addEventListener(`session-timeout:${name}`, ({ target, type, detail }) => events.push([target === document, type, detail]));
+    return events;
+  });
+  await s.warn(page);
+  await page.evaluate(() => globalThis.sessionTimeout.keepAlive());
+  await s.closed(page);
+  const [[, , warning], [, , renewed]] = await told.jsonValue();
+  assert.deepEqual((await told.jsonValue()).map(([isDocument, type]) => [isDocument, type]), [[true, 'session-timeout:warning'], [true, 'session-timeout:renewed']]);
+  assert.equal(warning.canExtend, true);
+  assert.ok(warning.remaining > 24_000 && warning.remaining <= 25_000, `${warning.remaining}`);
+  assert.ok(renewed.remaining > 39_000 && renewed.remaining <= 40_000, `${renewed.remaining}`);
 });
 
 test('T42 the warning waits for a word that is being composed', async (t) => {

@@ -16,6 +16,7 @@ async function offline(t) {
   assert.match(await s.text(page, 'veil'), /connection/i);
   assert.equal(new URL(page.url()).pathname, '/');
   assert.equal(s.stub.requests('/login').length, 0);
+  assert.equal(await page.evaluate(() => globalThis.sessionTimeout.remaining()), 0);
   assert.equal(s.seen('event', 'offline') > 0, true);
   return { s, page };
 }

@@ -1,8 +1,9 @@
 // When the script asks, when it warns, and what it makes of clocks.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { exampleScene, FAILED_REQUEST, START, stubScene } from './harness.mjs';
-import { BASE, json, see } from './stub.mjs';
+import { BASE, FORM, json, see } from './stub.mjs';
 
 const HOUR = 3_600_000;
 
@@ -437,6 +438,18 @@ test('T41 the script may be loaded twice, and the body be swapped', async (t) =>
   assert.equal(await page.evaluate(() => document.querySelectorAll('session-timeout').length), 1);
   assert.equal(s.statuses(), 1);
   assert.equal(s.seen('shown', 'dialog'), 1);
+});
+
+test('T41 a script that is served from elsewhere is told where the endpoints are', async (t) => {
+  const s = await stubScene(t);
+  s.stub.probe = readFileSync(new URL('../../src/client/client.min.js', import.meta.url));
+  s.stub.page('/elsewhere', { body: FORM, tag: `<script src="/probe.js" defer data-base="${BASE}" data-login-url="/login"></script>` });
+  const page = await s.open('/elsewhere');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await s.warn(page);
+  await s.part(page, 'stay').click();
+  await s.closed(page);
 });
 
 test('T47 a page that is only prerendered asks nothing', async (t) => {
