@@ -524,7 +524,9 @@ test('drafts stay after a sign-out that did not happen', async (t) => {
   await s.ready(page);
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
-  await expired(s, page);
+  s.stub.end(s.sid);
+  await page.goto('/two');
+  await s.at(page, '/login');
   await s.ready(page);
   assert.equal((await s.drafts(page)).length, 1);
 });
@@ -548,7 +550,9 @@ test('drafts stay after a click beside the button that signs out', async (t) => 
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
   await page.click('#beside');
-  await expired(s, page);
+  s.stub.end(s.sid);
+  await page.goto('/two');
+  await s.at(page, '/login');
   await s.ready(page);
   assert.equal((await s.drafts(page)).length, 1);
 });
