@@ -37,6 +37,30 @@ test('T28 the session is over: to the log-in', async (t) => {
   await s.at(page, '/login');
 });
 
+test('T28 a network that is back while the drafts are saved veils nothing', async (t) => {
+  const s = await stubScene(t, {
+    allow: OFFLINE,
+    before: () => {
+      if (globalThis.crypto.subtle) globalThis.crypto.subtle.encrypt = () => new Promise(() => {});
+    },
+  });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  s.stub.instead.status = () => ({ status: 503 });
+  await s.warn(page);
+  await s.advance(25_100);
+  await s.becomes(page, 'unknown');
+  assert.equal(await s.isOpen(page, 'veil'), false);
+  s.stub.instead = {};
+  s.session.last = s.stub.now;
+  s.session.ended = null;
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.becomes(page, 'active');
+  await s.advance(400);
+  await s.settle(page);
+  assert.equal(await s.isOpen(page, 'veil'), false);
+});
+
 /** As an application asks that runs its script after ours. */
 const BEFOREUNLOAD = () => {
   addEventListener('DOMContentLoaded', () =>
