@@ -330,6 +330,15 @@ test('T36 a form that was refused keeps its draft, one that was taken does not',
   await s.until('deleted after a success', async () => (await s.drafts(page)).length === 0);
 });
 
+test('T36 what was typed right before the form was sent is saved at once', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.addEventListener('submit', (event) => event.preventDefault()));
+  await page.fill('#text', 'a text');
+  await page.click('#save');
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') === 1, 0);
+});
+
 test('T36 a page that sent the form by itself, and still shows it, keeps its draft', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

@@ -17,6 +17,10 @@ async function offline(t) {
   assert.equal(new URL(page.url()).pathname, '/');
   assert.equal(s.stub.requests('/login').length, 0);
   assert.equal(await page.evaluate(() => globalThis.sessionTimeout.remaining()), 0);
+  // However often it is tried again.
+  await s.advance(5_000);
+  await s.settle(page);
+  assert.equal(await page.locator('session-timeout dialog').count(), 1);
   assert.equal(s.seen('event', 'offline') > 0, true);
   return { s, page };
 }
@@ -226,6 +230,18 @@ test('T37 a form is not sent in the last ten seconds without asking, young as th
   assert.equal(s.stub.requests('/save').length, 0);
 });
 
+test('T37 but while the warning is open, a session that lives gets it', async (t) => {
+  const s = await stubScene(t, { server: { warn: 8_000, attributes: 'data-login-url="/login" data-activity="none"' } });
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  const page = await s.open();
+  await page.fill('#text', 'important');
+  await s.warn(page);
+  // By a script: nobody can press what is behind the warning.
+  await page.evaluate(() => document.querySelector('#form').requestSubmit());
+  await s.at(page, '/done');
+  assert.equal(s.stub.requests('/save').length, 1);
+});
+
 test('T37 a form is not sent into the session of somebody else', async (t) => {
   const s = await stubScene(t, { server: LATER });
   const page = await s.open();
@@ -329,7 +345,7 @@ test('signing out by the path of the application finds its form', async (t) => {
   s.stub.page('/path', { attributes: 'data-login-url="/login" data-logout="/logout"', body: `${FORM}${LOGOUT}` });
   const page = await s.open('/path');
   await page.fill('#text', 'a text');
-  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') > 0, 200);
+  await s.draftSaved(page);
   await s.warn(page);
   await s.advance(600);
   await s.part(page, 'signout').click();
@@ -340,8 +356,10 @@ test('signing out by the path of the application finds its form', async (t) => {
 
 test('signing out where the application has nothing for it asks the layer', async (t) => {
   const s = await stubScene(t, { allow: [FAILED_REQUEST] });
-  s.stub.page('/bare', { attributes: 'data-login-url="/login"', body: '<h1>Bare</h1>' });
+  s.stub.page('/bare', { attributes: 'data-login-url="/login"', body: FORM });
   const page = await s.open('/bare');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
   await s.warn(page);
   await s.advance(600);
   s.stub.instead['sign-out'] = () => ({ status: 503 });
@@ -352,6 +370,7 @@ test('signing out where the application has nothing for it asks the layer', asyn
   await s.part(page, 'signout').click();
   await s.at(page, '/login');
   assert.equal(s.session.ended, 'signed_out');
+  await s.until('the drafts are gone', async () => (await s.drafts(page)).length === 0);
 });
 
 test('T40 data-on-expire="event" leaves the end to the application', async (t) => {
@@ -376,6 +395,7 @@ test('a page without a session does nothing', async (t) => {
   await s.becomes(page, 'anonymous');
   const asked = s.statuses();
   await s.advance(600_000);
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
   await s.settle(page);
   assert.equal(s.statuses(), asked);
   assert.equal(LOGOUT.length > 0 && (await s.isOpen(page, 'veil')), false);

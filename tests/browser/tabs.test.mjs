@@ -83,6 +83,15 @@ test('T22 what was typed before the user signed out in another tab is not saved 
   assert.deepEqual(await s.drafts(b), []);
 });
 
+test('T22 a tab that learns of the end tells the others', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const [a, b] = [await s.open(), await s.open('/two')];
+  s.stub.end(s.sid);
+  await a.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.opened(a, 'veil');
+  await s.opened(b, 'veil');
+});
+
 test('T23 a page of another user is veiled, renews nothing and shows no draft, in the example', async (t) => {
   const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
   const [a, b] = [await s.context.newPage(), await s.context.newPage()];
@@ -123,6 +132,14 @@ test('T23 a page in view notices at once that somebody else signed in, and saves
   await s.advance(1_000);
   await s.settle(b);
   assert.deepEqual(await s.drafts(b), []);
+  const check = () => b.evaluate(() => void globalThis.sessionTimeout.check());
+  await check();
+  await s.settle(b);
+  for (const id of s.stub.sessions.keys()) s.stub.end(id);
+  await check();
+  await s.settle(b);
+  assert.equal(await s.state(b), 'replaced');
+  assert.equal(s.seen('event', 'replaced', b), 1);
 });
 
 test('T23 a session of nobody is not that of somebody', async (t) => {
@@ -178,6 +195,27 @@ test('T24 a page that never noticed is told of the new session, too', async (t) 
   await page.evaluate(() => globalThis.sessionTimeout.check());
   assert.equal(s.seen('event', 'resumed'), 1);
   assert.equal(await s.state(page), 'active');
+});
+
+test('T24 an answer from before the end does not bring the page back', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const page = await s.open();
+  let answer;
+  s.stub.instead['/api'] = () => {
+    const headers = { 'Server-Timing': s.stub.timing(s.session) };
+    return new Promise((resolve) => (answer = () => resolve({ headers, body: '{}' })));
+  };
+  await s.advance(1_000);
+  await page.evaluate(() => void fetch('/api').then((response) => response.text()).then(() => (globalThis.isAnswered = true)));
+  await s.until('it is asked', () => answer);
+  s.stub.end(s.sid);
+  await page.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.opened(page, 'veil');
+  answer();
+  await s.until('it is answered', () => page.evaluate(() => globalThis.isAnswered));
+  await s.settle(page);
+  assert.equal(await s.state(page), 'ended');
+  assert.equal(await s.isOpen(page, 'veil'), true);
 });
 
 test('T24 nor does a network that fails behind the screen end it once more', async (t) => {

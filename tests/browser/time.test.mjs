@@ -200,6 +200,23 @@ test('T12 what the server has heard of is not told again', async (t) => {
   assert.equal(s.keepAlives(), 1);
 });
 
+test('T12 and in whole milliseconds, which a clock does not have', async (t) => {
+  const s = await stubScene(t, {
+    before: () => {
+      const now = performance.now;
+      let more = 0;
+      performance.now = () => now.call(performance) + (more += 0.01);
+    },
+  });
+  const page = await s.open();
+  await s.advance(2_000);
+  await page.focus('#text');
+  await page.keyboard.press('a');
+  await s.advance(10_000);
+  await s.until('it is renewed', () => s.keepAlives() === 1);
+  assert.match(s.stub.requests('keep-alive')[0].headers['session-idle-for'], /^\d+$/);
+});
+
 test('T13 what is no activity of the user renews nothing', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
@@ -218,6 +235,21 @@ test('T13 what is no activity of the user renews nothing', async (t) => {
   await s.run(2_000);
   await s.opened(page);
   assert.equal(s.keepAlives(), 0);
+});
+
+test('T13 nothing that scrolls waits for the script', async (t) => {
+  const s = await stubScene(t, {
+    before: () => {
+      globalThis.waitedFor = [];
+      const listen = EventTarget.prototype.addEventListener;
+      EventTarget.prototype.addEventListener = function (type, listener, options) {
+        if (/^(touch|wheel|pointer)/.test(type) && options?.passive !== true) globalThis.waitedFor.push(type);
+        return listen.call(this, type, listener, options);
+      };
+    },
+  });
+  const page = await s.open();
+  assert.deepEqual(await page.evaluate(() => globalThis.waitedFor), []);
 });
 
 test('T14 after a sleep beyond the end the page is over at once', async (t) => {
