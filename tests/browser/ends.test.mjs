@@ -41,11 +41,17 @@ test('T28 the session is over: to the log-in', async (t) => {
   await s.at(page, '/login');
 });
 
-test('T28 a network that is back while the drafts are saved veils nothing', async (t) => {
+test('T28 a network that is back while the drafts are saved veils nothing, and drafts are saved after that', async (t) => {
   const s = await stubScene(t, {
     allow: OFFLINE,
     before: () => {
-      if (globalThis.crypto.subtle) globalThis.crypto.subtle.encrypt = () => new Promise(() => {});
+      if (!isSecureContext) return;
+      const { encrypt } = SubtleCrypto.prototype;
+      const sealing = new Promise((resolve) => (globalThis.goOn = resolve));
+      SubtleCrypto.prototype.encrypt = async function (...given) {
+        await sealing;
+        return encrypt.apply(this, given);
+      };
     },
   });
   const page = await s.open();
@@ -63,6 +69,12 @@ test('T28 a network that is back while the drafts are saved veils nothing', asyn
   await s.advance(400);
   await s.settle(page);
   assert.equal(await s.isOpen(page, 'veil'), false);
+  await page.evaluate(() => globalThis.goOn());
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') >= 2);
+  await s.settle(page);
+  await s.draftSaved(page);
+  await page.fill('#text', 'another text');
+  await s.draftSaved(page);
 });
 
 /** As an application asks that runs its script after ours. */

@@ -223,6 +223,8 @@ const flushed = async () => {
     drafts.flush(true),
     /** @type {Promise<boolean>} */ (new Promise((resolve) => setTimeout(resolve, 300, false))),
   ]);
+  // What is saved later would not be filled in unasked. (Meanwhile, the session may be known to live.)
+  if (away || !isOn()) drafts.keep(false);
 };
 
 /** @param {string | undefined} reason */
