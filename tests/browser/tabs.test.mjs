@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { exampleScene, FAILED_REQUEST, PACE, stubScene } from './harness.mjs';
-import { BASE, FORM, LOGOUT } from './stub.mjs';
+import { BASE, FORM, LOGOUT, Stub } from './stub.mjs';
 
 test('T20 staying in one tab closes the warning in the other', async (t) => {
   const s = await stubScene(t);
@@ -339,4 +339,15 @@ test('a frame of the same site tells the page around it of activity, and leaves 
   assert.equal(s.statuses(), asked + 1);
   assert.equal(s.seen('shown', 'dialog'), 1);
   assert.equal(s.keepAlives(), 1);
+});
+
+test('a frame of another site is a page of its own', async (t) => {
+  const s = await stubScene(t);
+  const elsewhere = await new Stub({ csp: "default-src 'none'; frame-src *" }).start();
+  t.after(() => elsewhere.stop());
+  elsewhere.page('/around', { isPublic: true, body: `<iframe src="${s.url}/two"></iframe>`, tag: '' });
+  const page = await s.context.newPage();
+  await page.goto(`${elsewhere.url}/around`);
+  const frame = page.frame({ url: /two/ });
+  await s.until('the script knows the state', () => frame.evaluate(() => globalThis.sessionTimeout?.state === 'active'));
 });
