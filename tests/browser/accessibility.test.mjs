@@ -250,10 +250,20 @@ function prints(pdf, letter) {
   return streams.some((text) => text.includes('beginbf') && new RegExp(`<${code}>`, 'i').test(text));
 }
 
+test('A9 the warning is not printed', async (t) => {
+  const s = await scene(t);
+  const page = await s.open('/axe');
+  await s.warn(page);
+  await page.emulateMedia({ media: 'print' });
+  assert.equal(await s.part(page, 'dialog').isVisible(), false);
+});
+
 test('A9 nothing of a veiled page can be read, found or printed', async (t) => {
   const s = await scene(t);
-  s.stub.page('/secret', { body: '<h1>A page</h1><p>secret Ж</p>' });
+  s.stub.page('/secret', { body: '<h1>A page</h1><p>secret</p><div id="shown">secret Ж</div>' });
   const page = await s.open('/secret');
+  // An application may show by itself what is in a hidden element.
+  await page.evaluate(() => document.querySelector('#shown').style.setProperty('visibility', 'visible'));
   assert.match(await page.evaluate(() => document.body.innerText), /secret/);
   assert.equal(await page.evaluate(() => window.find('secret')), true);
   assert.equal(prints(await page.pdf(), 'Ж'), true);

@@ -55,7 +55,9 @@ test('T5 Stay waits for the answer, then gives focus and selection back', async 
   await s.part(page, 'stay').click();
   await s.until('it is asked', () => s.keepAlives() === renewed + 1);
   assert.equal(await s.isOpen(page), true);
+  assert.equal(s.stub.requests('keep-alive').at(-1).headers['session-idle-for'], '0');
   assert.equal(await s.part(page, 'stay').getAttribute('aria-disabled'), 'true');
+  assert.equal(await s.text(page, 'stay'), 'Checking…');
   await s.advance(500);
   assert.equal(await s.isOpen(page), true);
   answer(undefined);
@@ -82,6 +84,18 @@ test('T5 and the selection in a text that is edited in place', async (t) => {
   }
 });
 
+test('T5 and the focus to the page if the field is gone', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.focus('#text');
+  await s.warn(page);
+  await page.evaluate(() => document.querySelector('#text').remove());
+  await s.advance(600);
+  await s.part(page, 'stay').click();
+  await s.closed(page);
+  assert.equal(await page.evaluate(() => document.activeElement.localName), 'main');
+});
+
 test('T6 Stay in a session that has ended leads to the log-in', async (t) => {
   const { s, page } = await warned(t);
   s.stub.end(s.sid);
@@ -99,6 +113,8 @@ test('T7 Stay while the server fails may be tried again', async (t) => {
   await s.part(page, 'stay').click();
   await s.until('it says so', async () => (await s.text(page, 'dialog')).length > 0 && (await s.text(page, 'status')) !== quiet && (await s.part(page, 'stay').getAttribute('aria-disabled')) !== 'true');
   assert.equal(await s.isOpen(page), true);
+  assert.equal(await s.text(page, 'stay'), 'Stay signed in');
+  assert.equal(s.seen('event', 'renewed'), 0);
   s.stub.instead = {};
   // Two presses at once are one.
   await s.advance(600);
@@ -142,6 +158,10 @@ test('T9 keys of a user who is typing do not press the button', async (t) => {
   for (const key of ['Enter', ' ']) await page.keyboard.press(key);
   await s.settle(page);
   assert.equal(s.keepAlives(), renewed);
+  await s.advance(400);
+  await page.keyboard.press('Enter');
+  await s.settle(page);
+  assert.equal(s.keepAlives(), renewed);
   assert.equal(await s.isOpen(page), true);
   await s.advance(600);
   await page.keyboard.press('Enter');
@@ -159,6 +179,20 @@ test('T10 no movement, key or event of a script closes the warning', async (t) =
     for (const target of [document, document.body, globalThis.part('dialog')])
       for (const type of ['keydown', 'pointerdown', 'input', 'click']) target.dispatchEvent(new Event(type, { bubbles: true, composed: true }));
   });
+  await s.settle(page);
+  assert.equal(await s.isOpen(page), true);
+  assert.equal(s.keepAlives(), 0);
+});
+
+test('T10 nor does a key after the page was looked at again', async (t) => {
+  const { s, page } = await warned(t);
+  const asked = s.statuses();
+  await s.advance(6_000);
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
+  await s.until('it asks', () => s.statuses() > asked);
+  await s.settle(page);
+  assert.equal(await s.state(page), 'warning');
+  await page.keyboard.press('a');
   await s.settle(page);
   assert.equal(await s.isOpen(page), true);
   assert.equal(s.keepAlives(), 0);
@@ -190,6 +224,17 @@ test('T31 the absolute limit cannot be put off, and the warning says so', async 
   await s.at(page, '/login');
 });
 
+test('T31 a warning turns into that of the absolute limit', async (t) => {
+  const { s, page } = await warned(t, { server: { absolute: 60_000 } });
+  await s.advance(21_000);
+  await s.part(page, 'stay').click();
+  await s.until('it is the other', async () => (await s.text(page, 'stay')) === 'OK');
+  const end = await page.evaluate(() =>
+    new Date(Date.now() + globalThis.sessionTimeout.remaining()).toLocaleTimeString('en', { hour: 'numeric', minute: '2-digit' }),
+  );
+  assert.match(await s.text(page, 'text'), new RegExp(`at ${end}\\.`));
+});
+
 test('T40 an application may warn and end by itself', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
@@ -205,6 +250,24 @@ test('T40 an application may warn and end by itself', async (t) => {
   await s.settle(page);
   assert.equal(new URL(page.url()).pathname, '/');
   assert.equal(s.stub.requests('/login').length, 0);
+});
+
+test('T40 what happens is told on the document, and above', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  const told = await page.evaluateHandle(() => {
+    const events = [];
+    for (const name of ['warning', 'renewed']) addEventListener(`session-timeout:${name}`, ({ target, type, detail }) => events.push([target === document, type, detail]));
+    return events;
+  });
+  await s.warn(page);
+  await page.evaluate(() => globalThis.sessionTimeout.keepAlive());
+  await s.closed(page);
+  const [[, , warning], [, , renewed]] = await told.jsonValue();
+  assert.deepEqual((await told.jsonValue()).map(([isDocument, type]) => [isDocument, type]), [[true, 'session-timeout:warning'], [true, 'session-timeout:renewed']]);
+  assert.equal(warning.canExtend, true);
+  assert.ok(warning.remaining > 24_000 && warning.remaining <= 25_000, `${warning.remaining}`);
+  assert.ok(renewed.remaining > 39_000 && renewed.remaining <= 40_000, `${renewed.remaining}`);
 });
 
 test('T42 the warning waits for a word that is being composed', async (t) => {
@@ -286,7 +349,24 @@ for (const [lang, seconds, unit] of [
     assert.match(await s.text(page, 'clock'), unit);
     const dialog = await s.part(page, 'dialog').evaluate((element) => getComputedStyle(element).direction);
     assert.equal(dialog, lang === 'ar' ? 'rtl' : 'ltr');
+    assert.equal(await page.locator('session-timeout').getAttribute('lang'), lang);
   });
+
+test('T44 the time may be that of a clock', async (t) => {
+  const s = await stubScene(t, { server: { idle: 80_000, warn: 65_000 } });
+  s.stub.page('/clock', { attributes: 'data-time-format="clock"', body: FORM });
+  const page = await s.open('/clock');
+  await s.warn(page);
+  assert.equal(await s.text(page, 'clock'), '1:05');
+});
+
+test('T44 texts that cannot be read leave the English ones', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/words', { head: '<script type="application/json" data-session-timeout-messages>{"title":</script>', body: FORM });
+  const page = await s.open('/words');
+  await s.warn(page);
+  assert.equal(await s.text(page, 'title'), 'Are you still there?');
+});
 
 test('T44 texts are the page\'s own, and text', async (t) => {
   const s = await stubScene(t);
@@ -305,30 +385,86 @@ test('T44 texts are the page\'s own, and text', async (t) => {
   assert.equal(await page.locator('session-timeout :is(b, i)').count(), 0);
 });
 
-test('T45 a screen reader hears the time seldom, and first', async (t) => {
-  const s = await stubScene(t, { server: { idle: 130_000, warn: 120_000, absolute: null } });
-  const page = await s.open();
-  await s.advance(10_100);
-  await s.opened(page);
-  await page.evaluate(() => {
-    const region = globalThis.part('status');
-    globalThis.heard = [];
-    const hear = () => {
-      const text = region.textContent.trim();
-      if (text && globalThis.heard.at(-1)?.text !== text) globalThis.heard.push({ at: performance.now(), text, live: region.ariaLive });
-    };
-    hear();
-    new MutationObserver(hear).observe(region, { subtree: true, childList: true, characterData: true });
+for (const warn of [120_000, 62_000])
+  test(`T45 a screen reader hears the time seldom, and first: ${warn / 1000} seconds`, async (t) => {
+    const s = await stubScene(t, { server: { idle: 130_000, warn, absolute: null } });
+    const page = await s.open();
+    await s.advance(130_000 - warn + 100);
+    await s.opened(page);
+    await page.evaluate(() => {
+      const region = globalThis.part('status');
+      globalThis.heard = [];
+      const hear = () => {
+        const text = region.textContent.trim();
+        if (text && globalThis.heard.at(-1)?.text !== text) globalThis.heard.push({ at: performance.now(), text, live: region.ariaLive });
+      };
+      hear();
+      new MutationObserver(hear).observe(region, { subtree: true, childList: true, characterData: true });
+    });
+    await s.run(warn - 2_000);
+    const heard = await page.evaluate(() => globalThis.heard);
+    assert.ok(heard.length >= 3 && heard.length <= 5, JSON.stringify(heard));
+    for (const [index, { at, text }] of heard.entries()) {
+      assert.match(text, /^\d+ (minute|second)/);
+      if (index > 0) assert.ok(at - heard[index - 1].at >= 9_900, JSON.stringify(heard));
+    }
+    assert.deepEqual(heard.map(({ live }) => live), heard.map((_, index) => (index === heard.length - 1 ? 'assertive' : 'polite')));
+    const clock = await s.part(page, 'clock').evaluate((element) => [element.getAttribute('role'), element.getAttribute('aria-hidden'), element.closest('[aria-live], [role=status], [role=alert]') === null]);
+    assert.deepEqual(clock, ['timer', null, true]);
   });
-  await s.run(118_000);
-  const heard = await page.evaluate(() => globalThis.heard);
-  assert.ok(heard.length >= 3 && heard.length <= 5, JSON.stringify(heard));
-  for (const [index, { at, text }] of heard.entries()) {
-    assert.match(text, /^\d+ (minute|second)/);
-    if (index > 0) assert.ok(at - heard[index - 1].at >= 9_900, JSON.stringify(heard));
+
+test('T45 each warning is told', async (t) => {
+  const { s, page } = await warned(t);
+  assert.match(await s.text(page, 'status'), /seconds/);
+  await s.advance(600);
+  await s.part(page, 'stay').click();
+  await s.closed(page);
+  await s.warn(page);
+  assert.match(await s.text(page, 'status'), /seconds/);
+});
+
+test('T45 a hidden page tells by its title, until it is looked at or need not any more', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await s.become(page, 'hidden');
+  const title = page.title.bind(page);
+  // At a moment of its own within four seconds.
+  await s.advance(19_100);
+  await s.opened(page);
+  assert.equal(await title(), '(!) A page');
+  assert.equal(await s.text(page, 'status'), '');
+  await s.become(page, 'visible');
+  assert.equal(await title(), 'A page');
+  await s.until('it is told', async () => /seconds/.test(await s.text(page, 'status')));
+  await s.advance(600);
+  await s.part(page, 'stay').click();
+  await s.closed(page);
+  await s.become(page, 'hidden');
+  await s.advance(19_100);
+  await s.opened(page);
+  assert.equal(await title(), '(!) A page');
+  await page.evaluate(() => globalThis.sessionTimeout.keepAlive());
+  await s.closed(page);
+  assert.equal(await title(), 'A page');
+});
+
+test('T28 a warning that opens without a network says so', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  const page = await s.open();
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  // Asks after 2, 4 and 8 seconds, and not when the warning is due.
+  for (const pause of [2_000, 4_000, 8_000]) {
+    const asked = s.statuses();
+    await s.advance(pause);
+    await s.until('it asks', () => s.statuses() > asked);
+    await s.settle(page);
   }
-  const clock = await s.part(page, 'clock').evaluate((element) => [element.getAttribute('role'), element.getAttribute('aria-hidden'), element.closest('[aria-live], [role=status], [role=alert]') === null]);
-  assert.deepEqual(clock, ['timer', null, true]);
+  const asked = s.statuses();
+  await s.advance(1_500);
+  await s.opened(page);
+  assert.equal(s.statuses(), asked);
+  assert.match(await s.text(page, 'status'), /connection/i);
 });
 
 test('a request of the application closes the warning', async (t) => {

@@ -13,7 +13,7 @@ const EVERYTHING = `<form id="form" data-session-draft="all" action="/save" meth
 <select name="single" id="single"><option>first<option>second</select>
 <input type="password" name="password" id="password"> <input type="file" name="file" id="file"> <input type="hidden" name="hidden" id="hidden" value="">
 <input name="card" id="card" autocomplete="cc-number"> <input name="otp" id="otp" autocomplete="one-time-code"> <input name="pin" id="pin" autocomplete="Cc-Pin">
-<input type="password" name="shown" id="shown"> <input name="off" id="off" data-session-draft="off">
+<input type="password" name="shown" id="shown"> <input name="locked" id="locked" disabled> <input name="off" id="off" data-session-draft="off">
 <button>Save</button></form>`;
 
 const expired = async (s, page) => {
@@ -45,6 +45,7 @@ test('T33 what was typed comes back after the log-in, and secrets are not kept',
   await page.evaluate(() => {
     document.querySelector('#shown').type = 'text';
     document.querySelector('#hidden').value = 'secret-hidden';
+    document.querySelector('#locked').value = 'secret-locked';
   });
   await page.setInputFiles('#file', { name: 'secret-file.txt', mimeType: 'text/plain', buffer: Buffer.from('secret') });
   await page.type('#shown', 'more');
@@ -58,16 +59,16 @@ test('T33 what was typed comes back after the log-in, and secrets are not kept',
   await restored(s, page, 'alpha-line', '#line');
   const values = await page.evaluate(() => {
     const form = document.querySelector('#form');
-    const { line, area, radio, single, many, password, card, otp, pin, shown, off, hidden, file } = form.elements;
+    const { line, area, radio, single, many, password, card, otp, pin, shown, locked, off, hidden, file } = form.elements;
     return {
       line: line.value, area: area.value, radio: radio.value, single: single.value,
       many: [...many.selectedOptions].map((option) => option.value), boxes: [...form.querySelectorAll('[name=box]')].map((box) => box.checked),
-      secrets: [password, card, otp, pin, shown, off, hidden].map((field) => field.value).concat(String(file.files.length)),
+      secrets: [password, card, otp, pin, shown, locked, off, hidden].map((field) => field.value).concat(String(file.files.length)),
     };
   });
   assert.deepEqual(values, {
     line: 'alpha-line', area: 'beta\narea', radio: 'two', single: 'second', many: ['x', 'z'], boxes: [false, true, false],
-    secrets: ['', '', '', '', '', '', '', '0'],
+    secrets: ['', '', '', '', '', '', '', '', '0'],
   });
   assert.match(await s.text(page, 'bar'), /restored/i);
 });
@@ -91,6 +92,110 @@ test('T33 a half-written note in the example survives expiry, log-in and return;
   await restored(s, page, '', 'textarea');
 });
 
+test('T33 a text that is edited in place comes back, and scripts hear of what does', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/rich', { body: FORM.replace('<button', '<div id="rich" contenteditable data-session-draft-field="rich"></div><button') });
+  const page = await s.open('/rich');
+  await page.fill('#text', 'a text');
+  await page.focus('#rich');
+  for (const line of ['edited', 'in place']) {
+    await page.keyboard.type(line);
+    await page.keyboard.press('Enter');
+  }
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.context.addInitScript(() => {
+    globalThis.heard = [];
+    for (const type of ['input', 'change']) addEventListener(type, ({ target }) => globalThis.heard.push(`${type} ${target.id}`), true);
+  });
+  await back(s, page, 'ada', '/rich');
+  await restored(s, page, 'a text');
+  assert.equal((await page.innerText('#rich')).trim(), 'edited\nin place');
+  assert.deepEqual(await page.evaluate(() => globalThis.heard), ['input text', 'change text', 'input rich', 'change rich']);
+});
+
+test('T33 a text that is edited in place is kept where nothing else of the form was changed', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/rich', { body: FORM.replace('<button', '<div id="rich" contenteditable data-session-draft-field="rich"></div><button') });
+  const page = await s.open('/rich');
+  await page.fill('#rich', 'edited in place');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await back(s, page, 'ada', '/rich');
+  await s.until('the draft is back', async () => (await page.innerText('#rich')) === 'edited in place');
+});
+
+test('T33 what was typed last comes back unasked, though its pause ends after the session', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.become(page, 'hidden');
+  s.stub.end(s.sid);
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.opened(page, 'veil');
+  const saved = s.seen('event', 'draft-saved');
+  await s.advance(1_000);
+  await s.settle(page);
+  assert.equal(s.seen('event', 'draft-saved'), saved);
+  await s.become(page, 'visible');
+  await s.at(page, '/login');
+  await back(s, page, 'ada');
+  await restored(s, page, 'a text');
+});
+
+test('T33 a draft is saved when the page is hidden, and once', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.become(page, 'hidden');
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') === 1, 0);
+  await s.advance(1_000);
+  await s.settle(page);
+  assert.equal(s.seen('event', 'draft-saved'), 1);
+});
+
+test('T33 a draft is saved when the warning opens', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-activity="none"' } });
+  const page = await s.open();
+  await s.advance(14_800);
+  await page.fill('#text', 'a text');
+  await s.advance(300);
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') === 1, 0);
+});
+
+test('T33 drafts of two forms are saved, quickly as one follows the other', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/two-forms', { body: FORM + FORM.replace(/form"/g, 'other"').replace(/"text"/g, '"more"') });
+  const page = await s.open('/two-forms');
+  await page.fill('#text', 'one');
+  await page.fill('#more', 'two');
+  await s.advance(1_000);
+  await s.until('both are saved', () => s.seen('event', 'draft-saved') === 2);
+});
+
+test('T33 no two drafts are sealed alike', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  const vectors = new Set();
+  for (const text of ['one', 'two']) {
+    await page.fill('#text', text);
+    await s.draftSaved(page);
+    const [draft] = await s.drafts(page);
+    vectors.add(draft.split('.')[1]);
+  }
+  assert.equal(vectors.size, 2);
+});
+
+test('T33 a form put back to what it was leaves no draft', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.fill('#text', '');
+  await s.advance(1_000);
+  await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+});
+
 test('T34 nobody gets the draft of somebody else', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
@@ -104,6 +209,31 @@ test('T34 nobody gets the draft of somebody else', async (t) => {
   await expired(s, page);
   await back(s, page, 'ada');
   await s.until('it is offered, or back', async () => (await page.inputValue('#text')) === 'of ada' || /restore/i.test(await s.text(page, 'bar')));
+});
+
+test("T34 who signs out takes nobody else's draft along", async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await back(s, page, 'grace');
+  await page.click('#logout button');
+  await s.at(page, '/login');
+  await s.ready(page);
+  await s.settle(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
+test('T34 nor is a form of another page filled in', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/same', { body: FORM });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.goto('/same');
+  await s.ready(page);
+  assert.equal(s.seen('event', 'draft-restore'), 0);
 });
 
 test('T35 what the server has changed meanwhile is not overwritten without a word', async (t) => {
@@ -121,6 +251,44 @@ test('T35 what the server has changed meanwhile is not overwritten without a wor
   assert.match(await s.text(page, 'bar'), /discard/i);
   await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
   await restored(s, page, 'my version');
+});
+
+test('T35 a page that was left while the session lived is not filled in unasked', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.goto('/two');
+  await page.goto('/');
+  await s.ready(page);
+  await s.until('the draft is offered', async () => /discard/i.test(await s.text(page, 'bar')));
+  assert.equal(await page.inputValue('#text'), '');
+  await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+  await restored(s, page, 'a text');
+});
+
+test('T35 an application may ask by itself', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.context.addInitScript(() =>
+    addEventListener('session-timeout:draft-restore', (event) => {
+      event.preventDefault();
+      globalThis.offered = event.detail;
+    }),
+  );
+  await back(s, page, 'ada');
+  await s.until('it is told', () => page.evaluate(() => globalThis.offered?.key === 'form'));
+  await s.settle(page);
+  assert.equal(await page.inputValue('#text'), '');
+  assert.equal(await page.evaluate(() => globalThis.part('bar')), null);
+  await page.evaluate(() => globalThis.offered.restore());
+  assert.equal(await page.inputValue('#text'), 'a text');
+  await page.evaluate(() => globalThis.offered.discard());
+  assert.equal(await page.inputValue('#text'), '');
+  assert.deepEqual(await s.drafts(page), []);
 });
 
 test('T35 a draft may be discarded', async (t) => {
@@ -160,6 +328,43 @@ test('T36 a form that was refused keeps its draft, one that was taken does not',
   await s.at(page, '/done');
   await s.ready(page);
   await s.until('deleted after a success', async () => (await s.drafts(page)).length === 0);
+});
+
+test('T36 what was typed right before the form was sent is saved at once', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.addEventListener('submit', (event) => event.preventDefault()));
+  await page.fill('#text', 'a text');
+  await page.click('#save');
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') === 1, 0);
+});
+
+test('T36 a page that sent the form by itself, and still shows it, keeps its draft', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.addEventListener('submit', (event) => event.preventDefault()));
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.click('#save');
+  await page.evaluate(() => globalThis.sessionTimeout.scan());
+  await s.settle(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
+test('T36 a page that tells of a success clears the draft it names, and no other', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/forms', { body: ['note', 'notebook'].map((key) => `<form data-session-draft="${key}"><input id="${key}" name="text" aria-label="${key}"></form>`).join('') });
+  s.stub.page('/taken', { body: '<p data-session-draft-clear="note">Saved</p>' });
+  const page = await s.open('/forms');
+  for (const key of ['note', 'notebook']) {
+    await page.fill(`#${key}`, 'a text');
+    await s.draftSaved(page);
+  }
+  assert.equal((await s.drafts(page)).length, 2);
+  await page.goto('/taken');
+  await s.ready(page);
+  await s.until('one is gone', async () => (await s.drafts(page)).length === 1);
+  assert.match((await s.drafts(page))[0], /:notebook /);
 });
 
 test('T36 a form that was sent to the log-in page keeps its draft', async (t) => {
@@ -235,12 +440,54 @@ test('T39 a draft of yesterday is removed', async (t) => {
   assert.equal(await page.inputValue('#text'), '');
 });
 
+test('T39 what is no draft, or damaged, is neither kept nor told', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.evaluate(() => {
+    for (const [name, draft] of Object.entries(localStorage)) localStorage.setItem(name, draft.slice(0, -8));
+    localStorage.setItem('session-timeout:draft:nonsense', 'nonsense');
+  });
+  await page.reload();
+  await s.ready(page);
+  await s.until('one is gone', async () => (await s.drafts(page)).length === 1);
+  await s.settle(page);
+  assert.equal(s.seen('event', 'draft-restore') + s.seen('event', 'draft-error'), 0);
+});
+
 test('T39 a form that is too long is refused, aloud', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
   await page.fill('#text', 'x'.repeat(65 * 1024 + 1));
   await s.until('it is told', () => s.seen('event', 'draft-error') > 0, 100);
   assert.equal((await s.drafts(page)).length, 0);
+});
+
+test('T39 all drafts together may not be too long, either', async (t) => {
+  const s = await stubScene(t);
+  const forms = Array.from({ length: 7 }, (_, index) => `<form data-session-draft="${index}"><textarea name="text" aria-label="${index}"></textarea></form>`);
+  s.stub.page('/long', { body: forms.join('') });
+  const page = await s.open('/long');
+  // Each is 80 KiB once it is sealed and written down.
+  await page.evaluate(() => document.querySelectorAll('textarea').forEach((area) => (area.value = 'x'.repeat(60 * 1024))));
+  await s.become(page, 'hidden');
+  await s.until('it is told', () => s.seen('event', 'draft-error') === 1, 0);
+  assert.equal((await s.drafts(page)).length, 6);
+});
+
+test('T38 data-drafts="tab" keeps drafts in the tab where they cannot be sealed', async (t) => {
+  const s = await stubScene(t, { user: null, server: { attributes: 'data-login-url="/login" data-drafts="tab"' } });
+  await s.logIn(null);
+  const page = await s.open();
+  await page.fill('#text', 'of nobody');
+  await s.draftSaved(page);
+  assert.deepEqual(await s.drafts(page), []);
+  await page.reload();
+  await s.ready(page);
+  await s.until('the draft is offered', async () => /restore/i.test(await s.text(page, 'bar')));
+  await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+  await restored(s, page, 'of nobody');
 });
 
 test('drafts go when the user signs out, and stay when the session ends', async (t) => {
@@ -251,6 +498,72 @@ test('drafts go when the user signs out, and stay when the session ends', async 
   await page.click('#logout button');
   await s.at(page, '/login');
   await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('drafts go when the user signs out by a link that says so', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/link', { attributes: 'data-login-url="/login"', body: `${FORM}<a id="leave" href="/bye" data-session-logout><b>Leave</b></a>` });
+  s.stub.instead['/bye'] = () => see('/login', { 'Set-Cookie': 'sid=; Path=/; Max-Age=0' });
+  const page = await s.open('/link');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.click('#leave b');
+  await s.at(page, '/login');
+  await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('drafts go when somebody else is signed in by the answer to the sign-out', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  s.stub.instead['/logout'] = () => see('/two', { 'Set-Cookie': `sid=${s.stub.logIn('grace')}; Path=/; HttpOnly` });
+  await page.click('#logout button');
+  await s.at(page, '/two');
+  await s.until('they are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('drafts stay after a sign-out that did not happen', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
+  await page.click('#logout button');
+  await page.goto('/two');
+  await page.goto('/');
+  await s.ready(page);
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  s.stub.end(s.sid);
+  await page.goto('/two');
+  await s.at(page, '/login');
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
+test('drafts stay after a sign-out that was called off, and nothing else happened until the end', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
+  await page.click('#logout button');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1);
+});
+
+test('drafts stay after a click beside the button that signs out', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/beside', { body: `${FORM}<form id="logout" action="/logout" method="post"><p id="beside">You are ada.</p><button>Leave</button></form>` });
+  const page = await s.open('/beside');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await page.click('#beside');
+  s.stub.end(s.sid);
+  await page.goto('/two');
+  await s.at(page, '/login');
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1);
 });
 
 test('an application may clear a draft', async (t) => {

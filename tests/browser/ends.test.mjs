@@ -16,6 +16,11 @@ async function offline(t) {
   assert.match(await s.text(page, 'veil'), /connection/i);
   assert.equal(new URL(page.url()).pathname, '/');
   assert.equal(s.stub.requests('/login').length, 0);
+  assert.equal(await page.evaluate(() => globalThis.sessionTimeout.remaining()), 0);
+  // However often it is tried again.
+  await s.advance(5_000);
+  await s.settle(page);
+  assert.equal(await page.locator('session-timeout dialog').count(), 1);
   assert.equal(s.seen('event', 'offline') > 0, true);
   return { s, page };
 }
@@ -34,6 +39,42 @@ test('T28 the session is over: to the log-in', async (t) => {
   const { s, page } = await offline(t);
   await s.context.setOffline(false);
   await s.at(page, '/login');
+});
+
+test('T28 a network that is back while the drafts are saved veils nothing, and drafts are saved after that', async (t) => {
+  const s = await stubScene(t, {
+    allow: OFFLINE,
+    before: () => {
+      if (!isSecureContext) return;
+      const { encrypt } = SubtleCrypto.prototype;
+      const sealing = new Promise((resolve) => (globalThis.goOn = resolve));
+      SubtleCrypto.prototype.encrypt = async function (...given) {
+        await sealing;
+        return encrypt.apply(this, given);
+      };
+    },
+  });
+  const page = await s.open();
+  await page.fill('#text', 'a text');
+  s.stub.instead.status = () => ({ status: 503 });
+  await s.warn(page);
+  await s.advance(25_100);
+  await s.becomes(page, 'unknown');
+  assert.equal(await s.isOpen(page, 'veil'), false);
+  s.stub.instead = {};
+  s.session.last = s.stub.now;
+  s.session.ended = null;
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.becomes(page, 'active');
+  await s.advance(400);
+  await s.settle(page);
+  assert.equal(await s.isOpen(page, 'veil'), false);
+  await page.evaluate(() => globalThis.goOn());
+  await s.until('the draft is saved', () => s.seen('event', 'draft-saved') >= 2);
+  await s.settle(page);
+  await s.draftSaved(page);
+  await page.fill('#text', 'another text');
+  await s.draftSaved(page);
 });
 
 /** As an application asks that runs its script after ours. */
@@ -85,6 +126,7 @@ test('T30 where work would be lost the question is asked, over the veil', async 
   await s.opened(page, 'veil');
   assert.equal(new URL(page.url()).pathname, '/plain');
   assert.ok(await s.part(page, 'signin').isVisible());
+  assert.equal(await s.part(page, 'signin').getAttribute('target'), null);
 });
 
 test('T30 once the session lives again the application asks as it did before', async (t) => {
@@ -119,6 +161,22 @@ test('T32 the log-in leads back to the page', async (t) => {
   await s.at(page, '/login');
   assert.match(page.url(), /\?next=%2Fa%3Fx%3D1$/);
 });
+
+const LONG = `/?${'x'.repeat(2_000)}`;
+for (const [attributes, from, to] of [
+  ['data-login-url="/login?lang=en"', '/', '/login?lang=en&next=%2F'],
+  ['data-login-url="/login" data-return="/two#top" data-return-param="back"', '/', '/login?back=%2Ftwo%23top'],
+  ['data-login-url="/login"', LONG, '/login'],
+  // The server says where it is.
+  ['', '/?x=1', '/login?next=%2F%3Fx%3D1'],
+])
+  test(`T32 ${attributes || 'without a path of the log-in page'}, from ${from.slice(0, 9)}`, async (t) => {
+    const s = await stubScene(t, { server: { attributes } });
+    const page = await s.open(from);
+    await s.advance(41_000);
+    await s.at(page, '/login');
+    assert.equal(page.url().replace(s.url, ''), to);
+  });
 
 test('T32 but to no other site, whatever the path', async (t) => {
   const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
@@ -170,6 +228,90 @@ test('T37 a form goes out while nobody knows', async (t) => {
   assert.equal(s.stub.requests('/save').length, 1);
 });
 
+const LATER = { idle: 600_000, warn: 30_000, absolute: null, attributes: 'data-login-url="/login" data-activity="none"' };
+
+test('T37 a form is not sent in the last ten seconds without asking, young as the last answer may be', async (t) => {
+  const s = await stubScene(t, { server: { warn: 8_000, attributes: 'data-login-url="/login" data-activity="none"' } });
+  const page = await s.open();
+  await page.fill('#text', 'important');
+  await s.advance(31_000);
+  assert.equal(await s.isOpen(page), false);
+  s.stub.end(s.sid);
+  await page.click('#save');
+  await s.at(page, '/login');
+  assert.equal(s.stub.requests('/save').length, 0);
+});
+
+test('T37 but while the warning is open, a session that lives gets it', async (t) => {
+  const s = await stubScene(t, { server: { warn: 8_000, attributes: 'data-login-url="/login" data-activity="none"' } });
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  const page = await s.open();
+  await page.fill('#text', 'important');
+  await s.warn(page);
+  // By a script: nobody can press what is behind the warning.
+  await page.evaluate(() => document.querySelector('#form').requestSubmit());
+  await s.at(page, '/done');
+  assert.equal(s.stub.requests('/save').length, 1);
+});
+
+test('T37 a form is not sent into the session of somebody else', async (t) => {
+  const s = await stubScene(t, { server: LATER });
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.advance(70_000);
+  await s.logIn('grace');
+  await page.click('#save');
+  await s.becomes(page, 'replaced');
+  await s.opened(page, 'veil');
+  await s.settle(page);
+  assert.equal(s.stub.requests('/save').length, 0);
+});
+
+test('T37 each time, and what sends the form by itself hears of it once', async (t) => {
+  const s = await stubScene(t, { server: LATER });
+  const page = await s.open();
+  await page.evaluate(() => {
+    globalThis.sent = 0;
+    document.addEventListener('submit', (event) => {
+      event.preventDefault();
+      globalThis.sent += 1;
+    });
+  });
+  await page.fill('#text', 'important');
+  for (const time of [1, 2]) {
+    await s.advance(70_000);
+    const asked = s.statuses();
+    await page.click('#save');
+    await s.until('it is sent', () => page.evaluate((times) => globalThis.sent >= times, time));
+    await s.settle(page);
+    assert.equal(await page.evaluate(() => globalThis.sent), time);
+    assert.equal(s.statuses(), asked + 1);
+  }
+});
+
+test('T37 pressed twice while the script asks, a form is sent once', async (t) => {
+  const s = await stubScene(t, { server: LATER });
+  const page = await s.open();
+  await page.evaluate(() => {
+    globalThis.sent = 0;
+    document.addEventListener('submit', (event) => {
+      event.preventDefault();
+      globalThis.sent += 1;
+    });
+  });
+  await page.fill('#text', 'important');
+  await s.advance(70_000);
+  let answer;
+  const answered = new Promise((resolve) => (answer = resolve));
+  s.stub.instead.status = () => answered;
+  await page.click('#save');
+  await page.click('#save');
+  answer(undefined);
+  await s.until('it is sent', () => page.evaluate(() => globalThis.sent > 0));
+  await s.settle(page);
+  assert.equal(await page.evaluate(() => globalThis.sent), 1);
+});
+
 test('T46 other sites can neither keep a session of the example alive nor end it', async (t) => {
   const s = await exampleScene(t, { allow: [/./] });
   const elsewhere = await new Stub({ csp: null }).start();
@@ -210,12 +352,62 @@ test('signing out ends the session by the form of the application', async (t) =>
   assert.equal(s.session.ended, 'signed_out');
 });
 
+test('signing out by the path of the application finds its form', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/path', { attributes: 'data-login-url="/login" data-logout="/logout"', body: `${FORM}${LOGOUT}` });
+  const page = await s.open('/path');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await s.warn(page);
+  await s.advance(600);
+  await s.part(page, 'signout').click();
+  await s.at(page, '/login');
+  assert.deepEqual(s.stub.requests('/logout').map(({ method }) => method), ['POST']);
+  await s.until('the drafts are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('signing out where the application has nothing for it asks the layer', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  s.stub.page('/bare', { attributes: 'data-login-url="/login"', body: FORM });
+  const page = await s.open('/bare');
+  await page.fill('#text', 'a text');
+  await s.draftSaved(page);
+  await s.warn(page);
+  await s.advance(600);
+  s.stub.instead['sign-out'] = () => ({ status: 503 });
+  await s.part(page, 'signout').click();
+  await s.until('it says so', async () => /connection/i.test(await s.text(page, 'status')));
+  assert.equal(new URL(page.url()).pathname, '/bare');
+  s.stub.instead = {};
+  await s.part(page, 'signout').click();
+  await s.at(page, '/login');
+  assert.equal(s.session.ended, 'signed_out');
+  await s.until('the drafts are gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('T40 data-on-expire="event" leaves the end to the application', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="event"' } });
+  const page = await s.open();
+  const reasons = await page.evaluateHandle(() => {
+    const given = [];
+    for (const name of ['ended', 'expired']) document.addEventListener(`session-timeout:${name}`, ({ detail }) => given.push(detail.reason));
+    return given;
+  });
+  await s.advance(41_000);
+  await s.until('the application is told', () => s.seen('event', 'expired') === 1);
+  await s.settle(page);
+  assert.deepEqual(await reasons.jsonValue(), ['idle', 'idle']);
+  assert.equal(await s.isOpen(page, 'veil'), false);
+  assert.equal(s.stub.requests('/login').length, 0);
+});
+
 test('a page without a session does nothing', async (t) => {
   const s = await stubScene(t, { user: null });
   const page = await s.open('/login');
   await s.becomes(page, 'anonymous');
   const asked = s.statuses();
   await s.advance(600_000);
+  await page.evaluate(() => window.dispatchEvent(new Event('focus')));
   await s.settle(page);
   assert.equal(s.statuses(), asked);
   assert.equal(LOGOUT.length > 0 && (await s.isOpen(page, 'veil')), false);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { exampleScene, FAILED_REQUEST, PACE, stubScene } from './harness.mjs';
-import { BASE, FORM, LOGOUT } from './stub.mjs';
+import { BASE, FORM, LOGOUT, Stub } from './stub.mjs';
 
 test('T20 staying in one tab closes the warning in the other', async (t) => {
   const s = await stubScene(t);
@@ -16,6 +16,18 @@ test('T20 staying in one tab closes the warning in the other', async (t) => {
   await s.closed(b);
   assert.equal(s.keepAlives(), 1);
   assert.ok(s.statuses() > asked, 'the other asked for itself');
+});
+
+test('T20 so does a request of the application', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open(), await s.open('/two')];
+  await s.warn(a);
+  await s.opened(b);
+  await s.advance(1_000);
+  await a.evaluate(() => fetch('/api').then((answer) => answer.text()));
+  await s.closed(a);
+  await s.closed(b);
+  assert.equal(s.keepAlives(), 0);
 });
 
 test('T21 a message in the channel lengthens nothing by itself', async (t) => {
@@ -57,6 +69,29 @@ test('T22 logging out in one tab of the example veils the other, and deletes the
   await s.at(b, '/login');
 });
 
+test('T22 what was typed before the user signed out in another tab is not saved after it', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/stays', { attributes: 'data-login-url="/login" data-on-expire="screen"', body: FORM });
+  const [a, b] = [await s.open('/two'), await s.open('/stays')];
+  await b.fill('#text', 'half-written');
+  await a.click('#logout button');
+  await s.opened(b, 'veil');
+  assert.match(await s.text(b, 'veil'), /another tab/i);
+  await s.advance(1_000);
+  await s.settle(b);
+  assert.equal(s.seen('event', 'draft-saved'), 0);
+  assert.deepEqual(await s.drafts(b), []);
+});
+
+test('T22 a tab that learns of the end tells the others', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const [a, b] = [await s.open(), await s.open('/two')];
+  s.stub.end(s.sid);
+  await a.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.opened(a, 'veil');
+  await s.opened(b, 'veil');
+});
+
 test('T23 a page of another user is veiled, renews nothing and shows no draft, in the example', async (t) => {
   const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
   const [a, b] = [await s.context.newPage(), await s.context.newPage()];
@@ -81,6 +116,44 @@ test('T23 a page of another user is veiled, renews nothing and shows no draft, i
   assert.equal(s.seen('event', 'draft-restore', a), 0);
 });
 
+test('T23 a page in view notices at once that somebody else signed in, and saves nothing more', async (t) => {
+  const s = await stubScene(t);
+  const [a, b] = [await s.open('/two'), await s.open()];
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'grace');
+  await s.becomes(b, 'replaced');
+  await s.opened(b, 'veil');
+  assert.equal(await s.part(b, 'signin').getAttribute('href'), '/');
+  await b.evaluate(() => {
+    const text = document.querySelector('#text');
+    text.value = 'of ada';
+    text.dispatchEvent(new Event('input', { bubbles: true }));
+  });
+  await s.advance(1_000);
+  await s.settle(b);
+  assert.deepEqual(await s.drafts(b), []);
+  const check = () => b.evaluate(() => void globalThis.sessionTimeout.check());
+  await check();
+  await s.settle(b);
+  for (const id of s.stub.sessions.keys()) s.stub.end(id);
+  await check();
+  await s.settle(b);
+  assert.equal(await s.state(b), 'replaced');
+  assert.equal(s.seen('event', 'replaced', b), 1);
+});
+
+test('T23 a session of nobody is not that of somebody', async (t) => {
+  const s = await stubScene(t, { user: null });
+  await s.logIn(null);
+  const page = await s.open('/two');
+  const check = () => page.evaluate(async () => (await globalThis.sessionTimeout.check()).user);
+  assert.equal(await check(), null);
+  assert.equal(await s.state(page), 'active');
+  await s.logIn('ada');
+  await check();
+  assert.equal(await s.state(page), 'replaced');
+});
+
 test('T24 after a log-in elsewhere the page goes on with everything in it', async (t) => {
   const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
   s.stub.page('/plain', { body: '<textarea id="free"></textarea>' });
@@ -90,6 +163,7 @@ test('T24 after a log-in elsewhere the page goes on with everything in it', asyn
   await s.opened(a, 'veil');
   await s.opened(b, 'veil');
   assert.equal(new URL(b.url()).pathname, '/plain');
+  assert.equal(await s.part(b, 'signin').getAttribute('target'), '_blank');
   await a.goto('/login?next=/two');
   await s.signIn(a, 'ada');
   await s.at(a, '/two');
@@ -99,6 +173,65 @@ test('T24 after a log-in elsewhere the page goes on with everything in it', asyn
   assert.equal(await b.inputValue('#free'), 'work in progress');
   assert.equal(await b.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
   assert.equal(s.seen('event', 'resumed', b), 1);
+});
+
+test('T24 and saves drafts again', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const [a, b] = [await s.open('/two'), await s.open()];
+  await s.advance(60_000);
+  await s.opened(b, 'veil');
+  await a.goto('/login?next=/two');
+  await s.signIn(a, 'ada');
+  await s.closed(b, 'veil');
+  await b.fill('#text', 'later');
+  await s.draftSaved(b);
+});
+
+test('T24 a page that never noticed is told of the new session, too', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await s.logIn('ada');
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  assert.equal(s.seen('event', 'resumed'), 1);
+  assert.equal(await s.state(page), 'active');
+});
+
+test('T24 an answer from before the end does not bring the page back', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  const page = await s.open();
+  let answer;
+  s.stub.instead['/api'] = () => {
+    const headers = { 'Server-Timing': s.stub.timing(s.session) };
+    return new Promise((resolve) => (answer = () => resolve({ headers, body: '{}' })));
+  };
+  await s.advance(1_000);
+  await page.evaluate(() => void fetch('/api').then((response) => response.text()).then(() => (globalThis.isAnswered = true)));
+  await s.until('it is asked', () => answer);
+  s.stub.end(s.sid);
+  await page.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.opened(page, 'veil');
+  answer();
+  await s.until('it is answered', () => page.evaluate(() => globalThis.isAnswered));
+  await s.settle(page);
+  assert.equal(await s.state(page), 'ended');
+  assert.equal(await s.isOpen(page, 'veil'), true);
+});
+
+test('T24 nor does a network that fails behind the screen end it once more', async (t) => {
+  const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' }, allow: [FAILED_REQUEST] });
+  const page = await s.open();
+  await s.advance(60_000);
+  await s.opened(page, 'veil');
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.settle(page);
+  assert.match(await s.text(page, 'veil'), /signed out/i);
+  assert.equal(await s.state(page), 'ended');
+  s.stub.instead = {};
+  await page.evaluate(() => globalThis.sessionTimeout.check());
+  await s.settle(page);
+  assert.equal(s.seen('event', 'ended'), 1);
 });
 
 test('T24 but not after a log-in of somebody else', async (t) => {
@@ -170,4 +303,51 @@ test('T27 a page kept for Back goes on, and hears of other tabs', async (t) => {
   void sibling.evaluate(() => globalThis.sessionTimeout.signOut()).catch(() => {});
   // The sibling is there, too.
   await s.until('it goes to the log-in page', () => s.stub.requests('/login', 'GET').length === 2);
+});
+
+test('T26 a page that comes back without a network stays hidden, and says why', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  const page = await s.open();
+  s.stub.instead.status = () => ({ status: 503 });
+  await page.evaluate(() => {
+    for (const type of ['pagehide', 'pageshow']) dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+  });
+  await s.opened(page, 'veil');
+  assert.match(await s.text(page, 'veil'), /connection/i);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'hidden');
+  s.stub.instead = {};
+  await s.advance(2_100);
+  await s.closed(page, 'veil');
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+});
+
+test('a frame of the same site tells the page around it of activity, and leaves all else to it', async (t) => {
+  const s = await stubScene(t, { server: { csp: "default-src 'none'; script-src 'self'; connect-src 'self'; frame-src 'self'" } });
+  s.stub.page('/around', { body: '<iframe src="/inside"></iframe>' });
+  s.stub.page('/inside', { body: '<input id="inside">' });
+  const page = await s.open('/around');
+  const frame = page.frame({ url: /inside/ });
+  await s.advance(2_000);
+  await frame.focus('#inside');
+  await page.keyboard.press('a');
+  await s.advance(10_000);
+  await s.until('it is renewed', () => s.keepAlives() === 1);
+  await s.settle(page);
+  const asked = s.statuses();
+  await s.warn(page);
+  await s.settle(page);
+  assert.equal(s.statuses(), asked + 1);
+  assert.equal(s.seen('shown', 'dialog'), 1);
+  assert.equal(s.keepAlives(), 1);
+});
+
+test('a frame of another site is a page of its own', async (t) => {
+  const s = await stubScene(t);
+  const elsewhere = await new Stub({ csp: "default-src 'none'; frame-src *" }).start();
+  t.after(() => elsewhere.stop());
+  elsewhere.page('/around', { isPublic: true, body: `<iframe src="${s.url}/two"></iframe>`, tag: '' });
+  const page = await s.context.newPage();
+  await page.goto(`${elsewhere.url}/around`);
+  const frame = page.frame({ url: /two/ });
+  await s.until('the script knows the state', () => frame.evaluate(() => globalThis.sessionTimeout?.state === 'active'));
 });

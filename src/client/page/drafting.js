@@ -53,12 +53,7 @@ export const begin = (digest) => {
  * @param {boolean} [expired] the session is over: the draft may be filled in again unasked
  * @returns {Promise<boolean>} whether the page can be left without loss, by what its forms show
  */
-export const flush = async (expired) => {
-  const isSafe = !!(await drafts?.flush(expired));
-  // What is saved later would not be filled in unasked.
-  if (expired) closed = true;
-  return isSafe;
-};
+export const flush = async (expired) => !!(await drafts?.flush(expired));
 
 /**
  * The user signed out: nothing of theirs stays.

@@ -239,7 +239,7 @@ const fill = (form, fields) => {
     else if (Array.isArray(value)) {
       for (const it of control.options) it.selected = value.includes(it.value);
     } else if (control.form) control.value = String(value);
-    else element.textContent = String(value);
+    else element.innerText = String(value);
     for (const type of ['input', 'change']) element.dispatchEvent(new Event(type, { bubbles: true }));
   });
 };
@@ -348,7 +348,8 @@ const open = async () => {
 const scan = async (digest) => {
   try {
     const found = forms();
-    found.forEach((form) => [...form.elements].forEach(noteSecret));
+    // Notes what is a secret, and what an element for editing shows before anybody edits it.
+    found.forEach(fieldsOf);
     if (!user) {
       user = digest ?? '-';
       await open();
@@ -391,7 +392,8 @@ const changed = ({ target }) => {
   const form = /** @type {Control} */ (target).form ?? target.closest('form');
   if (form?.matches(FORM)) {
     clearTimeout(pause);
-    pause = setTimeout(() => save(form), 800);
+    // All of them: the pause is also that of a form left a moment ago.
+    pause = setTimeout(flush, 800);
   }
 };
 

@@ -192,9 +192,8 @@ const stay = async () => {
   }
   if (since(sent) < 500) return;
   view.busy(true);
-  const told = await renew(0);
+  await renew(0);
   view?.busy(false);
-  if (!told) view?.say(message('offline'), 'shown');
 };
 
 const unknown = () => {
@@ -224,6 +223,8 @@ const flushed = async () => {
     drafts.flush(true),
     /** @type {Promise<boolean>} */ (new Promise((resolve) => setTimeout(resolve, 300, false))),
   ]);
+  // What is saved later would not be filled in unasked. (Meanwhile, the session may be known to live.)
+  if (away || !isOn()) drafts.keep(false);
 };
 
 /** @param {string | undefined} reason */
@@ -246,7 +247,11 @@ const over = async (reason) => {
   fire('ended', { reason });
   tell('ended', { reason });
   if (reason === 'signed_out') drafts.forget();
-  else await flushed();
+  else {
+    // A sign-out that was asked for, and then called off.
+    if (reason) sessionStorage.removeItem(SIGNED_OUT);
+    await flushed();
+  }
   if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
   const stays = option('on-expire') === 'screen';
   veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
@@ -344,7 +349,9 @@ const signOut = async () => {
   else view?.say(message('offline'), 'shown');
 };
 
-/** A form on its way after the guard had a look. @type {HTMLFormElement | undefined} */
+/** A form that the guard is looking at. @type {HTMLFormElement | undefined} */
+let held;
+/** And one on its way after that. @type {HTMLFormElement | undefined} */
 let passing;
 
 /** @param {SubmitEvent} event */
@@ -358,10 +365,13 @@ const guard = async (event) => {
   // Nothing is sent into a session that is over.
   event.preventDefault();
   event.stopImmediatePropagation();
+  // Whoever sees nothing happen presses once more.
+  if (held === form) return;
+  held = form;
   drafts.flush();
-  const told = await check();
-  if (told && told.state !== 'active') return;
-  if (state === 'replaced') return;
+  await check();
+  held = undefined;
+  if (!isOn()) return;
   passing = form;
   form.requestSubmit(/** @type {HTMLElement | null} */ (event.submitter));
 };
