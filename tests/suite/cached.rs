@@ -2,15 +2,18 @@
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use crate::support::{RuntimeClock, remote::Remote};
 use tokio::time;
 use tower_session_timeout::{
-    Access, CachedStore, Decision, EndReason, Limits, Live, MemoryStore, NewSession, Owner, Policy,
-    SessionId, Store, conformance,
+    Access, Answer, CachedStore, Decision, EndReason, EventSink, Limits, Live, MemoryStore, NewSession,
+    Owner, Policy, SessionEvent, SessionId, SessionKey, Started, Store, conformance,
 };
 
 const IDLE: Duration = Duration::from_secs(900);
@@ -139,6 +142,100 @@ async fn the_first_activity_after_a_look_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn within_a_window_a_session_grows_older_as_the_store_would_say() {
+    let site = Site::with_a_session().await;
+    time::advance(10 * SECOND).await;
+    renew(&site.there).await.unwrap();
+    time::advance(5 * SECOND).await;
+    // It was active since, as the store knows.
+    decide(&site.here, Access::RenewAgo(12 * SECOND)).await;
+    time::advance(SECOND).await;
+    let live = renew(&site.here).await.unwrap();
+    assert_eq!((live.idle_for, live.age, live.id_age), (6 * SECOND, 16 * SECOND, 16 * SECOND));
+    assert_eq!(site.remote.checks(), 2);
+
+    let site = Site::with_a_session().await;
+    time::advance(10 * SECOND).await;
+    for passed in [10, 11] {
+        let Decision::Live(live) = decide(&site.here, Access::Peek).await else { panic!("it lives") };
+        assert_eq!(live.idle_for, passed * SECOND);
+        time::advance(SECOND).await;
+    }
+    assert_eq!(site.remote.checks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_activity_takes_the_place_of_no_later_one() {
+    let site = Site::with_a_session().await;
+    renew(&site.here).await.unwrap();
+    time::sleep(30 * SECOND).await;
+    renew(&site.here).await.unwrap();
+    decide(&site.here, Access::RenewAgo(20 * SECOND)).await;
+    time::sleep(31 * SECOND).await;
+    assert_eq!(truth(&site).await.unwrap().idle_for, 31 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_begins_with_the_question_however_late_the_answer() {
+    let site = Site::with_a_session().await;
+    let key = truth(&site).await.unwrap().key;
+    site.remote.takes.store(10, SeqCst);
+    renew(&site.here).await.unwrap();
+    site.remote.takes.store(0, SeqCst);
+    site.there.end(key, EndReason::SignedOut).await.unwrap();
+    time::advance(WINDOW - 10 * SECOND).await;
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_late_loses_no_activity() {
+    let site = Site::with_a_session().await;
+    site.remote.takes.store(10, SeqCst);
+    let others = async {
+        site.remote.takes.store(0, SeqCst);
+        renew(&site.here).await.unwrap();
+        time::sleep(5 * SECOND).await;
+        renew(&site.here).await.unwrap();
+        assert_eq!(site.remote.checks(), 2);
+    };
+    tokio::join!(renew(&site.here), others);
+    time::sleep(WINDOW).await;
+    assert_eq!(truth(&site).await.unwrap().idle_for, WINDOW + 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_window_leaves_the_next_one_open() {
+    let site = Site::with_a_session().await;
+    decide(&site.here, Access::Peek).await;
+    time::sleep(30 * SECOND).await;
+    renew(&site.here).await.unwrap();
+    time::sleep(WINDOW - SECOND).await;
+    renew(&site.here).await.unwrap();
+    assert_eq!(site.remote.checks(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_store_calls_over_is_over_for_looks_as_well() {
+    let site = Site::with_a_session().await;
+    let Decision::Live(live) = decide(&site.here, Access::Peek).await else { panic!("it lives") };
+    site.there.end(live.key, EndReason::SignedOut).await.unwrap();
+    assert!(renew(&site.here).await.is_none());
+    let over = decide(&site.here, Access::Peek).await;
+    assert!(matches!(over, Decision::Ended { reason: EndReason::SignedOut, .. }), "{over:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_begun_here_is_not_taken_for_the_one_before_it() {
+    let site = Site::with_a_session().await;
+    let before = renew(&site.here).await.unwrap().key;
+    site.there.end(before, EndReason::SignedOut).await.unwrap();
+    let new = NewSession::new().owner("bob");
+    let started = site.here.start(&SessionId::from("A"), &new, &policy()).await.unwrap();
+    let live = renew(&site.here).await.unwrap();
+    assert_eq!((started, live.owner), (Started::New(live.key), Some(Owner::from("bob"))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_this_process_ends_is_over_here_at_once_and_elsewhere_within_the_window() {
     let site = Site::with_a_session().await;
     let key = renew(&site.here).await.unwrap().key;
@@ -152,11 +249,34 @@ async fn what_this_process_ends_is_over_here_at_once_and_elsewhere_within_the_wi
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_is_remembered_longer_than_the_restart_before_it() {
+    let site = Site::with_a_session().await;
+    let key = truth(&site).await.unwrap().key;
+    assert!(site.here.restart(key, &policy()).await.unwrap());
+    time::advance(SECOND).await;
+    renew(&site.here).await.unwrap();
+    assert!(site.here.end(key, EndReason::SignedOut).await.unwrap());
+    time::advance(WINDOW - Duration::from_millis(1)).await;
+    // With each end, what is older than a window is forgotten: by now the restart is.
+    site.here.end(SessionKey::new([0; 16]), EndReason::SignedOut).await.unwrap();
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn signing_out_everywhere_is_over_here_at_once() {
     let site = Site::with_a_session().await;
     renew(&site.here).await.unwrap();
     assert_eq!(site.here.end_all(&Owner::from("alice"), None).await.unwrap(), 1);
     assert!(renew(&site.here).await.is_none());
+
+    let site = Site::with_a_session().await;
+    let key = renew(&site.here).await.unwrap().key;
+    site.here.restart(key, &policy()).await.unwrap();
+    time::advance(SECOND).await;
+    renew(&site.here).await.unwrap();
+    time::advance(SECOND).await;
+    site.here.end_all(&Owner::from("alice"), None).await.unwrap();
+    assert!(renew(&site.here).await.is_none(), "also after a restart");
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,6 +291,30 @@ async fn an_answer_that_was_on_its_way_when_the_session_ended_is_not_remembered(
     let (asked, ended) = tokio::join!(decide(&site.here, Access::Renew), end);
     assert!(matches!(asked, Decision::Live(_)), "it was, when it was asked");
     assert!(ended);
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_given_while_an_end_was_on_its_way_is_not_remembered() {
+    let site = Site::with_a_session().await;
+    let key = truth(&site).await.unwrap().key;
+    site.remote.takes.store(2, SeqCst);
+    let visit = async {
+        site.remote.takes.store(0, SeqCst);
+        time::sleep(SECOND).await;
+        assert!(renew(&site.here).await.is_some(), "the store has yet to hear of the end");
+    };
+    tokio::join!(site.here.end(key, EndReason::SignedOut).into_future(), visit).0.unwrap();
+    assert!(renew(&site.here).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_answer_nobody_waited_for_is_in_effect_here() {
+    let site = Site::with_a_session().await;
+    let key = renew(&site.here).await.unwrap().key;
+    site.remote.takes.store(2, SeqCst);
+    let end = site.here.end(key, EndReason::SignedOut).into_future();
+    assert!(time::timeout(3 * SECOND, end).await.is_err());
     assert!(renew(&site.here).await.is_none());
 }
 
@@ -234,6 +378,29 @@ async fn a_full_cache_asks_the_store() {
         renew(&here).await.unwrap();
     }
     assert_eq!(site.remote.checks(), 3);
+
+    let here = CachedStore::new(site.remote.clone(), WINDOW).capacity(1);
+    for access in [Access::Peek, Access::Renew, Access::Renew] {
+        decide(&here, access).await;
+    }
+    assert_eq!(site.remote.checks(), 5, "an id it has needs no further place");
+}
+
+#[test]
+fn the_store_tells_of_its_endings_through_the_cache() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let store = Arc::new(MemoryStore::new());
+    CachedStore::new(Arc::clone(&store), WINDOW).events(EventSink::new(move |event| {
+        count.fetch_add(usize::from(matches!(event, SessionEvent::Ended { .. })), SeqCst);
+    }));
+    let Answer::Ready(Ok(Started::New(key))) =
+        store.start(&SessionId::from("A"), &NewSession::new(), &policy())
+    else {
+        panic!("a new id")
+    };
+    assert!(matches!(store.end(key, EndReason::SignedOut), Answer::Ready(Ok(true))));
+    assert_eq!(told.load(SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,10 @@
 //! A Redis Cluster of three primaries with a replica each.
 #![allow(dead_code, unreachable_pub)]
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+};
 
 use rand::RngExt;
 use redis::{
@@ -72,6 +75,12 @@ impl RedisCluster {
         nodes.into_iter().filter(|node| node.is_primary).collect()
     }
 
+    /// Who has which slots, as this node sees it.
+    async fn slots_by(&self, node: SocketAddr) -> BTreeMap<String, String> {
+        let nodes = self.map_by(node).await;
+        nodes.into_iter().filter(|node| node.is_primary).map(|node| (node.id, node.slots)).collect()
+    }
+
     pub async fn connect(&self) -> ReconnectingConnection<ClusterConnection> {
         let client = self.client();
         let connection = ReconnectingConnection::new(move || {
@@ -93,12 +102,24 @@ impl RedisCluster {
         }
     }
 
-    /// Moves so many slots from one primary to another, with all that is in them.
+    /// Moves so many slots from one primary to another, with all that is in them, until all nodes know.
     pub async fn reshard(&self, from: &str, to: &str, slots: u32) {
+        let before = self.slots_by(self.nodes[0].address()).await;
         let (any, slots) = (self.nodes[0].address().to_string(), slots.to_string());
         let words = ["--cluster", "reshard", &any, "--cluster-from", from, "--cluster-to", to];
         let more = ["--cluster-slots", &slots, "--cluster-yes"];
         redis_cli(&words.into_iter().chain(more).map(str::to_owned).collect::<Vec<_>>()).await;
+        let after = self.slots_by(self.nodes[0].address()).await;
+        assert_ne!(before, after);
+        until("all nodes know of it", async || {
+            for node in &self.nodes {
+                if self.slots_by(node.address()).await != after {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Remote {
     renewals: Arc<AtomicUsize>,
     /// How many of the next questions about a session fail.
     pub failing: Arc<AtomicUsize>,
-    /// How long the answer about a session is on its way, in seconds.
+    /// How long an answer about a session, or its end, is on its way, in seconds.
     pub takes: Arc<AtomicU64>,
     /// Answers are there at once: nobody needs a runtime to wait for them.
     answers_at_once: bool,
@@ -60,15 +60,19 @@ impl Remote {
         if self.failing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Answer::Ready(Err(StoreError::new("away")));
         }
-        let (answer, takes) = (answer(&self.store), self.takes.load(SeqCst));
-        self.later(if takes == 0 {
+        let (answer, way) = (answer(&self.store), self.way());
+        self.later(if way.is_zero() {
             answer
         } else {
             Answer::Pending(Box::pin(async move {
-                sleep(Duration::from_secs(takes)).await;
+                sleep(way).await;
                 answer.await
             }))
         })
+    }
+
+    fn way(&self) -> Duration {
+        Duration::from_secs(self.takes.load(SeqCst))
     }
 
     fn later<T: Send + 'static>(&self, answer: Answer<T>) -> Answer<T> {
@@ -114,8 +118,19 @@ impl Store for Remote {
         self.later(self.store.restart(session, policy))
     }
 
+    /// It takes as long to get there as to be answered.
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        self.later(self.store.end(session, reason))
+        let way = self.way();
+        if way.is_zero() {
+            return self.later(self.store.end(session, reason));
+        }
+        let store = Arc::clone(&self.store);
+        Answer::Pending(Box::pin(async move {
+            sleep(way).await;
+            let answer = store.end(session, reason).await;
+            sleep(way).await;
+            answer
+        }))
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
