@@ -81,7 +81,8 @@ impl StoreChoice {
                     let client = client.clone();
                     async move { client.get_async_connection().await }
                 };
-                builder.store(RedisStore::new(reached(ReconnectingConnection::new(connect)).await?))
+                let connection = reached(ReconnectingConnection::new(connect)).await?;
+                builder.store(RedisStore::new(connection.concurrency_limit(16)))
             }
             Self::Sentinel { primary, sentinels } => {
                 let kind = SentinelServerType::Master;

@@ -16,6 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 enum Line {
     Answers,
+    AnswersAfter(Duration),
     BreaksAfter(Duration),
     Silent,
     /// What a server says that is a replica by now, or has none.
@@ -30,6 +31,10 @@ impl Wire {
         let line = *self.0.lock().unwrap();
         match line {
             Line::Answers => Ok(answer),
+            Line::AnswersAfter(passes) => {
+                time::sleep(passes).await;
+                Ok(answer)
+            }
             Line::BreaksAfter(passes) => {
                 time::sleep(passes).await;
                 Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
@@ -179,6 +184,36 @@ async fn a_command_that_was_given_up_breaks_no_connection_that_answers() {
     time::sleep(SECOND).await;
     assert!(send(&connection).await.is_ok());
     assert_eq!(exchange.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_commands_are_in_flight_than_allowed() {
+    let (exchange, connection) = Exchange::connected().await;
+    exchange.set(0, Line::AnswersAfter(SECOND));
+    for (limit, takes) in [(2, 3), (0, 5), (usize::MAX, 1)] {
+        let limited = connection.clone().concurrency_limit(limit);
+        let began = Instant::now();
+        let all = futures_util::future::join_all((0..5).map(|_| send(&limited))).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        assert_eq!(began.elapsed().as_secs(), takes, "with {limit}");
+    }
+    let limited = connection.concurrency_limit(1);
+    let began = Instant::now();
+    let pipeline = async { limited.clone().req_packed_commands(&redis::pipe(), 0, 1).await };
+    let (one, several) = tokio::join!(send(&limited), pipeline);
+    assert!(one.is_ok() && several.is_ok());
+    assert_eq!(began.elapsed().as_secs(), 2, "a pipeline takes its turn, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_given_up_leaves_its_place_to_others() {
+    let (exchange, connection) = Exchange::connected().await;
+    let connection = connection.concurrency_limit(1);
+    exchange.set(0, Line::Silent);
+    assert!(time::timeout(SECOND / 10, send(&connection)).await.is_err());
+    exchange.set(0, Line::Answers);
+    let answer = time::timeout(SECOND / 10, send(&connection)).await;
+    assert!(matches!(answer, Ok(Ok(_))), "{answer:?}");
 }
 
 /// In a second in which every command fails.

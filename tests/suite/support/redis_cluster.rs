@@ -87,7 +87,7 @@ impl RedisCluster {
             let client = client.clone();
             async move { client.get_async_connection().await }
         });
-        connection.await.unwrap()
+        connection.await.unwrap().concurrency_limit(16)
     }
 
     fn client(&self) -> ClusterClient {
