@@ -28,6 +28,20 @@ async function back(s, page, user, path = '/') {
   await s.settle(page);
 }
 
+/** For the application calls it off. */
+async function signsOutInVain(page) {
+  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
+  await page.click('#logout button');
+}
+
+async function draftOutlivesTheSession(s, page) {
+  s.stub.end(s.sid);
+  await page.goto('/two');
+  await s.at(page, '/login');
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1);
+}
+
 const restored = (s, page, value, selector = '#text') => s.until('the draft is back', async () => (await page.inputValue(selector)) === value);
 
 test('T33 what was typed comes back after the log-in, and secrets are not kept', async (t) => {
@@ -526,25 +540,19 @@ test('drafts go when somebody else is signed in by the answer to the sign-out', 
 test('drafts stay after a sign-out that did not happen', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
-  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
-  await page.click('#logout button');
+  await signsOutInVain(page);
   await page.goto('/two');
   await page.goto('/');
   await s.ready(page);
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
-  s.stub.end(s.sid);
-  await page.goto('/two');
-  await s.at(page, '/login');
-  await s.ready(page);
-  assert.equal((await s.drafts(page)).length, 1);
+  await draftOutlivesTheSession(s, page);
 });
 
 test('drafts stay after a sign-out that was called off, and nothing else happened until the end', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
-  await page.evaluate(() => document.querySelector('#logout').addEventListener('submit', (event) => event.preventDefault()));
-  await page.click('#logout button');
+  await signsOutInVain(page);
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
   await expired(s, page);
@@ -559,11 +567,7 @@ test('drafts stay after a click beside the button that signs out', async (t) => 
   await page.fill('#text', 'a text');
   await s.draftSaved(page);
   await page.click('#beside');
-  s.stub.end(s.sid);
-  await page.goto('/two');
-  await s.at(page, '/login');
-  await s.ready(page);
-  assert.equal((await s.drafts(page)).length, 1);
+  await draftOutlivesTheSession(s, page);
 });
 
 test('an application may clear a draft', async (t) => {

@@ -6,6 +6,19 @@ import { BASE, FORM, LOGOUT, Stub } from './stub.mjs';
 
 const OFFLINE = [FAILED_REQUEST, /ERR_INTERNET_DISCONNECTED/];
 
+/** Forms are sent nowhere, and counted. */
+async function countForms(page) {
+  await page.evaluate(() => {
+    globalThis.sent = 0;
+    document.addEventListener('submit', (event) => {
+      event.preventDefault();
+      globalThis.sent += 1;
+    });
+  });
+}
+
+const sent = (page) => page.evaluate(() => globalThis.sent);
+
 async function offline(t) {
   const s = await stubScene(t, { allow: OFFLINE });
   const page = await s.open();
@@ -270,21 +283,15 @@ test('T37 a form is not sent into the session of somebody else', async (t) => {
 test('T37 each time, and what sends the form by itself hears of it once', async (t) => {
   const s = await stubScene(t, { server: LATER });
   const page = await s.open();
-  await page.evaluate(() => {
-    globalThis.sent = 0;
-    document.addEventListener('submit', (event) => {
-      event.preventDefault();
-      globalThis.sent += 1;
-    });
-  });
+  await countForms(page);
   await page.fill('#text', 'important');
   for (const time of [1, 2]) {
     await s.advance(70_000);
     const asked = s.statuses();
     await page.click('#save');
-    await s.until('it is sent', () => page.evaluate((times) => globalThis.sent >= times, time));
+    await s.until('it is sent', async () => (await sent(page)) >= time);
     await s.settle(page);
-    assert.equal(await page.evaluate(() => globalThis.sent), time);
+    assert.equal(await sent(page), time);
     assert.equal(s.statuses(), asked + 1);
   }
 });
@@ -292,13 +299,7 @@ test('T37 each time, and what sends the form by itself hears of it once', async 
 test('T37 pressed twice while the script asks, a form is sent once', async (t) => {
   const s = await stubScene(t, { server: LATER });
   const page = await s.open();
-  await page.evaluate(() => {
-    globalThis.sent = 0;
-    document.addEventListener('submit', (event) => {
-      event.preventDefault();
-      globalThis.sent += 1;
-    });
-  });
+  await countForms(page);
   await page.fill('#text', 'important');
   await s.advance(70_000);
   let answer;
@@ -307,9 +308,9 @@ test('T37 pressed twice while the script asks, a form is sent once', async (t) =
   await page.click('#save');
   await page.click('#save');
   answer(undefined);
-  await s.until('it is sent', () => page.evaluate(() => globalThis.sent > 0));
+  await s.until('it is sent', async () => (await sent(page)) > 0);
   await s.settle(page);
-  assert.equal(await page.evaluate(() => globalThis.sent), 1);
+  assert.equal(await sent(page), 1);
 });
 
 test('T46 other sites can neither keep a session of the example alive nor end it', async (t) => {
