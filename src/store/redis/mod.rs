@@ -333,17 +333,25 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     /// Of a session, whatever its ids.
-    async fn judge(
-        self,
+    async fn decide_of(
+        &self,
         session: SessionKey,
-        policy: Policy,
-        access: &'static str,
-    ) -> Result<Verdict, StoreError> {
-        let reply = self.run(&CHECK, Of::Session(session), Some(&policy), &[access]).await?;
-        Ok(match decision(&reply, &policy, session, IdTag::new([0; 8]))? {
-            Decision::Live(live) => Verdict::Live(live.remaining),
-            Decision::Ended { reason, .. } => Verdict::Over(reason),
-            Decision::Capped(reason) => Verdict::Capped(reason),
+        policy: &Policy,
+        access: &str,
+    ) -> Result<Decision, StoreError> {
+        let reply = self.run(&CHECK, Of::Session(session), Some(policy), &[access]).await?;
+        decision(&reply, policy, session, IdTag::new([0; 8]))
+    }
+
+    fn verdict(&self, session: SessionKey, policy: &Policy, access: &'static str) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let policy = *policy;
+        self.answer(async move |store| {
+            Ok(match store.decide_of(session, &policy, access).await? {
+                Decision::Live(live) => Verdict::Live(live.remaining),
+                Decision::Ended { reason, .. } => Verdict::Over(reason),
+                Decision::Capped(reason) => Verdict::Capped(reason),
+            })
         })
     }
 
@@ -558,8 +566,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         policy: &Policy,
     ) -> Result<Option<SessionInfo>, StoreError> {
         let policy = Policy { cap: None, ..*policy };
-        let reply = self.run(&CHECK, Of::Session(session), Some(&policy), &[PEEK]).await?;
-        match decision(&reply, &policy, session, IdTag::new([0; 8]))? {
+        match self.decide_of(session, &policy, PEEK).await? {
             Decision::Live(live) if live.owner.as_ref() == Some(owner) => {
                 Ok(Some(SessionInfo::new(session, live.idle_for, live.age)))
             }
@@ -643,15 +650,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Store for RedisStore<C> 
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.widen(policy.limits);
-        let policy = *policy;
-        self.answer(|store| store.judge(session, policy, PEEK))
+        self.verdict(session, policy, PEEK)
     }
 
     fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.widen(policy.limits);
-        let policy = *policy;
-        self.answer(|store| store.judge(session, policy, NOW))
+        self.verdict(session, policy, NOW)
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

@@ -32,9 +32,8 @@ const CONNECTING: Duration = Duration::from_secs(5);
 ///
 /// Connections of the [`redis`](https://docs.rs/redis) crate (1.8) repair themselves, but not always. Under load, a
 /// `ClusterConnection` may stay silent for good after a primary was killed or slots were moved: less often with a
-/// [`concurrency_limit`](Self::concurrency_limit). A `ConnectionManager`
-/// goes on waiting on a connection whose other end went down without a word, until the kernel gives it up, after a
-/// quarter of an hour or so.
+/// [`concurrency_limit`](Self::concurrency_limit). A `ConnectionManager` goes on waiting on a connection whose other end
+/// went down without a word, until the kernel gives it up, after a quarter of an hour or so.
 /// This one calls `connect` again when a command fails for want of a connection, when the server refuses to be
 /// written to, or when a command was given up and a `PING` after it is not answered within half a second, either:
 /// once for all who wait for it, and five times a second at most.
