@@ -7,8 +7,8 @@ use http::{HeaderName, Response};
 use http_body::Body;
 
 use crate::{
-    BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, Limits, MemoryStore,
-    Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
+    BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, LayerSettings, Limits,
+    MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
     config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
@@ -492,6 +492,11 @@ impl SessionTimeoutBuilder {
                 Source::Cookie(SessionCookie::new(&name, &attributes, sliding, store.companions()))
             }
         };
+        store.attach(&LayerSettings {
+            adopts: matches!(source, Source::Custom(_)),
+            deadline: self.store_deadline,
+            ..LayerSettings::new(self.limits)
+        });
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));

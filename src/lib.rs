@@ -73,6 +73,7 @@
 //! - `axum`: [`Session`] as an extractor; and `OriginalUri`, so that paths are the client's inside `Router::nest` too.
 //! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
+//! - `shared`: `SharedStore`, for sessions in a `Backend` of your own.
 //! - `redis`: `RedisStore`, for sessions that several processes share. `redis-sentinel`: over Sentinel.
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
@@ -100,6 +101,7 @@ mod keep;
 mod layer;
 mod limits;
 mod observe;
+mod rules;
 mod service;
 mod session;
 mod session_id;
@@ -116,6 +118,8 @@ pub use crate::clock::ManualClock;
 pub use crate::store::SentinelConnection;
 #[cfg(feature = "test-util")]
 pub use crate::store::conformance;
+#[cfg(feature = "shared")]
+pub use crate::store::{Backend, Key, Loaded, SharedStore, Swap, Swapped};
 #[cfg(feature = "stateless")]
 pub use crate::store::{KeyError, StatelessStore};
 #[cfg(feature = "redis")]
@@ -136,8 +140,8 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, Live, MemoryStore, NewSession,
-        RequestStore, Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
+        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, LayerSettings, Live,
+        MemoryStore, NewSession, RequestStore, Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
     },
 };
 

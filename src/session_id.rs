@@ -127,7 +127,7 @@ impl fmt::Debug for IdTag {
 /// Whose session it is: a short, opaque user id of the application's, to find and end a user's sessions by.
 ///
 /// `Debug` does not show it, for it may be a name or an address.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(std::sync::Arc<str>);
 
 impl Owner {

@@ -10,8 +10,8 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    Access, Adopted, Answer, Companion, Decision, Live, NewSession, RequestStore, Rotated, SessionInfo,
-    Started, Store, StoreError,
+    Access, Adopted, Answer, Companion, Decision, LayerSettings, Live, NewSession, RequestStore, Rotated,
+    SessionInfo, Started, Store, StoreError,
 };
 use crate::{Clock, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict};
 
@@ -377,6 +377,10 @@ impl<S: Store> Store for CachedStore<S> {
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
         self.changing(None, self.0.store.end_all(owner, except))
+    }
+
+    fn attach(&self, layer: &LayerSettings) {
+        self.0.store.attach(layer);
     }
 
     fn events(&self, sink: EventSink) {

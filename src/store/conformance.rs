@@ -358,15 +358,36 @@ async fn sets_of_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let live = tried.live("other", "another live session goes on").await;
     keeps(live.key == other, "another live session is not taken over", live);
 
+    many_ids(make).await;
+}
+
+/// An application whose id changes with each answer, asked by a busy browser.
+async fn many_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
+    let tried = Tried::new(make);
+    tried.begin("first").await;
+    let first = tried.live("first", "a session that has begun is live").await;
     for number in 0..100 {
-        let id = format!("id-{number}");
-        let live = tried.live("first", "a session with many ids is live").await;
-        let rotated = tried.rotate(&live, &id).await;
+        let rotated = tried.rotate(&first, &format!("id-{number}")).await;
         keeps(rotated == Rotated::New, "a session may always get a further id", rotated);
     }
-    tried.live("first", "the id in use outlives those that nobody used").await;
+    for number in 0..100 {
+        let id = format!("id-{number}");
+        let looked = tried.decide(&id, Access::Peek).await;
+        keeps(
+            matches!(looked, Decision::Live(_)),
+            "an id that is not superseded is never given up: the browser may have just received it",
+            looked,
+        );
+    }
+    tried.live("first", "the id in use works").await;
     tried.live("id-99", "the newest id works").await;
-    tried.is_over("id-0", EndReason::Unknown, "a session has 64 ids at most").await;
+    tried.clock.advance(GRACE);
+    tried.is_over("id-98", EndReason::Superseded, "an old id is over after the grace").await;
+    tried.clock.advance(Duration::from_secs(5 * 60));
+    let live = tried.live("id-99", "the newest id works").await;
+    tried.rotate(&live, "last").await;
+    tried.is_over("id-98", EndReason::Unknown, "long after its grace an id is forgotten").await;
+    tried.live("last", "a further id leads to its session").await;
 }
 
 /// Renewals that race an end, again and again. Best on a runtime of several threads.

@@ -1,11 +1,15 @@
 //! Where sessions are kept: the contract of a store.
 
+#[cfg(feature = "shared")]
+mod backend;
 mod cached;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "shared")]
+mod shared;
 #[cfg(feature = "stateless")]
 mod stateless;
 
@@ -17,6 +21,11 @@ pub use self::redis::SentinelConnection;
 pub use self::redis::{ReconnectingConnection, RedisStore};
 #[cfg(feature = "stateless")]
 pub use self::stateless::{KeyError, StatelessStore};
+#[cfg(feature = "shared")]
+pub use self::{
+    backend::{Backend, Key, Loaded, Swap, Swapped},
+    shared::SharedStore,
+};
 pub use self::{
     cached::CachedStore,
     memory::{MemoryStore, Sweeper},
@@ -102,6 +111,11 @@ pub trait Store: Send + Sync + 'static {
         Answer::Ready(Err(no_owners()))
     }
 
+    /// A layer that will ask this store was built. Default: that is nothing to the store.
+    fn attach(&self, layer: &LayerSettings) {
+        let _ = layer;
+    }
+
     /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
     fn events(&self, sink: EventSink) {
         let _ = sink;
@@ -160,68 +174,150 @@ impl fmt::Debug for Companion {
     }
 }
 
-/// A store that is shared: between layers, or to sweep it.
-impl<S: Store + ?Sized> Store for Arc<S> {
-    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
-        (**self).check(id, policy, access)
-    }
+/// Implements [`Store`] by another store.
+macro_rules! forward_store {
+    ([$($generics:tt)+] $store:ty, |$this:ident| $inner:expr) => {
+        impl<$($generics)+> $crate::store::Store for $store {
+            fn check(
+                &self,
+                id: &$crate::SessionId<'_>,
+                policy: &$crate::Policy,
+                access: $crate::Access,
+            ) -> $crate::Answer<$crate::Decision> {
+                let $this = self;
+                $inner.check(id, policy, access)
+            }
 
-    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        (**self).remaining(session, policy)
-    }
+            fn remaining(
+                &self,
+                session: $crate::SessionKey,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Verdict> {
+                let $this = self;
+                $inner.remaining(session, policy)
+            }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        (**self).renew(session, policy)
-    }
+            fn renew(
+                &self,
+                session: $crate::SessionKey,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Verdict> {
+                let $this = self;
+                $inner.renew(session, policy)
+            }
 
-    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
-        (**self).start(id, new, policy)
-    }
+            fn start(
+                &self,
+                id: &$crate::SessionId<'_>,
+                new: &$crate::NewSession,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Started> {
+                let $this = self;
+                $inner.start(id, new, policy)
+            }
 
-    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
-        (**self).adopt(id, new, policy)
-    }
+            fn adopt(
+                &self,
+                id: &$crate::SessionId<'_>,
+                new: &$crate::NewSession,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Adopted> {
+                let $this = self;
+                $inner.adopt(id, new, policy)
+            }
 
-    fn rotate(
-        &self,
-        session: SessionKey,
-        new: &SessionId<'_>,
-        presented: IdTag,
-        policy: &Policy,
-    ) -> Answer<Rotated> {
-        (**self).rotate(session, new, presented, policy)
-    }
+            fn rotate(
+                &self,
+                session: $crate::SessionKey,
+                new: &$crate::SessionId<'_>,
+                presented: $crate::IdTag,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Rotated> {
+                let $this = self;
+                $inner.rotate(session, new, presented, policy)
+            }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        (**self).restart(session, policy)
-    }
+            fn restart(&self, session: $crate::SessionKey, policy: &$crate::Policy) -> $crate::Answer<bool> {
+                let $this = self;
+                $inner.restart(session, policy)
+            }
 
-    fn release(&self, session: SessionKey) {
-        (**self).release(session);
-    }
+            fn release(&self, session: $crate::SessionKey) {
+                let $this = self;
+                $inner.release(session);
+            }
 
-    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        (**self).end(session, reason)
-    }
+            fn end(&self, session: $crate::SessionKey, reason: $crate::EndReason) -> $crate::Answer<bool> {
+                let $this = self;
+                $inner.end(session, reason)
+            }
 
-    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
-        (**self).sessions_of(owner, policy)
-    }
+            fn sessions_of(
+                &self,
+                owner: &$crate::Owner,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<Vec<$crate::SessionInfo>> {
+                let $this = self;
+                $inner.sessions_of(owner, policy)
+            }
 
-    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
-        (**self).end_all(owner, except)
-    }
+            fn end_all(
+                &self,
+                owner: &$crate::Owner,
+                except: Option<$crate::SessionKey>,
+            ) -> $crate::Answer<usize> {
+                let $this = self;
+                $inner.end_all(owner, except)
+            }
 
-    fn events(&self, sink: EventSink) {
-        (**self).events(sink);
-    }
+            fn attach(&self, layer: &$crate::LayerSettings) {
+                let $this = self;
+                $inner.attach(layer);
+            }
 
-    fn companions(&self) -> &'static [&'static str] {
-        (**self).companions()
-    }
+            fn events(&self, sink: $crate::EventSink) {
+                let $this = self;
+                $inner.events(sink);
+            }
 
-    fn for_request(&self, cookie: &str, received: Vec<Companion>) -> Option<Arc<dyn RequestStore>> {
-        (**self).for_request(cookie, received)
+            fn companions(&self) -> &'static [&'static str] {
+                let $this = self;
+                $inner.companions()
+            }
+
+            fn for_request(
+                &self,
+                cookie: &str,
+                received: Vec<$crate::Companion>,
+            ) -> Option<std::sync::Arc<dyn $crate::RequestStore>> {
+                let $this = self;
+                $inner.for_request(cookie, received)
+            }
+        }
+    };
+}
+#[cfg(feature = "redis")]
+pub(crate) use forward_store;
+
+// A store that is shared: between layers, or to sweep it.
+forward_store!([S: Store + ?Sized] Arc<S>, |this| (**this));
+
+/// What a store has to know of a layer that asks it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LayerSettings {
+    /// The layer's limits.
+    pub limits: Limits,
+    /// Whether it may [adopt](Store::adopt) sessions: for as long as its idle timeout, an end has to be remembered.
+    pub adopts: bool,
+    /// How long it waits for an answer.
+    pub deadline: Duration,
+}
+
+impl LayerSettings {
+    /// A layer with these limits, which adopts nothing and waits for half a second.
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, adopts: false, deadline: Duration::from_millis(500) }
     }
 }
 
@@ -469,6 +565,11 @@ impl StoreError {
     /// The store failed for this reason. Keep session ids and passwords out of it.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    #[cfg(feature = "shared")]
+    fn is<E: Error + 'static>(&self) -> bool {
+        self.0.is::<E>()
     }
 }
 

@@ -151,9 +151,11 @@ async fn shortened_limits_bind_sessions_that_live_already() {
         .store(Arc::clone(&app.store))
         .build()
         .unwrap();
-    let decision = stricter.sessions().peek(&SessionId::from("A")).await.unwrap();
-    assert!(matches!(decision, Decision::Ended { reason: EndReason::Idle, .. }));
-    assert!(!app.admits("A").await, "ended once is ended for every layer (T17b)");
+    let stricter = App::around(stricter, app.clock.clone(), Arc::clone(&app.store));
+    assert_eq!(stricter.end_reason("A").await, Some(EndReason::Idle));
+    assert!(matches!(app.peek("A").await, Decision::Live(_)), "a look ends nothing for a laxer layer (I10)");
+    assert!(!stricter.admits("A").await);
+    assert!(!app.admits("A").await, "what was refused for good is over for every layer (T17b)");
 }
 
 #[tokio::test]

@@ -179,6 +179,9 @@ fn when_full_ended_sessions_make_room_first() {
     assert_eq!(bench.start("one more"), Started::AtCapacity);
     bench.clock.advance(IDLE);
     assert!(matches!(bench.start("one more"), Started::New(_)));
+    bench.store.sweep();
+    bench.clock.advance(Duration::from_secs(5 * 60));
+    bench.store.sweep();
     assert_eq!(bench.store.len(), 1);
 }
 

@@ -304,13 +304,13 @@ async fn a_damaged_file_is_refused_whole() {
 async fn a_file_that_says_what_no_store_saves_is_refused_whole() {
     type Change = fn(&mut serde_json::Value);
     let changes: [Change; 7] = [
-        |json| json["version"] = 2.into(),
+        |json| json["version"] = 1.into(),
         |json| drop(json.as_object_mut().unwrap().remove("store_clock")),
-        |json| drop(json["sessions"][1].as_object_mut().unwrap().remove("age")),
-        |json| drop(json["sessions"][1].as_object_mut().unwrap().remove("state")),
-        |json| json["sessions"][1]["age"] = (-1).into(),
-        |json| json["sessions"][1]["state"] = serde_json::json!({ "Ended": { "ago": 0, "reason": "bored" } }),
-        |json| json["sessions"][1]["state"] = "Immortal".into(),
+        |json| drop(json["sessions"][1].as_object_mut().unwrap().remove("record")),
+        |json| drop(json["sessions"][1]["record"].as_array_mut().unwrap().pop()),
+        |json| json["sessions"][1]["record"][0] = 1.into(),
+        |json| json["sessions"][1]["record"][9] = 7.into(),
+        |json| json["sessions"][1]["record"] = json["sessions"][0]["record"].clone(),
     ];
     for (number, change) in changes.into_iter().enumerate() {
         let (app, deploy) = (App::new(), Deploy::new());

@@ -1,11 +1,10 @@
 //! Sessions in this process's memory.
 //!
 //! Ids are spread over shards by a keyed 128-bit hash. Each shard is a mutex around a slab of slots and a hash table
-//! of slot numbers. A slot holds a session (under its first id) or leads to one (under a later id). At most one shard
+//! of slot numbers. A slot holds a session (under its first id) or an alias of one (under a later id). At most one shard
 //! is locked at a time, so there is no lock order to keep.
 
 mod owners;
-mod session;
 mod shard;
 #[cfg(feature = "snapshot")]
 mod snapshot;
@@ -23,34 +22,30 @@ use siphasher::sip128::SipHasher24;
 
 use self::{
     owners::Owners,
-    session::{Reissue, Session},
-    shard::{Aftermath, Content, IdHash, Place, Shard, Widest},
+    shard::{Content, Deferred, Place, Shard, shard_number},
 };
 use super::{
-    Access, Adopted, Answer, Decision, NewSession, Rotated, SessionInfo, Started, Store, StoreError,
+    Access, Adopted, Answer, Decision, LayerSettings, NewSession, Rotated, SessionInfo, Started, Store,
+    StoreError,
 };
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
+    rules::{self, Context, Effects, IdHash, Record, Reissued, Widest, nanos},
 };
 
 const SHARDS: u32 = 64;
-const MAX_IDS_PER_SESSION: usize = 64;
 const DEFAULT_CAPACITY: usize = 1_000_000;
-/// How long an ended session keeps its reason.
-const KEEP_ENDED: u64 = nanos(Duration::from_secs(5 * 60));
 /// How many slots one ordinary call looks at to clear away what is over.
 const SLOTS_PER_CHECK: u32 = 1;
 const SLOTS_PER_START: u32 = 4;
 /// How many slots a sweep looks at before it lets others have the shard.
 const SLOTS_PER_LOCK: u32 = 256;
-/// A full store is not searched for room more often than this, however many new sessions are asked for.
-const FULL_SWEEP_INTERVAL: u64 = nanos(Duration::from_secs(1));
+/// How many slots of each shard a log-in to a full store looks at in search for room.
+const SLOTS_PER_SEARCH: u32 = 32;
+/// A session may have a second id, however full the store is.
+const IDS_WHEN_FULL: usize = 2;
 /// Added to the clock, so that a session older than the clock's origin has a start, too.
 const ORIGIN: u64 = 1 << 62;
-
-const fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
-}
 
 /// Keeps sessions in memory: for one process. They end with it, unless it saves them for the next one (feature
 /// `snapshot`).
@@ -77,11 +72,15 @@ pub struct MemoryStore {
     capacity: usize,
     /// Slots in use, over all shards.
     ids: AtomicUsize,
-    /// The most generous limits any layer has asked by, in nanoseconds: a sweep must not end what a layer would
-    /// admit. `absolute` is `u64::MAX` for none; both are zero before the first question.
+    /// The most generous limits of all layers, in nanoseconds: a sweep must not end what a layer would admit.
+    /// `absolute` is `u64::MAX` for none; both are zero before the first layer.
     widest_idle: AtomicU64,
     widest_absolute: AtomicU64,
-    last_full_sweep: AtomicU64,
+    /// The longest idle timeout of a layer that adopts: for so long after its end, a token might begin a session anew.
+    /// Zero if there is none.
+    adoptable_for: AtomicU64,
+    /// In which shard the search for room goes on.
+    searched: AtomicUsize,
     /// Set before a save goes through the shards, and looked at under a shard's lock: what was not saved is not done.
     closed: AtomicBool,
     sink: OnceLock<EventSink>,
@@ -112,7 +111,8 @@ impl MemoryStore {
             ids: AtomicUsize::new(0),
             widest_idle: AtomicU64::new(0),
             widest_absolute: AtomicU64::new(0),
-            last_full_sweep: AtomicU64::new(0),
+            adoptable_for: AtomicU64::new(0),
+            searched: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             sink: OnceLock::new(),
         }
@@ -140,7 +140,26 @@ impl MemoryStore {
 
     /// Clears away every session that is over, a few at a time, and tells of those nobody came back to.
     pub fn sweep(&self) {
-        self.sweep_all(KEEP_ENDED);
+        let (widest, keep_ended) = (self.widest(), self.keep_ended());
+        for shard in &self.shards {
+            let mut from = 0;
+            loop {
+                let mut deferred = Deferred::default();
+                let Ok(mut shard) = self.lock(shard) else { return };
+                let now = self.now();
+                let until = shard.number_of_slots().min(from + SLOTS_PER_LOCK);
+                for slot in from..until {
+                    shard.clear(slot, now, widest, keep_ended, &mut deferred);
+                }
+                let done = until == shard.number_of_slots();
+                drop(shard);
+                self.finish(deferred);
+                if done {
+                    break;
+                }
+                from = until;
+            }
+        }
     }
 
     /// Sweeps regularly in a task of its own, until the guard is dropped. Useful if endings should be told in time
@@ -163,40 +182,17 @@ impl MemoryStore {
         Sweeper(task.abort_handle())
     }
 
-    fn sweep_all(&self, keep_ended: u64) {
-        let widest = self.widest();
-        for shard in &self.shards {
-            let mut from = 0;
-            loop {
-                let mut aftermath = Aftermath::default();
-                let Ok(mut shard) = self.lock(shard) else { return };
-                let now = self.now();
-                let until = shard.number_of_slots().min(from + SLOTS_PER_LOCK);
-                for slot in from..until {
-                    shard.clear(slot, now, widest, keep_ended, &mut aftermath);
-                }
-                let done = until == shard.number_of_slots();
-                drop(shard);
-                self.follow_up(aftermath);
-                if done {
-                    break;
-                }
-                from = until;
-            }
-        }
-    }
-
     fn now(&self) -> u64 {
         nanos(self.clock.now()).saturating_add(ORIGIN)
     }
 
     fn hash(&self, id: &SessionId<'_>) -> IdHash {
         let hash = self.hasher.hash(id.expose());
-        IdHash { bucket: hash.h1, shard: hash.h2 }
+        IdHash { high: hash.h1, low: hash.h2 }
     }
 
     fn shard(&self, id: IdHash) -> Result<MutexGuard<'_, Shard>, Closed> {
-        self.lock(&self.shards[id.shard_number() as usize])
+        self.lock(&self.shards[shard_number(id) as usize])
     }
 
     fn lock<'a>(&self, shard: &'a Padded) -> Result<MutexGuard<'a, Shard>, Closed> {
@@ -219,30 +215,41 @@ impl MemoryStore {
         Widest { idle: self.widest_idle.load(Relaxed), absolute: self.widest_absolute.load(Relaxed) }
     }
 
+    /// For how long ended sessions are remembered.
+    fn keep_ended(&self) -> u64 {
+        nanos(rules::KEEP_ENDED).max(self.adoptable_for.load(Relaxed))
+    }
+
+    fn context<'a>(&self, policy: &'a Policy, now: u64) -> Context<'a> {
+        Context { policy, now, widest: self.widest(), granularity: None }
+    }
+
     fn decide(&self, id: IdHash, policy: &Policy, access: Access) -> Result<Decision, Closed> {
-        let mut aftermath = Aftermath::default();
+        let mut deferred = Deferred::default();
         let mut shard = self.shard(id)?;
         // Read under the lock: a request that had to wait for it is judged by the time it got it.
         let now = self.now();
+        let context = self.context(policy, now);
         let mut elsewhere = None;
         let mut decision = Decision::UNKNOWN;
         if let Some(slot) = shard.find(id) {
             let key = shard.key(slot);
-            aftermath.session = key;
             match shard.content(slot) {
-                Content::Session(session) => {
-                    decision = session.check(id, key, policy, access, now, &mut aftermath);
+                Content::Session(record) => {
+                    let mut effects = Effects::default();
+                    decision = record.check(id, id, key, access, &context, &mut effects);
+                    deferred.add(key, effects);
                 }
-                Content::Leads(to) => elsewhere = Some(*to),
+                Content::Alias(of) => elsewhere = Some(*of),
                 Content::Free { .. } => {}
             }
         }
-        shard.tidy(SLOTS_PER_CHECK, now, self.widest(), &mut aftermath);
+        shard.tidy(SLOTS_PER_CHECK, now, context.widest, self.keep_ended(), &mut deferred);
         drop(shard);
-        self.follow_up(aftermath);
+        self.finish(deferred);
         if let Some(key) = elsewhere {
-            let check = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
-                session.check(id, key, policy, access, now, aftermath)
+            let check = |record: &mut Record, first_id, now, effects: &mut Effects| {
+                record.check(id, first_id, key, access, &self.context(policy, now), effects)
             };
             if let Some(found) = self.with_session(key, check)? {
                 decision = found;
@@ -255,28 +262,29 @@ impl MemoryStore {
     fn with_session<T>(
         &self,
         key: SessionKey,
-        work: impl FnOnce(&mut Session, IdHash, u64, &mut Aftermath) -> T,
+        work: impl FnOnce(&mut Record, IdHash, u64, &mut Effects) -> T,
     ) -> Result<Option<T>, Closed> {
         let place = Place::of(key);
-        let mut aftermath = Aftermath { session: key, ..Aftermath::default() };
+        let mut effects = Effects::default();
         let Some(shard) = self.shards.get(place.shard as usize) else { return Ok(None) };
         let mut shard = self.lock(shard)?;
         let now = self.now();
-        let result =
-            shard.session(place).map(|(first_id, session)| work(session, first_id, now, &mut aftermath));
+        let result = shard.session(place).map(|(first_id, record)| work(record, first_id, now, &mut effects));
         drop(shard);
-        self.follow_up(aftermath);
+        let mut deferred = Deferred::default();
+        deferred.add(key, effects);
+        self.finish(deferred);
         Ok(result)
     }
 
     /// Tells the events and removes the ids that a change left behind in other shards: with no lock held.
-    fn follow_up(&self, aftermath: Aftermath) {
-        for (id, key) in aftermath.orphans {
+    fn finish(&self, deferred: Deferred) {
+        for (id, key) in deferred.dropped {
             let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };
             let is_its_first_id = shard.key(slot) == key;
             match shard.content(slot) {
-                Content::Leads(to) if *to == key => {
+                Content::Alias(of) if *of == key => {
                     shard.remove(slot);
                     self.count_out(1);
                 }
@@ -285,12 +293,12 @@ impl MemoryStore {
                 _ => {}
             }
         }
-        for (owner, key) in aftermath.disowned {
+        for (owner, key) in deferred.disowned {
             self.owners.remove(&owner, key);
         }
-        self.count_out(aftermath.freed);
+        self.count_out(deferred.freed);
         if let Some(sink) = self.sink.get() {
-            for event in &aftermath.events {
+            for event in &deferred.events {
                 sink.send(event);
             }
         }
@@ -300,10 +308,12 @@ impl MemoryStore {
         &self,
         session: SessionKey,
         policy: &Policy,
-        judge: impl FnOnce(&mut Session, u64, &mut Aftermath) -> Verdict,
+        judge: impl FnOnce(&mut Record, &Context<'_>, &mut Effects) -> Verdict,
     ) -> Answer<Verdict> {
         self.widen(policy.limits);
-        let verdict = self.with_session(session, |session, _, now, aftermath| judge(session, now, aftermath));
+        let verdict = self.with_session(session, |record, _, now, effects| {
+            judge(record, &self.context(policy, now), effects)
+        });
         verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
     }
 
@@ -315,7 +325,7 @@ impl MemoryStore {
                 _ => Started::AtCapacity,
             });
         }
-        let placed = self.place(id, policy, |now| Content::Session(Session::new(new, now)));
+        let placed = self.place(id, policy, |now| Content::Session(Record::new(new, now)));
         match placed.inspect_err(|_| self.count_out(1))? {
             Placed::New(key) => {
                 self.list_owner(new, key);
@@ -328,17 +338,14 @@ impl MemoryStore {
         }
     }
 
-    fn adopt_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Adopted, Closed> {
+    fn adopt_hashed(&self, id: IdHash, new: &NewSession) -> Result<Adopted, Closed> {
         let has_room = self.reserve();
         let mut shard = self.shard(id).inspect_err(|_| self.count_out(usize::from(has_room)))?;
         let now = self.now();
         let adopted = match shard.find(id) {
             Some(_) => Adopted::Known,
             None if !has_room => Adopted::AtCapacity,
-            None => {
-                let session = Session::adopted(new, policy, now);
-                Adopted::New(shard.insert(id, Content::Session(session)).1)
-            }
+            None => Adopted::New(shard.insert(id, Content::Session(Record::adopted(new, now))).1),
         };
         drop(shard);
         match adopted {
@@ -358,73 +365,78 @@ impl MemoryStore {
     fn place(&self, id: IdHash, policy: &Policy, content: impl Fn(u64) -> Content) -> Result<Placed, Closed> {
         // Once round for almost everybody; again only if another request took the id in between.
         loop {
-            let mut aftermath = Aftermath::default();
+            let mut deferred = Deferred::default();
             let mut shard = self.shard(id)?;
             let now = self.now();
-            shard.tidy(SLOTS_PER_START, now, self.widest(), &mut aftermath);
+            shard.tidy(SLOTS_PER_START, now, self.widest(), self.keep_ended(), &mut deferred);
             let mut elsewhere = None;
             if let Some(slot) = shard.find(id) {
-                aftermath.session = shard.key(slot);
+                let key = shard.key(slot);
                 match shard.content(slot) {
-                    Content::Session(session) => {
-                        if session.is_live_under(id, policy, now, &mut aftermath) {
-                            let key = shard.key(slot);
-                            drop(shard);
-                            self.follow_up(aftermath);
-                            return Ok(Placed::LiveAlready(key));
-                        }
-                        if session.ended_at().is_some() {
-                            shard.free(slot, &mut aftermath);
-                        } else {
+                    Content::Session(record) => {
+                        let mut effects = Effects::default();
+                        let is_live = record.is_live_under(id, id, policy, now, &mut effects);
+                        let has_ended = record.ended_at().is_some();
+                        if !is_live && !has_ended {
                             // It lives on under newer ids; this one is superseded and may begin anew.
-                            session.forget(id);
+                            record.forget(id, id);
                             shard.unlist(slot);
                         }
+                        deferred.add(key, effects);
+                        if is_live {
+                            drop(shard);
+                            self.finish(deferred);
+                            return Ok(Placed::LiveAlready(key));
+                        }
+                        if has_ended {
+                            shard.free(slot, &mut deferred);
+                        }
                     }
-                    Content::Leads(to) => elsewhere = Some(*to),
+                    Content::Alias(of) => elsewhere = Some(*of),
                     Content::Free { .. } => {}
                 }
             }
-            if let Some(to) = elsewhere {
+            if let Some(of) = elsewhere {
                 drop(shard);
-                self.follow_up(std::mem::take(&mut aftermath));
-                let is_live = self.with_session(to, |session, _, now, aftermath| {
-                    let is_live = session.is_live_under(id, policy, now, aftermath);
+                self.finish(std::mem::take(&mut deferred));
+                let is_live = self.with_session(of, |record, first_id, now, effects| {
+                    let is_live = record.is_live_under(id, first_id, policy, now, effects);
                     if !is_live {
-                        session.forget(id);
+                        record.forget(id, first_id);
                     }
                     is_live
                 })?;
                 if is_live == Some(true) {
-                    return Ok(Placed::LiveAlready(to));
+                    return Ok(Placed::LiveAlready(of));
                 }
                 shard = self.shard(id)?;
                 let Some(slot) = shard.find(id) else { continue };
-                if !matches!(shard.content(slot), Content::Leads(still) if *still == to) {
+                if !matches!(shard.content(slot), Content::Alias(still) if *still == of) {
                     continue;
                 }
                 shard.remove(slot);
-                aftermath.freed += 1;
+                deferred.freed += 1;
             }
             let (_, key) = shard.insert(id, content(now));
             drop(shard);
-            self.follow_up(aftermath);
+            self.finish(deferred);
             return Ok(Placed::New(key));
         }
     }
 
-    /// Makes `id` lead to this session.
+    /// Makes `id` an alias of this session.
     fn join(&self, session: SessionKey, id: IdHash, policy: &Policy) -> Result<Rotated, Closed> {
-        if let Placed::LiveAlready(_) = self.place(id, policy, |_| Content::Leads(session))? {
+        if let Placed::LiveAlready(_) = self.place(id, policy, |_| Content::Alias(session))? {
             // Live already, under another session: it may leave, and keeps that session's clocks.
             return Ok(Rotated::AlreadyLive);
         }
         // Counted although the store may be full: a rotation is never refused for want of room.
         let is_full = self.ids.fetch_add(1, Relaxed) >= self.capacity;
-        let joined = self.with_session(session, |joined, first_id, now, aftermath| {
-            let is_over = joined.end_if_over(policy, now, aftermath);
+        let room = if is_full { IDS_WHEN_FULL } else { usize::MAX };
+        let joined = self.with_session(session, |record, first_id, now, effects| {
+            let is_over = record.end_if_over(policy, now, effects);
             if !is_over {
-                joined.add_id(id, first_id, session, now, is_full, aftermath);
+                record.add_id(id, first_id, now, room, effects);
             }
             !is_over
         })?;
@@ -432,24 +444,29 @@ impl MemoryStore {
             return Ok(Rotated::New);
         }
         // It ended in between.
-        self.follow_up(Aftermath { orphans: vec![(id, session)], ..Aftermath::default() });
+        self.finish(Deferred { dropped: vec![(id, session)], ..Deferred::default() });
         Ok(Rotated::Refused)
     }
 
-    /// Counts one more id in, unless the store is full: then after a search for room.
+    /// Counts one more id in, unless the store is full and no room is found.
     fn reserve(&self) -> bool {
         let one_more = |ids| (ids < self.capacity).then_some(ids + 1);
-        if self.ids.fetch_update(Relaxed, Relaxed, one_more).is_ok() {
-            return true;
-        }
+        let counted_in = || self.ids.fetch_update(Relaxed, Relaxed, one_more).is_ok();
+        counted_in() || self.shards.iter().any(|_| self.make_room() && counted_in())
+    }
+
+    /// Clears away ended sessions, which are the first to go when room is short, in a part of the next shard: no log-in
+    /// pays for a look at the whole store.
+    fn make_room(&self) -> bool {
+        let next = self.searched.fetch_add(1, Relaxed) % self.shards.len();
+        let Ok(mut shard) = self.lock(&self.shards[next]) else { return false };
+        let mut deferred = Deferred::default();
         let now = self.now();
-        let last = self.last_full_sweep.load(Relaxed);
-        let due = last == 0 || now.saturating_sub(last) >= FULL_SWEEP_INTERVAL;
-        if due && self.last_full_sweep.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
-            // Ended sessions are the first to go when room is short.
-            self.sweep_all(0);
-        }
-        self.ids.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+        let keep_ended = self.adoptable_for.load(Relaxed);
+        shard.tidy(SLOTS_PER_SEARCH, now, self.widest(), keep_ended, &mut deferred);
+        drop(shard);
+        self.finish(deferred);
+        self.ids.load(Relaxed) < self.capacity
     }
 
     fn count_out(&self, ids: usize) {
@@ -504,11 +521,11 @@ impl Store for MemoryStore {
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.verdict(session, policy, |session, now, aftermath| session.judge(policy, now, aftermath).0)
+        self.verdict(session, policy, |record, context, effects| record.look(context, effects).0)
     }
 
     fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.verdict(session, policy, |session, now, aftermath| session.renew(policy, now, aftermath))
+        self.verdict(session, policy, Record::renew)
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
@@ -518,7 +535,8 @@ impl Store for MemoryStore {
 
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
         self.widen(policy.limits);
-        self.adopt_hashed(self.hash(id), new, policy).into()
+        self.adoptable_for.fetch_max(nanos(policy.limits.idle()), Relaxed);
+        self.adopt_hashed(self.hash(id), new).into()
     }
 
     fn rotate(
@@ -530,29 +548,28 @@ impl Store for MemoryStore {
     ) -> Answer<Rotated> {
         let id = self.hash(new);
         self.widen(policy.limits);
-        let known = self.with_session(session, |session, first_id, now, aftermath| {
+        let known = self.with_session(session, |record, first_id, now, effects| {
             let is_presented = id.tag() == presented;
-            let is_over = session.end_if_over(policy, now, aftermath);
-            if is_over {
-                Reissue::Stale
+            if record.end_if_over(policy, now, effects) {
+                Reissued::Stale
             } else {
-                session.reissue(id, first_id, is_presented, policy.rotation_grace, now)
+                record.reissue(id, first_id, is_presented, policy.rotation_grace, now)
             }
         });
         let rotated = known.and_then(|known| match known {
-            None | Some(Reissue::Stale) => Ok(Rotated::Refused),
-            Some(Reissue::Works) => Ok(Rotated::AlreadyLive),
-            Some(Reissue::New) => self.join(session, id, policy),
+            None | Some(Reissued::Stale) => Ok(Rotated::Refused),
+            Some(Reissued::Works) => Ok(Rotated::AlreadyLive),
+            Some(Reissued::New) => self.join(session, id, policy),
         });
         rotated.into()
     }
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
         self.widen(policy.limits);
-        let restarted = self.with_session(session, |restarted, first_id, now, aftermath| {
-            let is_over = restarted.end_if_over(policy, now, aftermath);
+        let restarted = self.with_session(session, |record, first_id, now, effects| {
+            let is_over = record.end_if_over(policy, now, effects);
             if !is_over {
-                restarted.restart(first_id, session, now, aftermath);
+                record.restart(first_id, now, effects);
             }
             !is_over
         });
@@ -560,12 +577,11 @@ impl Store for MemoryStore {
     }
 
     fn release(&self, session: SessionKey) {
-        let _ = self.with_session(session, |session, _, now, _| session.release(now));
+        let _ = self.with_session(session, |record, _, now, _| record.release(now));
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        let ended =
-            self.with_session(session, |session, _, now, aftermath| session.end(reason, now, aftermath));
+        let ended = self.with_session(session, |record, _, now, effects| record.end(reason, now, effects));
         ended.map(|ended| ended == Some(true)).into()
     }
 
@@ -573,8 +589,9 @@ impl Store for MemoryStore {
         self.widen(policy.limits);
         let sessions = self.owners.sessions_of(owner).into_iter();
         let live = sessions.filter_map(|key| {
-            let info = self
-                .with_session(key, |session, _, now, aftermath| session.info(key, policy, now, aftermath));
+            let info = self.with_session(key, |record, _, now, effects| {
+                record.info(key, &self.context(policy, now), effects)
+            });
             info.map(Option::flatten).transpose()
         });
         live.collect::<Result<_, _>>().into()
@@ -584,13 +601,20 @@ impl Store for MemoryStore {
         let widest = self.widest();
         let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
         let ended = others.map(|key| {
-            let end = |session: &mut Session, _, now, aftermath: &mut Aftermath| {
-                session.end_if_over_for_all(widest, now, aftermath);
-                session.end(EndReason::Revoked, now, aftermath)
+            let end = |record: &mut Record, _, now, effects: &mut Effects| {
+                record.end_if_over_for_all(widest, now, effects);
+                record.end(EndReason::Revoked, now, effects)
             };
             self.with_session(key, end).map(|ended| usize::from(ended == Some(true)))
         });
         ended.sum::<Result<_, _>>().into()
+    }
+
+    fn attach(&self, layer: &LayerSettings) {
+        self.widen(layer.limits);
+        if layer.adopts {
+            self.adoptable_for.fetch_max(nanos(layer.limits.idle()), Relaxed);
+        }
     }
 
     /// The first layer built on a store is told of its endings.

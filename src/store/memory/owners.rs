@@ -1,16 +1,20 @@
 //! Which sessions an owner has.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeSet,
     hash::{BuildHasher, RandomState},
+    ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{Owner, SessionKey};
 
 const SHARDS: u64 = 16;
+/// How many sessions are read before others may have the shard.
+const SESSIONS_PER_LOCK: usize = 256;
 
-type OwnedSessions = HashMap<Owner, Vec<SessionKey>>;
+/// A tree, so that no log-in pays for the sessions of others: it never rehashes, and nothing is searched through.
+type OwnedSessions = BTreeSet<(Owner, [u8; 16])>;
 
 /// Spread over shards, so that log-ins do not wait for each other. No other lock is taken under one of these.
 pub(super) struct Owners {
@@ -29,21 +33,27 @@ impl Owners {
     }
 
     pub(super) fn add(&self, owner: &Owner, session: SessionKey) {
-        self.shard(owner).entry(owner.clone()).or_default().push(session);
+        self.shard(owner).insert((owner.clone(), session.to_bytes()));
     }
 
     pub(super) fn remove(&self, owner: &Owner, session: SessionKey) {
-        let mut shard = self.shard(owner);
-        if let Some(sessions) = shard.get_mut(owner) {
-            sessions.retain(|&key| key != session);
-            if sessions.is_empty() {
-                shard.remove(owner);
-            }
-        }
+        self.shard(owner).remove(&(owner.clone(), session.to_bytes()));
     }
 
     pub(super) fn sessions_of(&self, owner: &Owner) -> Vec<SessionKey> {
-        self.shard(owner).get(owner).cloned().unwrap_or_default()
+        let mut sessions = Vec::new();
+        let mut from = Bound::Included((owner.clone(), [0; 16]));
+        loop {
+            let shard = self.shard(owner);
+            let next = shard.range((from, Bound::Unbounded)).take_while(|(of, _)| of == owner);
+            let before = sessions.len();
+            sessions.extend(next.take(SESSIONS_PER_LOCK).map(|(_, session)| SessionKey::new(*session)));
+            if sessions.len() < before + SESSIONS_PER_LOCK {
+                return sessions;
+            }
+            let last = sessions.last().map_or([0; 16], |last| last.to_bytes());
+            from = Bound::Excluded((owner.clone(), last));
+        }
     }
 }
 

@@ -1,29 +1,16 @@
 //! One shard: a slab of slots, and a table that finds the slot of an id.
 
-use std::time::Duration;
-
 use hashbrown::HashTable;
 
-use super::{KEEP_ENDED, SHARDS, session::Session};
-use crate::{IdTag, Limits, Owner, SessionEvent, SessionKey};
+use super::SHARDS;
+use crate::{
+    Owner, SessionEvent, SessionKey,
+    rules::{Effects, EndedNow, IdHash, Record, Widest},
+};
 
-/// A keyed hash of a session id: all that is kept of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "snapshot", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct IdHash {
-    pub(super) bucket: u64,
-    pub(super) shard: u64,
-}
-
-impl IdHash {
-    #[expect(clippy::cast_possible_truncation, reason = "there are few shards")]
-    pub(super) fn shard_number(self) -> u32 {
-        (self.shard % u64::from(SHARDS)) as u32
-    }
-
-    pub(super) fn tag(self) -> IdTag {
-        IdTag::new(self.shard.to_le_bytes())
-    }
+#[expect(clippy::cast_possible_truncation, reason = "there are few shards")]
+pub(super) fn shard_number(id: IdHash) -> u32 {
+    (id.low % u64::from(SHARDS)) as u32
 }
 
 /// Where a session's slot is. The generation tells it from later tenants of the slot.
@@ -48,37 +35,34 @@ impl Place {
     }
 }
 
-/// The most generous limits any layer has asked by, in nanoseconds; `absolute` is `u64::MAX` for none. Both are zero
-/// before the first question.
-#[derive(Clone, Copy)]
-pub(super) struct Widest {
-    pub(super) idle: u64,
-    pub(super) absolute: u64,
-}
-
-impl Widest {
-    pub(super) fn limits(self) -> Option<Limits> {
-        let idle = Duration::from_nanos(self.idle);
-        match self.absolute {
-            0 => None,
-            u64::MAX => Some(Limits::idle_only(idle)),
-            absolute => Some(Limits::new(idle, Duration::from_nanos(absolute))),
-        }
-    }
-}
-
 /// What a change leaves to be done once no lock is held.
 #[derive(Default)]
-pub(super) struct Aftermath {
-    /// The session that is being changed.
-    pub(super) session: SessionKey,
+pub(super) struct Deferred {
     pub(super) events: Vec<SessionEvent>,
-    /// Ids that lead to a session no longer.
-    pub(super) orphans: Vec<(IdHash, SessionKey)>,
+    /// Ids that are none of a session any more.
+    pub(super) dropped: Vec<(IdHash, SessionKey)>,
     /// Sessions to be struck off their owners' lists.
     pub(super) disowned: Vec<(Owner, SessionKey)>,
     /// Slots freed and still counted.
     pub(super) freed: usize,
+}
+
+impl Deferred {
+    #[inline]
+    pub(super) fn add(&mut self, session: SessionKey, effects: Effects) {
+        if let Some(ended) = effects.ended {
+            self.add_end(session, ended);
+        }
+        if !effects.dropped.is_empty() {
+            self.dropped.extend(effects.dropped.into_iter().map(|id| (id, session)));
+        }
+    }
+
+    #[cold]
+    fn add_end(&mut self, session: SessionKey, ended: EndedNow) {
+        let EndedNow { reason, idle_for, age, owner } = ended;
+        self.events.push(SessionEvent::Ended { session, reason, idle_for, age, owner });
+    }
 }
 
 #[derive(Default)]
@@ -103,13 +87,13 @@ pub(super) enum Content {
         next: u32,
     },
     /// A later id of a session whose slot is in its first id's shard.
-    Leads(SessionKey),
-    Session(Session),
+    Alias(SessionKey),
+    Session(Record),
 }
 
 impl Shard {
     pub(super) fn find(&self, id: IdHash) -> Option<u32> {
-        self.table.find(id.bucket, |&slot| self.slots[slot as usize].id == id).copied()
+        self.table.find(id.high, |&slot| self.slots[slot as usize].id == id).copied()
     }
 
     pub(super) fn content(&mut self, slot: u32) -> &mut Content {
@@ -118,11 +102,11 @@ impl Shard {
 
     pub(super) fn key(&self, slot: u32) -> SessionKey {
         let Slot { id, generation, .. } = &self.slots[slot as usize];
-        Place { generation: *generation, shard: id.shard_number(), slot }.key()
+        Place { generation: *generation, shard: shard_number(*id), slot }.key()
     }
 
     /// A session and the id it began with.
-    pub(super) fn session(&mut self, place: Place) -> Option<(IdHash, &mut Session)> {
+    pub(super) fn session(&mut self, place: Place) -> Option<(IdHash, &mut Record)> {
         match self.slots.get_mut(place.slot as usize) {
             Some(Slot { id, generation, content: Content::Session(session) })
                 if *generation == place.generation =>
@@ -135,7 +119,7 @@ impl Shard {
 
     /// All sessions, with the id each began with.
     #[cfg(feature = "snapshot")]
-    pub(super) fn sessions(&self) -> impl Iterator<Item = (IdHash, &Session)> {
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (IdHash, &Record)> {
         self.slots.iter().filter_map(|slot| match &slot.content {
             Content::Session(session) => Some((slot.id, session)),
             _ => None,
@@ -160,13 +144,13 @@ impl Shard {
             self.free = self.number_of_slots();
         }
         let slots = &self.slots;
-        self.table.insert_unique(id.bucket, slot, |&slot| slots[slot as usize].id.bucket);
+        self.table.insert_unique(id.high, slot, |&slot| slots[slot as usize].id.high);
         (slot, self.key(slot))
     }
 
-    /// Takes a slot out of the table: its id leads there no longer.
+    /// Takes a slot out of the table: nobody finds it by its id any more.
     pub(super) fn unlist(&mut self, slot: u32) {
-        let bucket = self.slots[slot as usize].id.bucket;
+        let bucket = self.slots[slot as usize].id.high;
         if let Ok(entry) = self.table.find_entry(bucket, |&listed| listed == slot) {
             entry.remove();
         }
@@ -178,22 +162,29 @@ impl Shard {
         std::mem::replace(self.content(slot), Content::Free { next })
     }
 
-    /// Frees a session's slot, and leaves its ids to the aftermath.
-    pub(super) fn free(&mut self, slot: u32, aftermath: &mut Aftermath) {
+    /// Frees a session's slot. Its ids are left to be removed.
+    pub(super) fn free(&mut self, slot: u32, deferred: &mut Deferred) {
         let key = self.key(slot);
         if let Content::Session(session) = self.remove(slot) {
-            aftermath.orphans.extend(session.ids().iter().map(|issued| (issued.id, key)));
-            aftermath.disowned.extend(session.owner().map(|owner| (owner, key)));
+            deferred.dropped.extend(session.ids().iter().map(|issued| (issued.id, key)));
+            deferred.disowned.extend(session.owner().map(|owner| (owner.clone(), key)));
         }
-        aftermath.freed += 1;
+        deferred.freed += 1;
     }
 
     /// Looks at the next few slots and clears away what is over.
-    pub(super) fn tidy(&mut self, slots: u32, now: u64, widest: Widest, aftermath: &mut Aftermath) {
+    pub(super) fn tidy(
+        &mut self,
+        slots: u32,
+        now: u64,
+        widest: Widest,
+        keep_ended: u64,
+        deferred: &mut Deferred,
+    ) {
         for _ in 0..slots {
             let slot = if (self.tidied as usize) < self.slots.len() { self.tidied } else { 0 };
             self.tidied = slot + 1;
-            self.clear(slot, now, widest, KEEP_ENDED, aftermath);
+            self.clear(slot, now, widest, keep_ended, deferred);
         }
     }
 
@@ -204,7 +195,7 @@ impl Shard {
         now: u64,
         widest: Widest,
         keep_ended: u64,
-        aftermath: &mut Aftermath,
+        deferred: &mut Deferred,
     ) {
         let Some(Slot { content: Content::Session(session), .. }) = self.slots.get_mut(slot as usize) else {
             return;
@@ -212,12 +203,12 @@ impl Shard {
         if session.is_clearly_live(now, widest) {
             return;
         }
-        aftermath.session = self.key(slot);
-        let Content::Session(session) = self.content(slot) else { return };
-        session.end_if_over_for_all(widest, now, aftermath);
-        let keep_ended = keep_ended.max(session.remembered());
-        if session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended) {
-            self.free(slot, aftermath);
+        let mut effects = Effects::default();
+        session.end_if_over_for_all(widest, now, &mut effects);
+        let is_forgotten = session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended);
+        deferred.add(self.key(slot), effects);
+        if is_forgotten {
+            self.free(slot, deferred);
         }
     }
 }

@@ -12,23 +12,35 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::SipHasher24;
 
 use super::{
-    MemoryStore, lock,
-    session::{SavedSession, Session},
-    shard::{Content, IdHash},
+    MemoryStore, lock, nanos,
+    shard::{Content, shard_number},
 };
-use crate::clock::wall_clock;
+use crate::{
+    clock::wall_clock,
+    rules::{
+        IdHash, Record,
+        codec::{Entry, Kept},
+    },
+};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// What a file holds, after a line with the checksum of the rest. Of times it holds ages, so that neither process has
-/// to know the other's clock; the two instants only tell how long it lay.
+/// What a file holds, after a line with the checksum of the rest. The instants of its records are by the clock of the
+/// process that saved them; the two clocks tell how long ago that was.
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u32,
     hash_key: [u8; 16],
     wall_clock: Duration,
     store_clock: Duration,
+    adoptable_for: u64,
     sessions: Vec<SavedSession>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedSession {
+    first_id: IdHash,
+    record: Vec<u8>,
 }
 
 impl MemoryStore {
@@ -96,11 +108,14 @@ impl MemoryStore {
         let snapshot = parse(&file).ok_or_else(damaged)?;
 
         let since = |saved: Duration, now: Duration| now.saturating_sub(saved);
-        let lay = since(snapshot.store_clock, self.clock.now()).max(since(snapshot.wall_clock, wall_time()));
+        let now = self.clock.now();
+        let lay = since(snapshot.store_clock, now).max(since(snapshot.wall_clock, wall_time()));
+        let shift = i128::from(nanos(now)) - i128::from(nanos(snapshot.store_clock)) - i128::from(nanos(lay));
         self.hash_key = snapshot.hash_key;
         self.hasher = SipHasher24::new_with_key(&snapshot.hash_key);
+        self.adoptable_for.fetch_max(snapshot.adoptable_for, Relaxed);
         for session in snapshot.sessions {
-            self.take_over(session, lay).ok_or_else(damaged)?;
+            self.take_over(&session, shift).ok_or_else(damaged)?;
         }
         Ok(self)
     }
@@ -112,18 +127,29 @@ impl MemoryStore {
         for shard in &self.shards {
             let shard = lock(shard);
             let now = self.now();
-            sessions.extend(shard.sessions().map(|(first_id, session)| session.save(first_id, now)));
+            sessions.extend(shard.sessions().map(|(first_id, record)| SavedSession {
+                first_id,
+                record: encode(first_id, record.at_rest(now)),
+            }));
         }
-        Snapshot { version: VERSION, hash_key: self.hash_key, wall_clock, store_clock, sessions }
+        Snapshot {
+            version: VERSION,
+            hash_key: self.hash_key,
+            wall_clock,
+            store_clock,
+            adoptable_for: self.adoptable_for.load(Relaxed),
+            sessions,
+        }
     }
 
-    fn take_over(&self, saved: SavedSession, lay: Duration) -> Option<()> {
+    fn take_over(&self, saved: &SavedSession, shift: i128) -> Option<()> {
         let first_id = saved.first_id;
-        let session = Session::restore(saved, self.now(), lay)?;
-        let owner = session.owner();
-        let ids: Vec<IdHash> = session.ids().iter().map(|issued| issued.id).collect();
-        let mut shard = lock(&self.shards[first_id.shard_number() as usize]);
-        let (slot, key) = shard.insert(first_id, Content::Session(session));
+        let mut record = Entry::decode(&first_id.to_bytes(), &saved.record)?.record?.content;
+        record.shift(shift);
+        let owner = record.owner().cloned();
+        let ids: Vec<IdHash> = record.ids().iter().map(|issued| issued.id).collect();
+        let mut shard = lock(&self.shards[shard_number(first_id) as usize]);
+        let (slot, key) = shard.insert(first_id, Content::Session(record));
         if !ids.is_empty() && !ids.contains(&first_id) {
             // Its first id is forgotten, and may be another session's by now.
             shard.unlist(slot);
@@ -132,7 +158,7 @@ impl MemoryStore {
         let later_ids = ids.iter().filter(|&&id| id != first_id);
         let mut number_of_ids = 1;
         for &id in later_ids {
-            lock(&self.shards[id.shard_number() as usize]).insert(id, Content::Leads(key));
+            lock(&self.shards[shard_number(id) as usize]).insert(id, Content::Alias(key));
             number_of_ids += 1;
         }
         self.ids.fetch_add(number_of_ids, Relaxed);
@@ -150,6 +176,12 @@ impl Drop for Reopen<'_> {
     fn drop(&mut self) {
         self.0.store(false, Relaxed);
     }
+}
+
+fn encode(first_id: IdHash, record: Record) -> Vec<u8> {
+    // A file is kept for as long as it is not restored.
+    let record = Some(Kept { content: record, until: u64::MAX });
+    Entry { record, ..Entry::default() }.encode(&first_id.to_bytes())
 }
 
 fn parse(file: &[u8]) -> Option<Snapshot> {

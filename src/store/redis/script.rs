@@ -1,75 +1,72 @@
 //! The scripts, and how one is called: by its hash, and in full where the server does not know it.
 
-use std::sync::LazyLock;
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
-use redis::{ErrorKind, ServerErrorKind, aio::ConnectionLike};
+use redis::{ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, aio::ConnectionLike};
+
+pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("load.lua")));
+pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
+/// The same, on a server whose memory is full as well: for all but what begins a session.
+pub(super) static SWAP_WHEN_FULL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!("#!lua flags=allow-oom\n", include_str!("swap.lua"))));
+pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("list.lua")));
+pub(super) static EVICTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("evicts.lua")));
 
 pub(super) struct Script {
     code: String,
     hash: String,
 }
 
-/// A script, by the server's clock or, in tests, by one that is set.
-pub(super) struct Clocked {
-    by_server: LazyLock<Script>,
-    #[cfg(feature = "test-util")]
-    by_caller: LazyLock<Script>,
-}
-
-macro_rules! script {
-    ($($part:literal),+) => {
-        Clocked {
-            by_server: LazyLock::new(|| Script::new(concat!(include_str!("clock.lua"), $(include_str!($part)),+))),
-            #[cfg(feature = "test-util")]
-            by_caller: LazyLock::new(|| {
-                Script::new(concat!("local now = tonumber(table.remove(ARGV))\n", $(include_str!($part)),+))
-            }),
-        }
-    };
-}
-
-pub(super) static CHECK: Clocked = script!("record.lua", "check.lua");
-pub(super) static START: Clocked = script!("record.lua", "start.lua");
-pub(super) static PLACE: Clocked = script!("record.lua", "place.lua");
-pub(super) static JOIN: Clocked = script!("record.lua", "join.lua");
-pub(super) static LEAVE: Clocked = script!("record.lua", "leave.lua");
-pub(super) static UNLEAD: Clocked = script!("record.lua", "unlead.lua");
-pub(super) static RESTART: Clocked = script!("record.lua", "restart.lua");
-pub(super) static END: Clocked = script!("record.lua", "end.lua");
-pub(super) static OWNER: Clocked = script!("owner.lua");
-
 impl Script {
     fn new(code: &str) -> Self {
         Self { code: code.to_owned(), hash: redis::Script::new(code).get_hash().to_owned() }
     }
-}
 
-impl Clocked {
-    /// One round trip; one more where the server has forgotten the script. `now` is a test's clock.
-    pub(super) async fn call(
+    /// One round trip; one more where the server has forgotten the script.
+    pub(super) async fn call<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
         key: &str,
-        args: &[String],
-        now: Option<u64>,
-    ) -> redis::RedisResult<Vec<String>> {
-        #[cfg(feature = "test-util")]
-        let script = if now.is_some() { &self.by_caller } else { &self.by_server };
-        #[cfg(not(feature = "test-util"))]
-        let script = &self.by_server;
+        args: &[&[u8]],
+    ) -> RedisResult<T> {
         let command = |name: &str, script: &str| {
             let mut command = redis::cmd(name);
             command.arg(script).arg(1).arg(key).arg(args);
-            if let Some(now) = now {
-                command.arg(now);
-            }
             command
         };
-        match command("EVALSHA", &script.hash).query_async(connection).await {
+        match command("EVALSHA", &self.hash).query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                command("EVAL", &script.code).query_async(connection).await
+                command("EVAL", &self.code).query_async(connection).await
             }
             answer => answer,
         }
+    }
+}
+
+/// Before version 7, servers know no flags of scripts.
+#[derive(Debug, Default)]
+pub(super) struct Flags {
+    are_unknown: AtomicBool,
+}
+
+impl Flags {
+    pub(super) async fn swap_when_full<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        key: &str,
+        args: &[&[u8]],
+    ) -> RedisResult<T> {
+        if !self.are_unknown.load(Relaxed) {
+            match SWAP_WHEN_FULL.call(connection, key, args).await {
+                Err(error) if error.to_string().contains("compiling script") => {
+                    self.are_unknown.store(true, Relaxed);
+                }
+                answer => return answer,
+            }
+        }
+        SWAP.call(connection, key, args).await
     }
 }

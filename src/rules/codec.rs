@@ -1,0 +1,199 @@
+//! How a record is written down: for stores on a network, and for the file of a snapshot.
+//!
+//! Fixed-width, big-endian. A text that was cut short, changed, or written under another key is refused by its checksum;
+//! so is one that says the same in another way.
+
+use std::time::Duration;
+
+use siphasher::sip128::SipHasher24;
+
+use super::{
+    IdHash, nanos,
+    record::{IssuedId, Rare, Record, State},
+};
+use crate::{EndReason, Limits, Owner};
+
+/// Before it, records were text that began with `1`.
+const VERSION: u8 = 2;
+const HAS_ALIAS: u8 = 1;
+const HAS_RECORD: u8 = 1 << 1;
+const ENDED: u8 = 1 << 2;
+const HAS_LIMITS: u8 = 1 << 3;
+const HAS_ABSOLUTE: u8 = 1 << 4;
+const ADOPTED: u8 = 1 << 5;
+const HAS_OWNER: u8 = 1 << 6;
+const HAS_IDS: u8 = 1 << 7;
+const CHECKSUM: usize = 8;
+
+/// What is kept under the hash of an id. Both, if the id began a session that lives on under newer ids, and is another
+/// session's by now.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Entry {
+    /// The id is one of the session that is kept under this key.
+    pub(crate) alias: Option<Kept<[u8; 16]>>,
+    /// The session that is kept here.
+    pub(crate) record: Option<Kept<Record>>,
+}
+
+/// Something, and the instant until which it has to be kept.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Kept<T> {
+    pub(crate) content: T,
+    pub(crate) until: u64,
+}
+
+impl Entry {
+    #[cfg(feature = "shared")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.alias.is_none() && self.record.is_none()
+    }
+
+    #[cfg(feature = "shared")]
+    pub(crate) fn kept_until(&self) -> u64 {
+        let alias = self.alias.as_ref().map_or(0, |alias| alias.until);
+        self.record.as_ref().map_or(alias, |record| record.until.max(alias))
+    }
+
+    pub(crate) fn encode(&self, key: &[u8; 16]) -> Vec<u8> {
+        let record = self.record.as_ref().map(|record| &record.content);
+        let rare = record.and_then(|record| record.rare.as_deref());
+        let limits = rare.and_then(|rare| rare.limits);
+        let owner = rare.and_then(|rare| rare.owner.as_ref());
+        let ids = rare.map_or(&[][..], |rare| &rare.ids);
+        let has = |flag: u8, it_has: bool| if it_has { flag } else { 0 };
+        let flags = has(HAS_ALIAS, self.alias.is_some())
+            | has(HAS_RECORD, record.is_some())
+            | has(ENDED, record.is_some_and(|record| record.ended_at().is_some()))
+            | has(HAS_LIMITS, limits.is_some())
+            | has(HAS_ABSOLUTE, limits.is_some_and(|limits| limits.absolute().is_some()))
+            | has(ADOPTED, rare.is_some_and(|rare| rare.adopted))
+            | has(HAS_OWNER, owner.is_some())
+            | has(HAS_IDS, !ids.is_empty());
+        let mut text = vec![VERSION, flags];
+        let put = |text: &mut Vec<u8>, number: u64| text.extend(number.to_be_bytes());
+        if let Some(Kept { content: session, until }) = &self.alias {
+            text.extend(session);
+            put(&mut text, *until);
+        }
+        if let Some(Kept { content: record, until }) = &self.record {
+            put(&mut text, *until);
+            put(&mut text, record.started);
+            match record.state {
+                State::Live { active, .. } => put(&mut text, active),
+                State::Ended { at, reason } => {
+                    put(&mut text, at);
+                    text.push(reason.to_code());
+                }
+            }
+        }
+        if let Some(limits) = limits {
+            put(&mut text, nanos(limits.idle()));
+            if let Some(absolute) = limits.absolute() {
+                put(&mut text, nanos(absolute));
+            }
+        }
+        if let Some(owner) = owner {
+            put(&mut text, owner.as_str().len() as u64);
+            text.extend(owner.as_str().as_bytes());
+        }
+        for issued in ids {
+            text.extend(issued.id.to_bytes());
+            put(&mut text, issued.issued);
+            put(&mut text, u64::from(issued.first_set) << 32 | u64::from(issued.last_set));
+            put(&mut text, issued.last_set_at);
+            put(&mut text, issued.works_until.unwrap_or(u64::MAX));
+        }
+        text.extend(checksum(key, &text));
+        text
+    }
+
+    /// `None`: no store of this version wrote that here.
+    pub(crate) fn decode(key: &[u8; 16], text: &[u8]) -> Option<Self> {
+        let entry = Self::read(text)?;
+        (entry.encode(key) == text).then_some(entry)
+    }
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let (mut rest, _) = text.split_at_checked(text.len().checked_sub(CHECKSUM)?)?;
+        let rest = &mut rest;
+        let [VERSION, flags] = take(rest)? else { return None };
+        let has = |flag: u8| flags & flag != 0;
+        let mut entry = Self::default();
+        if has(HAS_ALIAS) {
+            entry.alias = Some(Kept { content: take(rest)?, until: number(rest)? });
+        }
+        if !has(HAS_RECORD) {
+            return Some(entry);
+        }
+        let (until, started, at) = (number(rest)?, number(rest)?, number(rest)?);
+        let state = if has(ENDED) {
+            let [reason] = take(rest)?;
+            State::Ended { at, reason: EndReason::from_code(reason)? }
+        } else {
+            State::Live { active: at, in_flight: 0 }
+        };
+        let mut rare = Rare { adopted: has(ADOPTED), ..Rare::default() };
+        if has(HAS_LIMITS) {
+            let idle = Duration::from_nanos(number(rest)?);
+            rare.limits = Some(if has(HAS_ABSOLUTE) {
+                Limits::new(idle, Duration::from_nanos(number(rest)?))
+            } else {
+                Limits::idle_only(idle)
+            });
+        }
+        if has(HAS_OWNER) {
+            let length = usize::try_from(number(rest)?).ok()?;
+            let (owner, after) = rest.split_at_checked(length)?;
+            rare.owner = Some(Owner::from(str::from_utf8(owner).ok()?));
+            *rest = after;
+        }
+        while has(HAS_IDS) && !rest.is_empty() {
+            let (id, issued, places) = (IdHash::from_bytes(take(rest)?), number(rest)?, number(rest)?);
+            rare.ids.push(IssuedId {
+                id,
+                issued,
+                first_set: u32::try_from(places >> 32).ok()?,
+                last_set: u32::try_from(places & u64::from(u32::MAX)).ok()?,
+                last_set_at: number(rest)?,
+                works_until: Some(number(rest)?).filter(|&until| until != u64::MAX),
+            });
+        }
+        let rare = (rare != Rare::default()).then(|| Box::new(rare));
+        entry.record = Some(Kept { content: Record { started, state, rare }, until });
+        Some(entry)
+    }
+}
+
+/// Against damage, not against forgery: who can write a record can compute any checksum.
+fn checksum(key: &[u8; 16], text: &[u8]) -> [u8; CHECKSUM] {
+    SipHasher24::new_with_key(key).hash(text).h1.to_be_bytes()
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*first)
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    take(rest).map(u64::from_be_bytes)
+}
+
+impl EndReason {
+    fn to_code(self) -> u8 {
+        match self {
+            Self::Idle => 1,
+            Self::Absolute => 2,
+            Self::SignedOut => 3,
+            Self::Revoked => 4,
+            Self::Superseded => 5,
+            Self::Unknown => 6,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        let all =
+            [Self::Idle, Self::Absolute, Self::SignedOut, Self::Revoked, Self::Superseded, Self::Unknown];
+        all.into_iter().find(|reason| reason.to_code() == code)
+    }
+}

@@ -1,0 +1,878 @@
+//! Sessions in a [`Backend`]: the rules of `rules/`, applied to what was loaded, and swapped in.
+//!
+//! The hash of a session's first id names the session, and its record is kept under it: a session that was never rotated
+//! takes one record and one look-up. Under a later id is an alias of the session: two. Each operation changes one record
+//! at a time.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+use super::{
+    Access, Adopted, Answer, Backend, Decision, Key, LayerSettings, Loaded, NewSession, Rotated, SessionInfo,
+    Started, Store, StoreError, Swap, Swapped,
+};
+use crate::{
+    Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey,
+    SystemClock, Verdict,
+    rules::{
+        self, Context, Effects, IdHash, Record, Reissued, Widest,
+        codec::{Entry, Kept},
+        nanos,
+    },
+};
+
+/// Added to the backend's clock, so that a session older than the clock's origin has a start, too.
+const ORIGIN: u64 = 1 << 62;
+/// How often a record is loaded again that others change at the same time.
+const ATTEMPTS: u32 = 10;
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How long the end of an adopted session is remembered at least: other processes may have longer idle timeouts.
+const KEEP_ADOPTED: Duration = Duration::from_secs(24 * 3600);
+/// How long an owner's list is kept after the last log-in, if all its sessions end by then.
+const OWNERS_LIST: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How many of an owner's sessions are asked about at the same time.
+const AT_ONCE: usize = 32;
+
+/// Keeps sessions in a [`Backend`], for several processes that share it.
+///
+/// A request costs one look-up, two after a rotation. Only what changes a session is written: a log-in, a rotation, an end,
+/// and of the activities those that are younger than the last one that was recorded by the
+/// [granularity](Self::granularity). It judges by the backend's own clock, so the clocks of the processes do not matter.
+///
+/// Ids are kept as the first 128 bits of their SHA-256.
+///
+/// It does not know which requests are in flight: the process that waits for one renews its session three times in an idle
+/// timeout, and at its end.
+///
+/// See [`Backend`] for how to make one of your own.
+pub struct SharedStore<B> {
+    pub(super) backend: Arc<B>,
+    granularity: Option<Duration>,
+    process: Arc<Process>,
+}
+
+/// What all clones of a store in this process have in common.
+struct Process {
+    /// By which this process measures how long an answer took.
+    clock: Box<dyn Clock>,
+    /// The most generous limits of all layers of this process, in nanoseconds: the backend must not drop what a layer would
+    /// admit. `absolute` is `u64::MAX` for none.
+    widest_idle: AtomicU64,
+    widest_absolute: AtomicU64,
+    /// The longest idle timeout of a layer that adopts.
+    adoptable_for: AtomicU64,
+    /// How long the layers wait for an answer, in nanoseconds.
+    deadline: AtomicU64,
+    sink: OnceLock<EventSink>,
+}
+
+impl<B: Backend> SharedStore<B> {
+    /// A store of the sessions in this backend.
+    pub fn new(backend: B) -> Self {
+        Self::on_clock(backend, SystemClock)
+    }
+
+    /// The same, measuring by this clock how long the backend's answers take.
+    pub fn on_clock(backend: B, clock: impl Clock) -> Self {
+        Self {
+            backend: Arc::new(backend),
+            granularity: None,
+            process: Arc::new(Process {
+                clock: Box::new(clock),
+                widest_idle: AtomicU64::new(0),
+                widest_absolute: AtomicU64::new(0),
+                adoptable_for: AtomicU64::new(0),
+                deadline: AtomicU64::new(0),
+                sink: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// The same sessions, kept in another way.
+    #[cfg(feature = "redis")]
+    pub(super) fn change_backend(self, backend: B) -> Self {
+        Self { backend: Arc::new(backend), ..self }
+    }
+
+    #[cfg(all(feature = "redis", feature = "test-util"))]
+    pub(super) fn clock(self, clock: impl Clock) -> Self
+    where
+        B: Clone,
+    {
+        Self { granularity: self.granularity, ..Self::on_clock((*self.backend).clone(), clock) }
+    }
+
+    /// How much younger than the recorded one an activity has to be to be recorded in its turn. A session may end
+    /// early by that, and what it tells as remaining is what is enforced; a longer one saves writing. Default: a sixtieth
+    /// of the idle timeout, at most a minute. More than a quarter of the idle timeout counts as a quarter. Zero records
+    /// every one.
+    pub fn granularity(self, granularity: Duration) -> Self {
+        Self { granularity: Some(granularity), ..self }
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+}
+
+impl<B> Clone for SharedStore<B> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: Arc::clone(&self.backend),
+            granularity: self.granularity,
+            process: Arc::clone(&self.process),
+        }
+    }
+}
+
+impl<B> fmt::Debug for SharedStore<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedStore").field("granularity", &self.granularity).finish_non_exhaustive()
+    }
+}
+
+/// A record as it was found, and when.
+struct Found {
+    key: Key,
+    bytes: Option<Vec<u8>>,
+    entry: Entry,
+    now: u64,
+    /// By the backend's clock.
+    clock: Duration,
+}
+
+/// How a change is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Write {
+    /// In time, or not at all: who asked is waiting.
+    InTime,
+    /// However late, for it begins a session.
+    Start,
+    /// However late.
+    ByAllMeans,
+    /// However late, for it ends a session.
+    End,
+}
+
+/// What became of an id that is to be an alias.
+enum Placed {
+    Done,
+    /// It is an id of this live session already.
+    Live(Key),
+    Full,
+}
+
+impl<B: Backend> SharedStore<B> {
+    fn answer<T, F>(&self, work: impl FnOnce(Self) -> F) -> Answer<T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        Answer::Pending(Box::pin(work(self.clone())))
+    }
+
+    fn widen(&self, limits: Limits) {
+        self.process.widest_idle.fetch_max(nanos(limits.idle()), Relaxed);
+        self.process.widest_absolute.fetch_max(limits.absolute().map_or(u64::MAX, nanos), Relaxed);
+    }
+
+    fn widest(&self) -> Limits {
+        let Process { widest_idle, widest_absolute, .. } = &*self.process;
+        let widest = Widest { idle: widest_idle.load(Relaxed), absolute: widest_absolute.load(Relaxed) };
+        widest.limits().unwrap_or_default()
+    }
+
+    /// What other processes admit nobody here knows: a look ends nothing.
+    fn context<'a>(&self, policy: &'a Policy, now: u64) -> Context<'a> {
+        let widest = Widest { idle: 0, absolute: 0 };
+        Context { policy, now, widest, granularity: Some(self.granularity) }
+    }
+
+    /// How long the end of this session is remembered.
+    fn keep_ended(&self, record: &Record) -> Duration {
+        let adoptable_for = Duration::from_nanos(self.process.adoptable_for.load(Relaxed));
+        let own_idle = record.own_limits().map_or(Duration::ZERO, |own| own.idle());
+        let kept = rules::KEEP_ENDED.max(adoptable_for);
+        if record.is_adopted() { kept.max(KEEP_ADOPTED).max(own_idle) } else { kept }
+    }
+
+    async fn load(&self, key: Key) -> Result<Found, StoreError> {
+        let loaded = self.backend.load(key).await;
+        let Loaded { record: bytes, now: clock } = loaded.inspect_err(|error| self.tell_if_foreign(error))?;
+        let now = nanos(clock).saturating_add(ORIGIN);
+        let entry = match &bytes {
+            None => Entry::default(),
+            Some(bytes) => Entry::decode(&key.to_bytes(), bytes)
+                .ok_or_else(foreign)
+                .inspect_err(|error| self.tell_if_foreign(error))?,
+        };
+        let mut found = Found { key, bytes, entry, now, clock };
+        // What a backend has not dropped yet is gone all the same.
+        found.entry.alias = found.entry.alias.take().filter(|alias| now < alias.until);
+        found.entry.record = found.entry.record.take().filter(|record| now < record.until);
+        Ok(found)
+    }
+
+    /// For requests: what cannot be read is no session, and that was told.
+    async fn load_known(&self, key: Key) -> Result<Option<Found>, StoreError> {
+        match self.load(key).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is::<Foreign>() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The session is over as far as anybody is concerned; but somebody should look at that backend.
+    fn tell_if_foreign(&self, error: &StoreError) {
+        if let (true, Some(sink)) = (error.is::<Foreign>(), self.process.sink.get()) {
+            sink.send(&SessionEvent::StoreFailed { error: Foreign.to_string() });
+        }
+    }
+
+    /// Writes an entry in place of the one that was found, if that makes a difference.
+    async fn write(&self, found: &Found, mut entry: Entry, write: Write) -> Result<Swapped, StoreError> {
+        if let Some(Kept { content: record, until }) = &mut entry.record {
+            let kept_until = record.kept_until(self.widest(), self.keep_ended(record));
+            // Another process may have more generous limits.
+            *until = if record.ended_at().is_some() { kept_until } else { kept_until.max(*until) };
+        }
+        let until = entry.kept_until();
+        let record = (!entry.is_empty()).then(|| entry.encode(&found.key.to_bytes()));
+        if record == found.bytes {
+            return Ok(Swapped::Done);
+        }
+        let deadline = Duration::from_nanos(self.process.deadline.load(Relaxed));
+        let swap = Swap {
+            key: found.key,
+            expected: found.bytes.clone(),
+            record,
+            keep_for: Duration::from_nanos(until.saturating_sub(found.now)),
+            not_after: (write == Write::InTime && !deadline.is_zero())
+                .then(|| found.clock.saturating_add(deadline)),
+            begins: write == Write::Start,
+            ends: write == Write::End,
+        };
+        self.backend.swap(swap).await
+    }
+
+    /// Applies a transition to the session under this key, until that is what is written down. What the transition says
+    /// counts as well if there is no room to write it down; then its record is left as it was.
+    async fn change<T>(
+        &self,
+        session: Key,
+        grace: Duration,
+        write: Write,
+        mut transition: impl FnMut(&mut Record, u64, &mut Effects) -> T,
+    ) -> Result<Option<(T, Swapped, Vec<IdHash>)>, StoreError> {
+        for attempt in 0..ATTEMPTS {
+            let Some(found) = self.load_known(session).await? else { return Ok(None) };
+            let mut entry = found.entry.clone();
+            let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(None) };
+            record.clamp(found.now, grace);
+            let mut effects = Effects::default();
+            let said = transition(record, found.now, &mut effects);
+            let ends = effects.ended.is_some();
+            let write = if ends { Write::End } else { write };
+            let mut swapped = self.write(&found, entry.clone(), write).await?;
+            if swapped == Swapped::Full && ends && self.may_forget(&entry) {
+                // There is always room for less.
+                swapped = self.write(&found, Entry { record: None, ..entry }, Write::End).await?;
+            }
+            if swapped == Swapped::Lost {
+                pause(attempt).await;
+                continue;
+            }
+            if swapped == Swapped::Done {
+                self.tell_end(session, effects.ended);
+            }
+            return Ok(Some((said, swapped, effects.dropped)));
+        }
+        Err(contended())
+    }
+
+    /// Whether the end of this session need not be remembered.
+    fn may_forget(&self, entry: &Entry) -> bool {
+        let is_adopted = entry.record.as_ref().is_some_and(|record| record.content.is_adopted());
+        entry.alias.is_none() && !is_adopted && self.process.adoptable_for.load(Relaxed) == 0
+    }
+
+    fn tell_end(&self, session: Key, ended: Option<rules::EndedNow>) {
+        let (Some(ended), Some(sink)) = (ended, self.process.sink.get()) else { return };
+        let rules::EndedNow { reason, idle_for, age, owner } = ended;
+        let session = SessionKey::new(session.to_bytes());
+        sink.send(&SessionEvent::Ended { session, reason, idle_for, age, owner });
+    }
+
+    async fn decide(self, id: Key, policy: Policy, access: Access) -> Result<Decision, StoreError> {
+        let asked = self.process.clock.now();
+        // When the request came, by the backend's clock: a second attempt is no later activity.
+        let mut came = None;
+        for attempt in 0..ATTEMPTS {
+            let Some(mut found) = self.load_known(id).await? else { return Ok(Decision::UNKNOWN) };
+            let first = *came.get_or_insert(found.now);
+            let mut session = id;
+            if let Some(alias) = &found.entry.alias {
+                session = Key::new(alias.content);
+                let Some(of) = self.load_known(session).await? else { return Ok(Decision::UNKNOWN) };
+                if access != Access::Peek {
+                    self.keep_alias(&found, &of).await?;
+                }
+                found = of;
+            }
+            let mut entry = found.entry.clone();
+            let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(Decision::UNKNOWN) };
+            let since = Duration::from_nanos(found.now.saturating_sub(first));
+            let access = match access {
+                Access::Renew | Access::Hold if since.is_zero() => Access::Renew,
+                Access::Renew | Access::Hold => Access::RenewAgo(since),
+                // It was that long ago as this was asked, and the way here took its time.
+                Access::RenewAgo(ago) => {
+                    Access::RenewAgo(ago.saturating_add(self.process.clock.now().saturating_sub(asked)))
+                }
+                Access::Peek => Access::Peek,
+            };
+            record.clamp(found.now, policy.rotation_grace);
+            let before = record.clone();
+            let context = self.context(&policy, found.now);
+            let mut effects = Effects::default();
+            let key = SessionKey::new(session.to_bytes());
+            let decision = record.check(hash_of(id), hash_of(session), key, access, &context, &mut effects);
+            if access == Access::Peek {
+                return Ok(decision);
+            }
+            let write = if effects.ended.is_some() { Write::End } else { Write::InTime };
+            match self.write(&found, entry, write).await? {
+                Swapped::Done => {
+                    self.tell_end(session, effects.ended);
+                    return Ok(decision);
+                }
+                Swapped::Lost => pause(attempt).await,
+                // What is not recorded is not promised.
+                Swapped::Full => return Ok(as_recorded(decision, &before, &context)),
+            }
+        }
+        Err(contended())
+    }
+
+    /// An alias is kept for as long as it is used.
+    async fn keep_alias(&self, found: &Found, of: &Found) -> Result<(), StoreError> {
+        let own = of.entry.record.as_ref().and_then(|record| record.content.own_limits());
+        let mut entry = found.entry.clone();
+        let (life, Some(alias)) = (self.alias_life(own), &mut entry.alias) else { return Ok(()) };
+        if alias.until.saturating_sub(found.now) >= life / 2 {
+            return Ok(());
+        }
+        alias.until = found.now.saturating_add(life);
+        // If others change it meanwhile, it is theirs to keep.
+        self.write(found, entry, Write::ByAllMeans).await.map(drop)
+    }
+
+    /// How long an id is an alias of a session with these limits of its own, in nanoseconds.
+    fn alias_life(&self, own: Option<Limits>) -> u64 {
+        let limits = own.unwrap_or_else(|| self.widest());
+        let session = limits.absolute().unwrap_or_else(|| limits.idle().saturating_mul(2));
+        nanos(session.saturating_add(rules::KEEP_ENDED))
+    }
+
+    async fn begin(self, id: Key, new: NewSession, policy: Policy) -> Result<Started, StoreError> {
+        for attempt in 0..ATTEMPTS {
+            let found = self.load(id).await?;
+            if let Some(live) = self.live_session_of(id, &found, &policy).await? {
+                return Ok(Started::AlreadyLive(SessionKey::new(live.to_bytes())));
+            }
+            if !found.entry.is_empty() {
+                return self.begin_anew(id, &new, &policy).await;
+            }
+            self.list_owner(id, &new, &policy).await?;
+            let record = Record::new(&new, found.now);
+            let record = Some(Kept { content: record, until: 0 });
+            match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
+                Swapped::Done => return Ok(Started::New(SessionKey::new(id.to_bytes()))),
+                Swapped::Full => return Ok(Started::AtCapacity),
+                Swapped::Lost => pause(attempt).await,
+            }
+        }
+        Err(contended())
+    }
+
+    /// Something has been here that others may still know by its name: the session gets another one, and the id is an
+    /// alias of it.
+    async fn begin_anew(&self, id: Key, new: &NewSession, policy: &Policy) -> Result<Started, StoreError> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|_| StoreError::new("no random numbers"))?;
+        let session = Key::new(name);
+        self.list_owner(session, new, policy).await?;
+        let found = self.load(session).await?;
+        let mut record = Record::new(new, found.now);
+        record.begin_ids_with(hash_of(id));
+        let record = Some(Kept { content: record, until: 0 });
+        match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
+            Swapped::Done => {}
+            Swapped::Full => return Ok(Started::AtCapacity),
+            Swapped::Lost => return Err(contended()),
+        }
+        let placed = self.place(id, session, new.limits, policy).await;
+        if !matches!(placed, Ok(Placed::Done)) {
+            // Nobody has heard of it.
+            if let Ok(found) = self.load(session).await {
+                let _ = self.write(&found, Entry::default(), Write::ByAllMeans).await;
+            }
+        }
+        Ok(match placed? {
+            Placed::Done => Started::New(SessionKey::new(session.to_bytes())),
+            Placed::Live(live) => Started::AlreadyLive(SessionKey::new(live.to_bytes())),
+            Placed::Full => Started::AtCapacity,
+        })
+    }
+
+    /// The live session of this id, if there is one. What is found to be over ends.
+    async fn live_session_of(
+        &self,
+        id: Key,
+        found: &Found,
+        policy: &Policy,
+    ) -> Result<Option<Key>, StoreError> {
+        let session = match &found.entry.alias {
+            Some(alias) => Key::new(alias.content),
+            None if found.entry.record.is_some() => id,
+            None => return Ok(None),
+        };
+        let is_live = self
+            .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+                record.is_live_under(hash_of(id), hash_of(session), policy, now, effects)
+            })
+            .await?;
+        Ok(is_live.and_then(|(is_live, ..)| is_live.then_some(session)))
+    }
+
+    /// Makes the id an alias of this session, and of no other; unless it is an id of a live one.
+    async fn place(
+        &self,
+        id: Key,
+        session: Key,
+        own: Option<Limits>,
+        policy: &Policy,
+    ) -> Result<Placed, StoreError> {
+        for attempt in 0..ATTEMPTS {
+            let found = self.load(id).await?;
+            if found.entry.alias.as_ref().is_some_and(|alias| alias.content == session.to_bytes()) {
+                return Ok(Placed::Done);
+            }
+            if let Some(live) = self.live_session_of(id, &found, policy).await? {
+                return Ok(Placed::Live(live));
+            }
+            let mut entry = found.entry.clone();
+            if let Some(alias) = &entry.alias {
+                let other = Key::new(alias.content);
+                self.forget(other, id, policy).await?;
+            } else if let Some(Kept { content: record, .. }) = &mut entry.record {
+                // It lives on under newer ids, or has ended: this id is another session's.
+                record.forget(hash_of(id), hash_of(id));
+            }
+            let until = found.now.saturating_add(self.alias_life(own));
+            entry.alias = (id != session).then(|| Kept { content: session.to_bytes(), until });
+            match self.write(&found, entry, Write::ByAllMeans).await? {
+                Swapped::Done => return Ok(Placed::Done),
+                Swapped::Full => return Ok(Placed::Full),
+                Swapped::Lost => pause(attempt).await,
+            }
+        }
+        Err(contended())
+    }
+
+    async fn forget(&self, session: Key, id: Key, policy: &Policy) -> Result<(), StoreError> {
+        self.change(session, policy.rotation_grace, Write::ByAllMeans, |record, _, _| {
+            record.forget(hash_of(id), hash_of(session));
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn adopt_session(self, id: Key, new: NewSession, policy: Policy) -> Result<Adopted, StoreError> {
+        if self.backend.may_evict().await? {
+            return Err(StoreError::new(
+                "ended sessions could be forgotten to make room: no session can be adopted",
+            ));
+        }
+        let found = self.load(id).await?;
+        if !found.entry.is_empty() {
+            return Ok(Adopted::Known);
+        }
+        self.list_owner(id, &new, &policy).await?;
+        let record = Some(Kept { content: Record::adopted(&new, found.now), until: 0 });
+        Ok(match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
+            Swapped::Done => Adopted::New(SessionKey::new(id.to_bytes())),
+            Swapped::Full => Adopted::AtCapacity,
+            Swapped::Lost => Adopted::Known,
+        })
+    }
+
+    async fn rotate_to(
+        self,
+        session: Key,
+        new: Key,
+        is_presented: bool,
+        policy: Policy,
+    ) -> Result<Rotated, StoreError> {
+        let (id, first_id) = (hash_of(new), hash_of(session));
+        let issued = self
+            .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+                if record.end_if_over(&policy, now, effects) {
+                    return (Reissued::Stale, None);
+                }
+                let issued = record.reissue(id, first_id, is_presented, policy.rotation_grace, now);
+                if matches!(issued, Reissued::New) {
+                    record.add_id(id, first_id, now, usize::MAX, effects);
+                }
+                (issued, record.own_limits())
+            })
+            .await?;
+        let Some(((issued, own), swapped, dropped)) = issued else { return Ok(Rotated::Refused) };
+        let rotated = match issued {
+            Reissued::Stale => return Ok(Rotated::Refused),
+            Reissued::Works => Rotated::AlreadyLive,
+            Reissued::New => Rotated::New,
+        };
+        if swapped == Swapped::Full {
+            return Err(full());
+        }
+        if is_presented {
+            // It led here just now.
+            return Ok(rotated);
+        }
+        let placed = self.place(new, session, own, &policy).await;
+        self.drop_aliases(session, dropped).await;
+        match placed? {
+            Placed::Done => Ok(rotated),
+            Placed::Live(live) if live == session => Ok(rotated),
+            Placed::Live(_) => {
+                // Live already, under another session: it may leave, and keeps that session's clocks.
+                self.forget(session, new, &policy).await?;
+                Ok(Rotated::AlreadyLive)
+            }
+            Placed::Full => {
+                self.forget(session, new, &policy).await?;
+                Err(full())
+            }
+        }
+    }
+
+    /// Removes the aliases of ids that are none of the session's any more. If that fails, they age out.
+    async fn drop_aliases(&self, session: Key, ids: Vec<IdHash>) {
+        for_all(ids, |id| {
+            let store = self.clone();
+            async move {
+                let Ok(found) = store.load(Key::new(id.to_bytes())).await else { return };
+                let is_alias =
+                    found.entry.alias.as_ref().is_some_and(|alias| alias.content == session.to_bytes());
+                // A record that is there as well is none of this id's any more.
+                if is_alias && found.entry.record.is_none() {
+                    let _ = store.write(&found, Entry::default(), Write::ByAllMeans).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn look_at(&self, session: Key, policy: &Policy) -> Result<Verdict, StoreError> {
+        let found = self.load_known(session).await?;
+        let Some((mut record, now)) = found.and_then(|found| Some((found.entry.record?.content, found.now)))
+        else {
+            return Ok(Verdict::Over(EndReason::Unknown));
+        };
+        record.clamp(now, policy.rotation_grace);
+        Ok(record.look(&self.context(policy, now), &mut Effects::default()).0)
+    }
+
+    /// A live session of this owner's.
+    async fn info(
+        &self,
+        session: Key,
+        owner: &Owner,
+        policy: &Policy,
+    ) -> Result<Option<SessionInfo>, StoreError> {
+        let found = self.load_known(session).await?;
+        let Some((mut record, now)) = found.and_then(|found| Some((found.entry.record?.content, found.now)))
+        else {
+            return Ok(None);
+        };
+        record.clamp(now, policy.rotation_grace);
+        if record.owner() != Some(owner) {
+            return Ok(None);
+        }
+        let key = SessionKey::new(session.to_bytes());
+        Ok(record.info(key, &self.context(policy, now), &mut Effects::default()))
+    }
+
+    async fn finish(
+        &self,
+        session: Key,
+        reason: EndReason,
+        owner: Option<&Owner>,
+    ) -> Result<bool, StoreError> {
+        let ended = self
+            .change(session, Duration::MAX, Write::End, |record, now, effects| {
+                let is_theirs = owner.is_none() || record.owner() == owner;
+                is_theirs && record.end(reason, now, effects)
+            })
+            .await?;
+        match ended {
+            Some((true, Swapped::Full, _)) => Err(full()),
+            Some((ended, ..)) => Ok(ended),
+            None => Ok(false),
+        }
+    }
+
+    /// Its owner's list first: who ends all sessions of an owner must not miss one.
+    async fn list_owner(&self, session: Key, new: &NewSession, policy: &Policy) -> Result<(), StoreError> {
+        let Some(owner) = &new.owner else { return Ok(()) };
+        let backend = &self.backend;
+        let absolute = new.limits.unwrap_or(policy.limits).absolute();
+        let keep_for = absolute.is_some_and(|absolute| absolute < OWNERS_LIST).then_some(OWNERS_LIST);
+        let list = key_of_owner(owner);
+        for old in backend.list(list, session, keep_for).await? {
+            if self.info(old, owner, policy).await?.is_some() {
+                backend.list(list, old, keep_for).await?;
+            } else {
+                backend.strike(list, vec![old]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_all_of(self, owner: Owner, except: Option<SessionKey>) -> Result<usize, StoreError> {
+        let except = except.map(|except| Key::new(except.to_bytes()));
+        let list = key_of_owner(&owner);
+        let sessions = self.backend.listed(list).await?;
+        let others: Vec<Key> = sessions.into_iter().filter(|&session| Some(session) != except).collect();
+        let mut number = 0;
+        for some in others.chunks(AT_ONCE) {
+            let ends = for_all(some.to_vec(), |session| {
+                let (store, owner) = (self.clone(), owner.clone());
+                async move { (session, store.finish(session, EndReason::Revoked, Some(&owner)).await) }
+            });
+            let (mut ended, mut failed) = (Vec::new(), None);
+            for (session, end) in ends.await {
+                match end {
+                    Ok(true) => ended.push(session),
+                    Ok(false) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+            number += ended.len();
+            // So that who asks again has less to do.
+            if !ended.is_empty() {
+                self.backend.strike(list, ended).await?;
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(number)
+    }
+}
+
+/// What a decision to renew comes to if the renewal could not be written down.
+fn as_recorded(decision: Decision, before: &Record, context: &Context<'_>) -> Decision {
+    let Decision::Live(mut live) = decision else { return decision };
+    if let (Verdict::Live(remaining), _) = before.clone().look(context, &mut Effects::default()) {
+        live.remaining = remaining;
+    }
+    Decision::Live(live)
+}
+
+/// Longer each time, and different for each who waits.
+async fn pause(attempt: u32) {
+    let mut random = [0];
+    let _ = getrandom::fill(&mut random);
+    let longest = (LONGEST_PAUSE / ATTEMPTS).saturating_mul(attempt);
+    tokio::time::sleep(longest.mul_f32(f32::from(random[0]) / 255.0)).await;
+}
+
+async fn for_all<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Vec<R>
+where
+    F: Future<Output = R> + Send + 'static,
+    R: Send + 'static,
+{
+    let (mut done, mut under_way) = (Vec::with_capacity(all.len()), JoinSet::new());
+    for one in all {
+        if under_way.len() == AT_ONCE
+            && let Some(Ok(result)) = under_way.join_next().await
+        {
+            done.push(result);
+        }
+        under_way.spawn(work(one));
+    }
+    done.extend(under_way.join_all().await);
+    done
+}
+
+fn key_of(id: &SessionId<'_>) -> Key {
+    key_of_bytes(id.expose())
+}
+
+fn key_of_owner(owner: &Owner) -> Key {
+    key_of_bytes(owner.as_str().as_bytes())
+}
+
+fn key_of_bytes(bytes: &[u8]) -> Key {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash[..16]);
+    Key::new(key)
+}
+
+fn hash_of(key: Key) -> IdHash {
+    IdHash::from_bytes(key.to_bytes())
+}
+
+fn contended() -> StoreError {
+    StoreError::new("others keep changing this session")
+}
+
+fn full() -> StoreError {
+    StoreError::new("there is no room to write this down")
+}
+
+/// Under a key of ours is something else.
+#[derive(Debug)]
+struct Foreign;
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("under a session's key is something that no store of this version wrote")
+    }
+}
+
+impl std::error::Error for Foreign {}
+
+pub(super) fn foreign() -> StoreError {
+    StoreError::new(Foreign)
+}
+
+impl<B: Backend> Store for SharedStore<B> {
+    fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
+        self.widen(policy.limits);
+        let (id, policy) = (key_of(id), *policy);
+        self.answer(|store| store.decide(id, policy, access))
+    }
+
+    fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        self.answer(async move |store| store.look_at(session, &policy).await)
+    }
+
+    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+        self.widen(policy.limits);
+        let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        self.answer(async move |store| {
+            let renewed = store
+                .change(session, policy.rotation_grace, Write::InTime, |record, now, effects| {
+                    let before = record.clone();
+                    let context = store.context(&policy, now);
+                    let verdict = record.renew(&context, effects);
+                    (verdict, before.clone().look(&context, &mut Effects::default()).0)
+                })
+                .await?;
+            Ok(match renewed {
+                None => Verdict::Over(EndReason::Unknown),
+                Some(((_, as_recorded), Swapped::Full, _)) => as_recorded,
+                Some(((verdict, _), ..)) => verdict,
+            })
+        })
+    }
+
+    fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
+        self.widen(policy.limits);
+        let (id, new, policy) = (key_of(id), new.clone(), *policy);
+        self.answer(|store| store.begin(id, new, policy))
+    }
+
+    fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
+        self.widen(policy.limits);
+        self.process.adoptable_for.fetch_max(nanos(policy.limits.idle()), Relaxed);
+        let (id, new, policy) = (key_of(id), new.clone(), *policy);
+        self.answer(|store| store.adopt_session(id, new, policy))
+    }
+
+    fn rotate(
+        &self,
+        session: SessionKey,
+        new: &SessionId<'_>,
+        presented: IdTag,
+        policy: &Policy,
+    ) -> Answer<Rotated> {
+        self.widen(policy.limits);
+        let (session, new, policy) = (Key::new(session.to_bytes()), key_of(new), *policy);
+        let is_presented = hash_of(new).tag() == presented;
+        self.answer(|store| store.rotate_to(session, new, is_presented, policy))
+    }
+
+    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+        self.widen(policy.limits);
+        let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        self.answer(async move |store| {
+            let restarted = store
+                .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+                    let is_over = record.end_if_over(&policy, now, effects);
+                    if !is_over {
+                        record.restart(hash_of(session), now, effects);
+                    }
+                    !is_over
+                })
+                .await?;
+            let Some((true, swapped, dropped)) = restarted else { return Ok(false) };
+            if swapped == Swapped::Full {
+                return Err(full());
+            }
+            store.drop_aliases(session, dropped).await;
+            Ok(true)
+        })
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
+        let session = Key::new(session.to_bytes());
+        self.answer(async move |store| store.finish(session, reason, None).await)
+    }
+
+    fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
+        self.widen(policy.limits);
+        let (owner, policy) = (owner.clone(), *policy);
+        self.answer(async move |store| {
+            let listed = store.backend.listed(key_of_owner(&owner)).await?;
+            let asked = for_all(listed, |session| {
+                let (store, owner) = (store.clone(), owner.clone());
+                async move { store.info(session, &owner, &policy).await }
+            });
+            asked.await.into_iter().filter_map(Result::transpose).collect()
+        })
+    }
+
+    fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
+        let owner = owner.clone();
+        self.answer(|store| store.end_all_of(owner, except))
+    }
+
+    fn attach(&self, layer: &LayerSettings) {
+        self.widen(layer.limits);
+        self.process.deadline.fetch_max(nanos(layer.deadline), Relaxed);
+        if layer.adopts {
+            self.process.adoptable_for.fetch_max(nanos(layer.limits.idle()), Relaxed);
+        }
+    }
+
+    /// The first layer built on a store is told of the endings it finds. Of one that nobody comes back to nobody hears.
+    fn events(&self, sink: EventSink) {
+        let _ = self.process.sink.set(sink);
+    }
+}
