@@ -50,7 +50,9 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.is_due.load(Relaxed), Handle::try_current()) {
             let (config, session) = (Arc::clone(&self.config), self.session);
-            runtime.spawn(async move { config.ask(config.store.renew(session, &config.policy)).await });
+            runtime.spawn(async move {
+                config.ask(config.store.renew(session, Duration::ZERO, &config.policy)).await
+            });
         }
     }
 }
@@ -66,7 +68,7 @@ async fn renew_again_and_again(
         sleep(part).await;
         is_due.store(true, Relaxed);
         sleep(part * (PARTS_PER_RENEWAL - 1)).await;
-        let renewed = config.ask(config.store.renew(session, &config.policy)).await;
+        let renewed = config.ask(config.store.renew(session, Duration::ZERO, &config.policy)).await;
         is_due.store(renewed.is_err(), Relaxed);
         match renewed {
             Ok(Verdict::Live(left)) => idle = left.idle,

@@ -7,6 +7,7 @@ use http::{
     header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Client, Endpoint, Operation};
 use crate::{
@@ -121,7 +122,7 @@ fn ask_and_answer<Q>(
     // Whatever this path's own limits are: it is asked for all pages.
     let looked = look(config, own, request, |_| (config.policy, Access::Peek));
     let head = RequestHead::of(request);
-    let asked = Asked {
+    let mut asked = Asked {
         operation,
         is_head: *head.method() == Method::HEAD,
         is_same_origin: is_same_origin(&head),
@@ -133,7 +134,13 @@ fn ask_and_answer<Q>(
     Box::pin(async move {
         let admission = match looked {
             Checked::Now(admission) => admission,
-            Checked::Later(check) => check.await,
+            Checked::Later(check) => {
+                let asking = Instant::now();
+                let admission = check.await;
+                // What the page said was so when its request came.
+                asked.idle_for = asked.idle_for.map(|idle| idle.saturating_add(asking.elapsed()));
+                admission
+            }
         };
         let response = match respond_to(&config, &own, &asked, admission).await {
             Ok(response) => finish(&config, asked.is_head, response),

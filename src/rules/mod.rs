@@ -47,10 +47,22 @@ pub(crate) const fn nanos(duration: Duration) -> u64 {
 }
 
 /// By how much the last activity has to move to be recorded anew, where recording costs something.
-pub(crate) fn granularity(configured: Option<Duration>, idle: Duration) -> Duration {
-    configured
-        .unwrap_or_else(|| (idle / DEFAULT_GRANULARITY_PER_IDLE).min(MAX_DEFAULT_GRANULARITY))
-        .min(idle / MAX_GRANULARITY_PER_IDLE)
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Granularity {
+    /// `None`: by default.
+    pub(crate) configured: Option<Duration>,
+    /// Others have just recorded an activity that is older by less than this: that will do.
+    pub(crate) at_least: Duration,
+}
+
+impl Granularity {
+    /// For a session with this idle timeout.
+    pub(crate) fn of(self, idle: Duration) -> Duration {
+        self.configured
+            .unwrap_or_else(|| (idle / DEFAULT_GRANULARITY_PER_IDLE).min(MAX_DEFAULT_GRANULARITY))
+            .max(self.at_least)
+            .min(idle / MAX_GRANULARITY_PER_IDLE)
+    }
 }
 
 /// A session id as stores keep it: 128 bits of a hash.

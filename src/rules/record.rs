@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, granularity, nanos};
+use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
 use crate::{
     Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionInfo, SessionKey, Verdict,
 };
@@ -59,8 +59,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: u64,
     /// Of all layers, if the store knows them. A session that is over by these may be ended by a look.
     pub(crate) widest: Widest,
-    /// `None`: every activity is recorded. Else by how much it has to move, or the default.
-    pub(crate) granularity: Option<Option<Duration>>,
+    /// `None`: every activity is recorded.
+    pub(crate) granularity: Option<Granularity>,
 }
 
 /// What a transition leaves to be done by the store.
@@ -237,32 +237,28 @@ impl Record {
 
     /// The last activity as it is to be recorded: not each is worth it everywhere.
     fn recorded(&self, active: u64, by_all_means: bool, context: &Context<'_>) -> u64 {
-        let (Some(configured), State::Live { active: before, in_flight: 0 }) =
+        let (Some(granularity), State::Live { active: before, in_flight: 0 }) =
             (context.granularity, self.state)
         else {
             return active;
         };
         let idle = self.own_limits().unwrap_or(context.policy.limits).idle();
         let moved = active.saturating_sub(before);
-        if by_all_means || moved >= nanos(granularity(configured, idle)) {
-            active.max(before)
-        } else {
-            before
-        }
+        if by_all_means || moved >= nanos(granularity.of(idle)) { active.max(before) } else { before }
     }
 
     fn ended(&self, reason: EndReason) -> Decision {
         Decision::Ended { reason, owned: self.owner().is_some() }
     }
 
-    /// Its last activity is now, unless it is over.
-    pub(crate) fn renew(&mut self, context: &Context<'_>, effects: &mut Effects) -> Verdict {
+    /// It was active so long ago, whichever of its ids is in use; unless it is over.
+    pub(crate) fn renew(&mut self, ago: Duration, context: &Context<'_>, effects: &mut Effects) -> Verdict {
         let Context { policy, now, .. } = *context;
-        let (verdict, _) = self.judge_and_end(policy, now, effects);
+        let (verdict, idle_for) = self.judge_and_end(policy, now, effects);
         if !matches!(verdict, Verdict::Live(_)) {
             return verdict;
         }
-        let active = self.recorded(now, false, context);
+        let active = self.recorded(now.saturating_sub(nanos(ago.min(idle_for))), false, context);
         self.state = State::Live { active, in_flight: self.in_flight() };
         let since = Duration::from_nanos(now.saturating_sub(active));
         Verdict::Live(policy.renewed(self.own_limits(), since, self.age(now)))

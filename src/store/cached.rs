@@ -3,19 +3,28 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
+use hashbrown::HashTable;
+use siphasher::sip128::SipHasher24;
 use tokio::runtime::Handle;
 
 use super::{
     Access, Adopted, Answer, Companion, Decision, LayerSettings, Live, NewSession, RequestStore, Rotated,
     SessionInfo, Started, Store, StoreError,
 };
-use crate::{Clock, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict};
+use crate::{
+    Clock, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
+    rules::{IdHash, nanos},
+};
 
 const DEFAULT_CAPACITY: usize = 100_000;
+const SHARDS: usize = 64;
 /// A window is no longer than this part of what the session has left as idle: so within it no session can have ended
 /// as idle, and what was active in it is told in time.
 const PART_OF_IDLE: u32 = 4;
@@ -38,6 +47,8 @@ const ATTEMPTS: u32 = 3;
 /// It pays where requests of one session come to the same process again ("sticky sessions"): then a session takes about
 /// one command in a window, however many its requests. Else it costs what it saves.
 ///
+/// Ids are kept as a keyed hash (SipHash-2-4, 128 bits, a random key in each process).
+///
 /// `RedisStore::cached` makes one; so does [`CachedStore::new`], of any store.
 pub struct CachedStore<S>(Arc<Shared<S>>);
 
@@ -46,15 +57,15 @@ struct Shared<S> {
     window: Duration,
     capacity: usize,
     clock: Box<dyn Clock>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    entries: HashMap<Vec<u8>, Entry>,
+    hasher: SipHasher24,
+    shards: Box<[Mutex<HashTable<Entry>>]>,
+    /// How many ids are remembered, over all shards.
+    ids: AtomicUsize,
     /// Numbers the windows.
-    windows: u64,
-    changes: Changes,
+    windows: AtomicU64,
+    /// When the last change was, in nanoseconds: nearly every look is younger, and needs no list.
+    last_change: AtomicU64,
+    changes: Mutex<Changes>,
 }
 
 /// When sessions were ended or restarted here: what the store said before that is out of date.
@@ -67,6 +78,7 @@ struct Changes {
 
 /// What the store said of an id.
 struct Entry {
+    id: IdHash,
     window: u64,
     live: Live,
     policy: Policy,
@@ -134,61 +146,98 @@ impl Entry {
 impl<S: Store> CachedStore<S> {
     /// Takes this store's word for `window`, or for a quarter of what a session has left as idle if that is shorter. At
     /// most 100,000 ids are remembered.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers for the hash key.
     pub fn new(store: S, window: Duration) -> Self {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).expect("the operating system gives random numbers");
         Self(Arc::new(Shared {
             store,
             window,
             capacity: DEFAULT_CAPACITY,
             clock: Box::new(SystemClock),
-            known: Mutex::default(),
+            hasher: SipHasher24::new_with_key(&key),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            ids: AtomicUsize::new(0),
+            windows: AtomicU64::new(0),
+            last_change: AtomicU64::new(0),
+            changes: Mutex::default(),
         }))
     }
 
     /// How many ids are remembered at most. Requests with others ask the store.
+    ///
+    /// # Panics
+    ///
+    /// If the store was cloned or asked before.
     pub fn capacity(self, ids: usize) -> Self {
         self.with(|shared| shared.capacity = ids)
     }
 
     /// The clock to tell the time by, in place of the [`SystemClock`].
+    ///
+    /// # Panics
+    ///
+    /// If the store was cloned or asked before.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|shared| shared.clock = Box::new(clock))
     }
 
-    /// Nobody else has a share yet: that takes an answer of the store.
     fn with(mut self, set: impl FnOnce(&mut Shared<S>)) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.0) {
-            set(shared);
-        }
+        set(Arc::get_mut(&mut self.0).expect("a store is configured before it is cloned or asked"));
         self
     }
 }
 
 impl<S> Shared<S> {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hash(&self, id: &SessionId<'_>) -> IdHash {
+        let hash = self.hasher.hash(id.expose());
+        IdHash { high: hash.h1, low: hash.h2 }
     }
 
-    fn forget(&self, id: &SessionId<'_>) {
-        self.known().entries.remove(id.expose());
+    #[expect(clippy::cast_possible_truncation, reason = "there are few shards")]
+    fn shard(&self, id: IdHash) -> MutexGuard<'_, HashTable<Entry>> {
+        let shard = &self.shards[id.low as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed_since(&self, asked: Duration, session: SessionKey) -> bool {
+        nanos(asked) <= self.last_change.load(Relaxed) && self.changes().came_after(asked, session)
+    }
+
+    fn take(&self, id: IdHash, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        let mut shard = self.shard(id);
+        let entry = shard.find_entry(id.high, |entry| entry.id == id && is_it(entry)).ok()?;
+        let (entry, _) = entry.remove();
+        drop(shard);
+        self.ids.fetch_sub(1, Relaxed);
+        Some(entry)
     }
 
     fn change(&self, session: Option<SessionKey>) {
         let now = self.clock.now();
-        let mut known = self.known();
+        let mut changes = self.changes();
         match session {
-            Some(session) => known.changes.add(session, now, self.window),
-            None => known.changes.of_all = Some(now),
+            Some(session) => changes.add(session, now, self.window),
+            None => changes.of_all = Some(now),
         }
+        self.last_change.fetch_max(nanos(now), Relaxed);
     }
 }
 
 impl<S: Store> Shared<S> {
-    fn remembered(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Option<Live> {
+    fn remembered(&self, id: IdHash, policy: &Policy, access: Access) -> Option<Live> {
         let now = self.clock.now();
-        let Known { entries, changes, .. } = &mut *self.known();
-        let entry = entries.get_mut(id.expose())?;
+        let mut shard = self.shard(id);
+        let entry = shard.find_mut(id.high, |entry| entry.id == id)?;
         let live = entry.live(now, policy, access)?;
-        if changes.came_after(entry.asked, live.key) {
+        if self.changed_since(entry.asked, live.key) {
             return None;
         }
         match access {
@@ -207,58 +256,57 @@ impl<S: Store> Shared<S> {
     ) -> Result<Decision, StoreError> {
         let asked = self.clock.now();
         let decision = self.store.check(&id, &policy, access).await?;
+        let id = self.hash(&id);
         match &decision {
             Decision::Live(live) if policy.cap.is_none() => {
-                self.open_window(id, live, policy, access, asked);
+                let active = match access {
+                    Access::Renew | Access::Hold => asked,
+                    Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
+                    Access::Peek => asked.saturating_sub(live.idle_for),
+                };
+                self.open_window(Entry {
+                    id,
+                    window: self.windows.fetch_add(1, Relaxed),
+                    live: live.clone(),
+                    policy,
+                    asked,
+                    until: Duration::ZERO,
+                    active,
+                    is_untold: false,
+                    is_for_looks: access == Access::Peek,
+                });
             }
-            Decision::Ended { .. } => self.forget(&id),
+            Decision::Ended { .. } => drop(self.take(id, |_| true)),
             Decision::Live(_) | Decision::Capped(_) => {}
         }
         Ok(decision)
     }
 
-    fn open_window(
-        self: &Arc<Self>,
-        id: SessionId<'static>,
-        live: &Live,
-        policy: Policy,
-        access: Access,
-        asked: Duration,
-    ) {
+    /// From when the store was asked on.
+    fn open_window(self: &Arc<Self>, mut entry: Entry) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let left = live.remaining.absolute.unwrap_or(Duration::MAX).min(live.remaining.idle / PART_OF_IDLE);
-        let until = asked.saturating_add(self.window.min(left));
+        let left = entry.live.remaining;
+        let left = left.absolute.unwrap_or(Duration::MAX).min(left.idle / PART_OF_IDLE);
+        entry.until = entry.asked.saturating_add(self.window.min(left));
+        let (id, window, until) = (entry.id, entry.window, entry.until);
         let now = self.clock.now();
-        let mut known = self.known();
-        let is_room = known.entries.len() < self.capacity || known.entries.contains_key(id.expose());
-        if now >= until || !is_room || known.changes.came_after(asked, live.key) {
+        if now >= until || self.changed_since(entry.asked, entry.live.key) {
             return;
         }
-        let active = match access {
-            Access::Renew | Access::Hold => asked,
-            Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
-            Access::Peek => asked.saturating_sub(live.idle_for),
-        };
-        known.windows += 1;
-        let window = known.windows;
-        let mut entry = Entry {
-            window,
-            live: live.clone(),
-            policy,
-            asked,
-            until,
-            active,
-            is_untold: false,
-            is_for_looks: access == Access::Peek,
-        };
-        if let Some(before) = known.entries.get(id.expose())
-            && before.live.key == live.key
-            && before.active > entry.active
-        {
-            (entry.active, entry.is_untold) = (before.active, before.is_untold);
+        let mut shard = self.shard(id);
+        if let Some(before) = shard.find_mut(id.high, |entry| entry.id == id) {
+            if before.live.key == entry.live.key && before.active > entry.active {
+                (entry.active, entry.is_untold) = (before.active, before.is_untold);
+            }
+            *before = entry;
+        } else {
+            let one_more = |ids| (ids < self.capacity).then_some(ids + 1);
+            if self.ids.fetch_update(Relaxed, Relaxed, one_more).is_err() {
+                return;
+            }
+            shard.insert_unique(id.high, entry, |entry| entry.id.high);
         }
-        known.entries.insert(id.expose().to_vec(), entry);
-        drop(known);
+        drop(shard);
         let shared = Arc::clone(self);
         let end = tokio::time::sleep(until.saturating_sub(now));
         runtime.spawn(async move {
@@ -268,20 +316,22 @@ impl<S: Store> Shared<S> {
     }
 
     /// Tells the store what it has missed.
-    async fn close_window(self: Arc<Self>, id: SessionId<'static>, window: u64) {
-        let entry = {
-            let mut known = self.known();
-            if known.entries.get(id.expose()).is_none_or(|entry| entry.window != window) {
-                return;
-            }
-            known.entries.remove(id.expose())
-        };
-        let Some(Entry { policy, active, is_untold: true, .. }) = entry else { return };
+    async fn close_window(self: Arc<Self>, id: IdHash, window: u64) {
+        let entry = self.take(id, |entry| entry.window == window);
+        let Some(mut entry @ Entry { is_untold: true, .. }) = entry else { return };
         for attempt in 0..ATTEMPTS {
-            let ago = self.clock.now().saturating_sub(active);
-            // It opens the next window.
-            let told = Arc::clone(&self).ask(id.clone(), policy, Access::RenewAgo(ago));
-            if told.await.is_ok() {
+            let asked = self.clock.now();
+            let ago = asked.saturating_sub(entry.active);
+            let told = self.store.renew(entry.live.key, ago, &entry.policy).await;
+            if let Ok(verdict) = told {
+                if let Verdict::Live(remaining) = verdict {
+                    let passed = asked.saturating_sub(entry.asked);
+                    entry.live.age = entry.live.age.saturating_add(passed);
+                    entry.live.id_age = entry.live.id_age.saturating_add(passed);
+                    entry.live.remaining = remaining;
+                    let window = self.windows.fetch_add(1, Relaxed);
+                    self.open_window(Entry { asked, window, is_untold: false, is_for_looks: false, ..entry });
+                }
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100) * 4_u32.pow(attempt)).await;
@@ -327,7 +377,7 @@ impl<S: Store> CachedStore<S> {
 
 impl<S: Store> Store for CachedStore<S> {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
-        if let Some(live) = self.0.remembered(id, policy, access) {
+        if let Some(live) = self.0.remembered(self.0.hash(id), policy, access) {
             return Answer::Ready(Ok(Decision::Live(live)));
         }
         // What is let in without asking is not released.
@@ -340,12 +390,12 @@ impl<S: Store> Store for CachedStore<S> {
         self.0.store.remaining(session, policy)
     }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.0.store.renew(session, policy)
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
+        self.0.store.renew(session, ago, policy)
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
-        self.0.forget(id);
+        drop(self.0.take(self.0.hash(id), |_| true));
         self.0.store.start(id, new, policy)
     }
 

@@ -89,7 +89,7 @@ impl<S: Store> Tried<S> {
     }
 
     async fn renew(&self, session: SessionKey) -> Verdict {
-        self.store.renew(session, &self.policy).await.expect("the store answers")
+        self.store.renew(session, Duration::ZERO, &self.policy).await.expect("the store answers")
     }
 
     async fn end(&self, session: SessionKey, reason: EndReason) -> bool {
@@ -197,7 +197,16 @@ async fn renewals<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let Verdict::Live(left) = renewed else {
         panic!("the store breaks a promise: a live session is live; it says {renewed:?}")
     };
-    tried.clock.advance(left.idle.saturating_sub(MILLISECOND));
+    tried.clock.advance(left.idle.saturating_sub(2 * MILLISECOND));
+    for ago in [IDLE.saturating_sub(MILLISECOND), IDLE] {
+        let earlier = tried.store.renew(key, ago, &tried.policy).await;
+        keeps(
+            matches!(earlier, Ok(Verdict::Live(left)) if left.idle == 2 * MILLISECOND),
+            "an activity of the past moves the last one never back",
+            earlier,
+        );
+    }
+    tried.clock.advance(MILLISECOND);
     let looked = tried.decide("id", Access::Peek).await;
     keeps(matches!(looked, Decision::Live(_)), "a renewed session lives as long as was said", looked);
     tried.clock.advance(MILLISECOND);

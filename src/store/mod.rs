@@ -53,11 +53,13 @@ pub trait Store: Send + Sync + 'static {
     /// for the end of a session asks again and again.
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict>;
 
-    /// A request with this session is still under way: its last activity is now, unless it is over. What it has left.
+    /// This session was active so long `ago`: its last activity moves there, unless it is over, and never back. What it has
+    /// left.
     ///
     /// Asked of stores that do not [hold](Live::held): again and again while a request is under way, and once it was
     /// answered. Default: renews nothing, so that a request that takes longer than the idle timeout loses its session.
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
+        let _ = ago;
         self.remaining(session, policy)
     }
 
@@ -200,10 +202,11 @@ macro_rules! forward_store {
             fn renew(
                 &self,
                 session: $crate::SessionKey,
+                ago: std::time::Duration,
                 policy: &$crate::Policy,
             ) -> $crate::Answer<$crate::Verdict> {
                 let $this = self;
-                $inner.renew(session, policy)
+                $inner.renew(session, ago, policy)
             }
 
             fn start(

@@ -24,7 +24,7 @@ use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey,
     SystemClock, Verdict,
     rules::{
-        self, Context, Effects, IdHash, Record, Reissued, Widest,
+        self, Context, Effects, Granularity, IdHash, Record, Reissued, Widest,
         codec::{Entry, Kept},
         nanos,
     },
@@ -194,7 +194,8 @@ impl<B: Backend> SharedStore<B> {
     /// What other processes admit nobody here knows: a look ends nothing.
     fn context<'a>(&self, policy: &'a Policy, now: u64) -> Context<'a> {
         let widest = Widest { idle: 0, absolute: 0 };
-        Context { policy, now, widest, granularity: Some(self.granularity) }
+        let granularity = Granularity { configured: self.granularity, ..Granularity::default() };
+        Context { policy, now, widest, granularity: Some(granularity) }
     }
 
     /// How long the end of this session is remembered.
@@ -342,7 +343,10 @@ impl<B: Backend> SharedStore<B> {
             };
             record.clamp(found.now, policy.rotation_grace);
             let before = record.clone();
-            let context = self.context(&policy, found.now);
+            let mut context = self.context(&policy, found.now);
+            if let Some(granularity) = &mut context.granularity {
+                granularity.at_least = since;
+            }
             let mut effects = Effects::default();
             let key = SessionKey::new(session.to_bytes());
             let decision = record.check(hash_of(id), hash_of(session), key, access, &context, &mut effects);
@@ -772,16 +776,22 @@ impl<B: Backend> Store for SharedStore<B> {
         self.answer(async move |store| store.look_at(session, &policy).await)
     }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
         self.widen(policy.limits);
         let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        let asked = self.process.clock.now();
         self.answer(async move |store| {
             let renewed = store
                 .change(session, policy.rotation_grace, Write::InTime, |record, now, effects| {
-                    let before = record.clone();
-                    let context = store.context(&policy, now);
-                    let verdict = record.renew(&context, effects);
-                    (verdict, before.clone().look(&context, &mut Effects::default()).0)
+                    let as_recorded =
+                        record.clone().look(&store.context(&policy, now), &mut Effects::default()).0;
+                    let mut context = store.context(&policy, now);
+                    // It was that long ago as this was asked, and the way here took its time.
+                    let under_way = store.process.clock.now().saturating_sub(asked);
+                    if let Some(granularity) = &mut context.granularity {
+                        granularity.at_least = under_way;
+                    }
+                    (record.renew(ago.saturating_add(under_way), &context, effects), as_recorded)
                 })
                 .await?;
             Ok(match renewed {

@@ -74,14 +74,14 @@ async fn within_a_window_no_request_asks_and_at_its_end_one_tells_of_all() {
         assert_eq!(live.owner, Some(Owner::from("alice")));
         time::advance(SECOND).await;
     }
-    assert_eq!(site.remote.checks(), 1);
+    assert_eq!(site.remote.questions(), 1);
     let live = renew(&site.here).await.unwrap();
     assert_eq!((live.age, live.idle_for), (59 * SECOND, SECOND));
     time::sleep(2 * SECOND).await;
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
     assert_eq!(truth(&site).await.unwrap().idle_for, 2 * SECOND, "as of the last request");
     renew(&site.here).await.unwrap();
-    assert_eq!(site.remote.checks(), 2, "what was told opened the next window");
+    assert_eq!(site.remote.questions(), 2, "what was told opened the next window");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,9 +90,9 @@ async fn a_window_without_a_further_request_tells_nothing_and_is_forgotten() {
     renew(&site.here).await.unwrap();
     assert!(matches!(decide(&site.here, Access::Peek).await, Decision::Live(_)));
     time::sleep(10 * WINDOW).await;
-    assert_eq!(site.remote.checks(), 1);
+    assert_eq!(site.remote.questions(), 1);
     renew(&site.here).await.unwrap();
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn the_window_is_at_most_a_quarter_of_what_is_left_as_idle() {
     for (passes, checks) in [(Duration::ZERO, 1), (5 * SECOND - NANO, 1), (NANO, 2)] {
         time::advance(passes).await;
         assert!(matches!(decide(&site.here, Access::Peek).await, Decision::Live(_)));
-        assert_eq!(site.remote.checks(), checks);
+        assert_eq!(site.remote.questions(), checks);
     }
 }
 
@@ -137,7 +137,7 @@ async fn the_first_activity_after_a_look_is_told_at_once() {
     time::sleep(SECOND).await;
     decide(&site.here, Access::Peek).await;
     renew(&site.here).await.unwrap();
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
     assert_eq!(truth(&site).await.unwrap().idle_for, Duration::ZERO);
 }
 
@@ -152,7 +152,7 @@ async fn within_a_window_a_session_grows_older_as_the_store_would_say() {
     time::advance(SECOND).await;
     let live = renew(&site.here).await.unwrap();
     assert_eq!((live.idle_for, live.age, live.id_age), (6 * SECOND, 16 * SECOND, 16 * SECOND));
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
 
     let site = Site::with_a_session().await;
     time::advance(10 * SECOND).await;
@@ -161,7 +161,7 @@ async fn within_a_window_a_session_grows_older_as_the_store_would_say() {
         assert_eq!(live.idle_for, passed * SECOND);
         time::advance(SECOND).await;
     }
-    assert_eq!(site.remote.checks(), 1);
+    assert_eq!(site.remote.questions(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +196,7 @@ async fn an_answer_that_comes_late_loses_no_activity() {
         renew(&site.here).await.unwrap();
         time::sleep(5 * SECOND).await;
         renew(&site.here).await.unwrap();
-        assert_eq!(site.remote.checks(), 2);
+        assert_eq!(site.remote.questions(), 2);
     };
     tokio::join!(renew(&site.here), others);
     time::sleep(WINDOW).await;
@@ -211,7 +211,7 @@ async fn the_end_of_a_window_leaves_the_next_one_open() {
     renew(&site.here).await.unwrap();
     time::sleep(WINDOW - SECOND).await;
     renew(&site.here).await.unwrap();
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,12 +338,12 @@ async fn a_cap_refuses_within_a_window_and_opens_none() {
     let id = SessionId::from("A");
     site.here.check(&id, &cap(IDLE), Access::Renew).await.unwrap();
     site.here.check(&id, &cap(IDLE), Access::Renew).await.unwrap();
-    assert_eq!(site.remote.checks(), 2);
+    assert_eq!(site.remote.questions(), 2);
     renew(&site.here).await.unwrap();
     time::advance(10 * SECOND).await;
     let live = site.here.check(&id, &cap(20 * SECOND), Access::Peek).await.unwrap();
     assert!(matches!(live, Decision::Live(live) if live.remaining.idle == 10 * SECOND));
-    assert_eq!(site.remote.checks(), 3);
+    assert_eq!(site.remote.questions(), 3);
     let refused = site.here.check(&id, &cap(5 * SECOND), Access::Renew).await.unwrap();
     assert!(matches!(refused, Decision::Capped(EndReason::Idle)), "{refused:?}");
 }
@@ -367,7 +367,7 @@ async fn a_store_that_is_away_for_a_moment_hears_of_the_activity_later() {
     site.remote.failing.store(2, SeqCst);
     time::sleep(WINDOW + SECOND).await;
     assert_eq!(truth(&site).await.unwrap().idle_for, WINDOW + SECOND);
-    assert_eq!(site.remote.checks(), 4);
+    assert_eq!(site.remote.questions(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -377,13 +377,13 @@ async fn a_full_cache_asks_the_store() {
     for _ in 0..3 {
         renew(&here).await.unwrap();
     }
-    assert_eq!(site.remote.checks(), 3);
+    assert_eq!(site.remote.questions(), 3);
 
     let here = CachedStore::new(site.remote.clone(), WINDOW).capacity(1);
     for access in [Access::Peek, Access::Renew, Access::Renew] {
         decide(&here, access).await;
     }
-    assert_eq!(site.remote.checks(), 5, "an id it has needs no further place");
+    assert_eq!(site.remote.questions(), 5, "an id it has needs no further place");
 }
 
 #[test]

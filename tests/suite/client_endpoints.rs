@@ -494,7 +494,7 @@ async fn the_script_is_for_get_and_head() {
     assert_eq!((posted.status(), header(&posted, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_several_cookies_the_live_one_is_meant() {
     let app = signed_in("A", "ada").await;
     app.advance(MINUTE);

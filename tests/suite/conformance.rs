@@ -160,11 +160,20 @@ impl Store for Simple {
         ))
     }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
+        let now = self.clock.now();
+        let mut sessions = self.sessions.lock().unwrap();
+        if let Some(record) = sessions.live(session)
+            && matches!(self.judge(record, policy), Verdict::Live(_))
+        {
+            record.active = record.active.max(now.saturating_sub(ago));
+        }
+        drop(sessions);
         if self.mistake == Mistake::RenewalRevives {
             let mut sessions = self.sessions.lock().unwrap();
             let record = &mut sessions.records[number_of(session)];
-            (record.active, record.ended) = (self.clock.now(), None);
+            let active = record.active.max(self.clock.now().saturating_sub(ago));
+            (record.active, record.ended) = (active, None);
         }
         self.remaining(session, policy)
     }

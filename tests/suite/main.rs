@@ -32,6 +32,7 @@ mod return_to;
 mod rotation;
 mod secrecy;
 mod session_libraries;
+mod shared_store;
 mod simulation;
 mod sliding_cookie;
 mod snapshot;

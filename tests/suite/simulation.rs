@@ -114,6 +114,17 @@ impl Server {
             Decision::Live(Live::new(key_of(id), IdTag::new([0; 8]), idle_for, age, remaining))
         })
     }
+
+    fn renew(&self, session: SessionKey, ago: Duration) -> Verdict {
+        let id = {
+            let records = self.records.lock().unwrap();
+            records.0.keys().find(|id| key_of(id) == session).cloned().unwrap_or_default()
+        };
+        match self.check(&id, Access::RenewAgo(ago)) {
+            Decision::Live(live) => Verdict::Live(live.remaining),
+            Decision::Ended { reason, .. } | Decision::Capped(reason) => Verdict::Over(reason),
+        }
+    }
 }
 
 /// The way to the server: slow, and perhaps lossy.
@@ -161,6 +172,14 @@ impl Store for Network {
 
     fn remaining(&self, _: SessionKey, _: &Policy) -> Answer<Verdict> {
         unreachable!("nobody asks")
+    }
+
+    fn renew(&self, session: SessionKey, ago: Duration, _: &Policy) -> Answer<Verdict> {
+        // It arrives later than it was told.
+        let told = self.server.clock.now();
+        self.send(move |server| {
+            server.renew(session, ago.saturating_add(server.clock.now().saturating_sub(told)))
+        })
     }
 
     fn start(&self, id: &SessionId<'_>, _: &NewSession, _: &Policy) -> Answer<Started> {

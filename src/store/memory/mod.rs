@@ -524,8 +524,8 @@ impl Store for MemoryStore {
         self.verdict(session, policy, |record, context, effects| record.look(context, effects).0)
     }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        self.verdict(session, policy, Record::renew)
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
+        self.verdict(session, policy, |record, context, effects| record.renew(ago, context, effects))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {

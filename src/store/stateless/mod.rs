@@ -25,7 +25,6 @@ const RECORD: &str = "record";
 const ACTIVITY: &str = "activity";
 /// How far ahead another machine's clock may be.
 const SKEW: u64 = 30_000;
-const LONGEST_GRANULARITY: Duration = Duration::from_secs(60);
 
 type NotBefore = Box<dyn Fn(Option<&Owner>) -> Option<SystemTime> + Send + Sync>;
 
@@ -118,7 +117,8 @@ impl StatelessStore {
     }
 
     /// By how much the last activity has to move for the client to be left a new one. Default: a sixtieth of the idle
-    /// timeout, at most 60 seconds. A session may end as idle this much early, never late.
+    /// timeout, at most 60 seconds; more than a quarter of the idle timeout counts as a quarter. A session may end as idle
+    /// this much early, never late.
     pub fn granularity(self, granularity: Duration) -> Self {
         self.with(|settings| settings.granularity = Some(granularity))
     }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    ACTIVITY, LONGEST_GRANULARITY, RECORD, SKEW, Settings,
+    ACTIVITY, RECORD, SKEW, Settings,
     seal::{Activity, Record, millis},
 };
 use crate::{
     Access, Answer, Companion, Decision, EndReason, IdTag, Live, NewSession, Policy, RequestStore, Rotated,
-    SessionEvent, SessionId, SessionKey, Started, Store, StoreError, Verdict,
+    SessionEvent, SessionId, SessionKey, Started, Store, StoreError, Verdict, rules::Granularity,
 };
 
 /// What browsers accept for a cookie's name and value (RFC 6265bis §5.6), less room for the name.
@@ -128,7 +128,7 @@ impl Request {
     }
 
     fn granularity(&self, idle: Duration) -> u64 {
-        millis(self.settings.granularity.unwrap_or_else(|| LONGEST_GRANULARITY.min(idle / 60)))
+        millis(Granularity { configured: self.settings.granularity, ..Granularity::default() }.of(idle))
     }
 
     /// Moves the last activity, if that is worth a cookie.

@@ -13,6 +13,8 @@ pub mod redis_sentinel;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod remote;
+#[cfg(feature = "shared")]
+pub mod table;
 
 use std::{
     collections::HashMap,

@@ -265,7 +265,7 @@ pub async fn compare(store: &impl Store, model: &mut Model, step: &Step) {
         Step::Renew(id) => {
             let renewed = match peek(store, id).await {
                 Some(live) => {
-                    let verdict = store.renew(live.key, &policy()).await.unwrap();
+                    let verdict = store.renew(live.key, Duration::ZERO, &policy()).await.unwrap();
                     matches!(verdict, Verdict::Live(left) if left.idle == seconds(IDLE))
                 }
                 None => false,

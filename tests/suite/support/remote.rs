@@ -51,7 +51,11 @@ impl Remote {
         self.checks.load(SeqCst)
     }
 
-    /// Of sessions whose requests are under way.
+    /// About ids and sessions.
+    pub fn questions(&self) -> usize {
+        self.checks.load(SeqCst) + self.renewals()
+    }
+
     pub fn renewals(&self) -> usize {
         self.renewals.load(SeqCst)
     }
@@ -87,9 +91,9 @@ impl Store for Remote {
         self.answer(|store| store.check(id, policy, access))
     }
 
-    fn renew(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
+    fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
         self.renewals.fetch_add(1, SeqCst);
-        self.answer(|store| store.renew(session, policy))
+        self.answer(|store| store.renew(session, ago, policy))
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
