@@ -93,6 +93,7 @@ mod client;
 mod clock;
 mod config;
 mod cookie;
+mod ends;
 mod event;
 mod extract;
 mod future;
@@ -140,7 +141,7 @@ pub use crate::{
     session::{Session, Sessions},
     session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
-        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, LayerSettings, Live,
+        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, EndLater, LayerSettings, Live,
         MemoryStore, NewSession, RequestStore, Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
     },
 };

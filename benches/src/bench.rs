@@ -7,6 +7,7 @@ mod measure;
 mod parts;
 mod requests;
 mod throughput;
+mod worst;
 
 use std::time::Instant;
 
@@ -39,11 +40,14 @@ fn main() {
             parts::print();
             println!();
             parts::print_memory();
+            println!();
+            worst::print();
         }
         ["cases"] => print_cases(),
         ["throughput"] => throughput::print(),
         ["parts"] => parts::print(),
         ["memory"] => parts::print_memory(),
+        ["worst"] => worst::print(),
         // From here on for itself.
         ["case", name, turns] => {
             let built = (case(name).build)(SESSIONS_UNDER_CALLGRIND);

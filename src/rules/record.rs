@@ -66,7 +66,8 @@ pub(crate) struct Context<'a> {
 /// What a transition leaves to be done by the store.
 #[derive(Default)]
 pub(crate) struct Effects {
-    pub(crate) ended: Option<EndedNow>,
+    /// Boxed, for nearly every request has none.
+    pub(crate) ended: Option<Box<EndedNow>>,
     /// Ids that are none of this session any more.
     pub(crate) dropped: Vec<IdHash>,
 }
@@ -206,13 +207,14 @@ impl Record {
             self.judge_and_end(policy, now, effects)
         };
         let mut remaining = match (verdict, self.standing(id, first_id, now)) {
+            (Verdict::Live(remaining), Standing::Works) => remaining,
             (_, Standing::Unknown) => return Decision::UNKNOWN,
             (Verdict::Over(reason), _) => return self.ended(reason),
             (_, Standing::Superseded) => return self.ended(EndReason::Superseded),
             (Verdict::Capped(reason), _) => return Decision::Capped(reason),
-            (Verdict::Live(remaining), Standing::Works) => remaining,
         };
         let age = self.age(now);
+        let mut renewed_at = None;
         let active = match access {
             Access::Renew | Access::Hold => Some(now),
             Access::RenewAgo(ago) => Some(now.saturating_sub(nanos(ago.min(idle_for)))),
@@ -224,15 +226,17 @@ impl Record {
             let in_flight = self.in_flight() + u32::from(access == Access::Hold);
             let active = self.recorded(active, superseded, context);
             self.state = State::Live { active, in_flight };
+            renewed_at = Some(active);
             let since = Duration::from_nanos(now.saturating_sub(active));
             remaining = policy.renewed(self.own_limits(), since, age);
         }
-        Decision::Live(
-            Live::new(key, id.tag(), idle_for, age, remaining)
-                .with_id_age(self.id_age(id, now))
-                .with_held(access == Access::Hold)
-                .with_owner(self.owner().cloned()),
-        )
+        Decision::Live(Live {
+            id_age: self.id_age(id, now),
+            held: access == Access::Hold,
+            owner: self.owner().cloned(),
+            renewed_at,
+            ..Live::new(key, id.tag(), idle_for, age, remaining)
+        })
     }
 
     /// The last activity as it is to be recorded: not each is worth it everywhere.
@@ -271,16 +275,13 @@ impl Record {
         }
     }
 
-    /// A request that renewed it, after it had been idle for `idle_for`, was no activity after all: another layer refused
-    /// it. An activity since then stays one.
-    pub(crate) fn withdraw(&mut self, renewed_at: u64, idle_for: Duration, held: bool) {
-        if let State::Live { active, in_flight } = self.state {
-            let in_flight = in_flight.saturating_sub(u32::from(held));
-            let active = if active == renewed_at && in_flight == 0 {
-                active.saturating_sub(nanos(idle_for))
-            } else {
-                active
-            };
+    /// The request it was admitted with was no activity after all. An activity since then stays one.
+    pub(crate) fn withdraw(&mut self, live: &Live) {
+        if let State::Live { mut active, in_flight } = self.state {
+            let in_flight = in_flight.saturating_sub(u32::from(live.held));
+            if live.renewed_at == Some(active) && in_flight == 0 {
+                active = active.saturating_sub(nanos(live.idle_for));
+            }
             self.state = State::Live { active, in_flight };
         }
     }
@@ -335,12 +336,12 @@ impl Record {
     pub(crate) fn end(&mut self, reason: EndReason, now: u64, effects: &mut Effects) -> bool {
         let Ok(active) = self.last_activity(now) else { return false };
         self.state = State::Ended { at: now, reason };
-        effects.ended = Some(EndedNow {
+        effects.ended = Some(Box::new(EndedNow {
             reason,
             idle_for: Duration::from_nanos(now.saturating_sub(active)),
             age: self.age(now),
             owner: self.owner().cloned(),
-        });
+        }));
         true
     }
 
@@ -379,6 +380,7 @@ impl Record {
         ids
     }
 
+    #[inline]
     fn standing(&self, id: IdHash, first_id: IdHash, now: u64) -> Standing {
         let ids = self.ids();
         match ids.iter().find(|issued| issued.id == id) {

@@ -15,11 +15,11 @@ use siphasher::sip128::SipHasher24;
 use tokio::runtime::Handle;
 
 use super::{
-    Access, Adopted, Answer, Companion, Decision, LayerSettings, Live, NewSession, RequestStore, Rotated,
-    SessionInfo, Started, Store, StoreError,
+    Access, Adopted, Answer, Companion, Decision, EndLater, LayerSettings, Live, NewSession, RequestStore,
+    Rotated, SessionInfo, Started, Store, StoreError,
 };
 use crate::{
-    Clock, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
+    Clock, EndReason, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
     rules::{IdHash, nanos},
 };
 
@@ -417,7 +417,17 @@ impl<S: Store> Store for CachedStore<S> {
         self.changing(Some(session), self.0.store.restart(session, policy))
     }
 
-    fn end(&self, session: SessionKey, reason: crate::EndReason) -> Answer<bool> {
+    fn withdraw(&self, live: &Live) -> Answer<()> {
+        self.0.store.withdraw(live)
+    }
+
+    fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
+        let (end, store) = (self.0.store.end_later(id, reason)?, self.clone());
+        // Whichever session it is.
+        Some(Box::new(move || store.changing(None, end())))
+    }
+
+    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         self.changing(Some(session), self.0.store.end(session, reason))
     }
 

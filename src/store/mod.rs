@@ -97,8 +97,25 @@ pub trait Store: Send + Sync + 'static {
         let _ = session;
     }
 
+    /// The request that this session was admitted with was no activity after all: an inner layer refused it. What its check
+    /// renewed is as before, and what it [held](Live::held) is released; another activity since then stays one. Default:
+    /// nothing is taken back.
+    fn withdraw(&self, live: &Live) -> Answer<()> {
+        if live.held {
+            self.release(live.key);
+        }
+        Answer::Ready(Ok(()))
+    }
+
     /// Ends this session, all its ids. `true` if it was live until now.
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
+
+    /// How to end the session of this id later, as often as it takes, without keeping the id: for a log-out that comes while
+    /// the store is away. Default: there is no way, for the store is never away.
+    fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
+        let _ = (id, reason);
+        None
+    }
 
     /// The live sessions of this owner, in no particular order. A store without an index of owners refuses.
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
@@ -250,6 +267,20 @@ macro_rules! forward_store {
                 $inner.release(session);
             }
 
+            fn withdraw(&self, live: &$crate::Live) -> $crate::Answer<()> {
+                let $this = self;
+                $inner.withdraw(live)
+            }
+
+            fn end_later(
+                &self,
+                id: &$crate::SessionId<'_>,
+                reason: $crate::EndReason,
+            ) -> Option<$crate::EndLater> {
+                let $this = self;
+                $inner.end_later(id, reason)
+            }
+
             fn end(&self, session: $crate::SessionKey, reason: $crate::EndReason) -> $crate::Answer<bool> {
                 let $this = self;
                 $inner.end(session, reason)
@@ -327,6 +358,9 @@ impl LayerSettings {
 fn no_owners() -> StoreError {
     StoreError::new("this store keeps no index of owners")
 }
+
+/// Ends a session when it is called: see [`Store::end_later`]. It knows no session id.
+pub type EndLater = Box<dyn Fn() -> Answer<bool> + Send + Sync>;
 
 /// A boxed future, as stores on a network answer with.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -421,6 +455,8 @@ pub struct Live {
     pub held: bool,
     /// Whose session it is, if its start said so.
     pub owner: Option<Owner>,
+    /// The last activity as this check has recorded it, by the store's clock; if it has.
+    pub(crate) renewed_at: Option<u64>,
 }
 
 impl Live {
@@ -432,7 +468,17 @@ impl Live {
         age: Duration,
         remaining: Remaining,
     ) -> Self {
-        Self { key, presented, idle_for, age, id_age: age, remaining, held: false, owner: None }
+        Self {
+            key,
+            presented,
+            idle_for,
+            age,
+            id_age: age,
+            remaining,
+            held: false,
+            owner: None,
+            renewed_at: None,
+        }
     }
 
     /// The same, under an id issued later.

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    Access, Adopted, Answer, Backend, Decision, Key, LayerSettings, Loaded, NewSession, Rotated, SessionInfo,
-    Started, Store, StoreError, Swap, Swapped,
+    Access, Adopted, Answer, Backend, Decision, EndLater, Key, LayerSettings, Live, Loaded, NewSession,
+    Rotated, SessionInfo, Started, Store, StoreError, Swap, Swapped,
 };
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey,
@@ -306,9 +306,9 @@ impl<B: Backend> SharedStore<B> {
         entry.alias.is_none() && !is_adopted && self.process.adoptable_for.load(Relaxed) == 0
     }
 
-    fn tell_end(&self, session: Key, ended: Option<rules::EndedNow>) {
+    fn tell_end(&self, session: Key, ended: Option<Box<rules::EndedNow>>) {
         let (Some(ended), Some(sink)) = (ended, self.process.sink.get()) else { return };
-        let rules::EndedNow { reason, idle_for, age, owner } = ended;
+        let rules::EndedNow { reason, idle_for, age, owner } = *ended;
         let session = SessionKey::new(session.to_bytes());
         sink.send(&SessionEvent::Ended { session, reason, idle_for, age, owner });
     }
@@ -848,6 +848,27 @@ impl<B: Backend> Store for SharedStore<B> {
             store.drop_aliases(session, dropped).await;
             Ok(true)
         })
+    }
+
+    fn withdraw(&self, live: &Live) -> Answer<()> {
+        let live = live.clone();
+        self.answer(async move |store| {
+            let session = Key::new(live.key.to_bytes());
+            let withdrawn =
+                store.change(session, Duration::MAX, Write::InTime, |record, _, _| record.withdraw(&live));
+            withdrawn.await.map(drop)
+        })
+    }
+
+    fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
+        let (store, id) = (self.clone(), key_of(id));
+        Some(Box::new(move || {
+            store.answer(async move |store| {
+                let Some(found) = store.load_known(id).await? else { return Ok(false) };
+                let alias = found.entry.alias.map(|alias| Key::new(alias.content));
+                store.finish(alias.unwrap_or(id), reason, None).await
+            })
+        }))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {

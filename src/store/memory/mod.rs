@@ -22,10 +22,10 @@ use siphasher::sip128::SipHasher24;
 
 use self::{
     owners::Owners,
-    shard::{Content, Deferred, Place, Shard, shard_number},
+    shard::{Content, Deferred, Place, Shard, Work, shard_number},
 };
 use super::{
-    Access, Adopted, Answer, Decision, LayerSettings, NewSession, Rotated, SessionInfo, Started, Store,
+    Access, Adopted, Answer, Decision, LayerSettings, Live, NewSession, Rotated, SessionInfo, Started, Store,
     StoreError,
 };
 use crate::{
@@ -278,8 +278,16 @@ impl MemoryStore {
     }
 
     /// Tells the events and removes the ids that a change left behind in other shards: with no lock held.
+    #[inline]
     fn finish(&self, deferred: Deferred) {
-        for (id, key) in deferred.dropped {
+        if let Some(work) = deferred.0 {
+            self.do_work(*work);
+        }
+    }
+
+    #[cold]
+    fn do_work(&self, work: Work) {
+        for (id, key) in work.dropped {
             let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };
             let is_its_first_id = shard.key(slot) == key;
@@ -293,12 +301,12 @@ impl MemoryStore {
                 _ => {}
             }
         }
-        for (owner, key) in deferred.disowned {
+        for (owner, key) in work.disowned {
             self.owners.remove(&owner, key);
         }
-        self.count_out(deferred.freed);
+        self.count_out(work.freed);
         if let Some(sink) = self.sink.get() {
-            for event in &deferred.events {
+            for event in &work.events {
                 sink.send(event);
             }
         }
@@ -415,7 +423,7 @@ impl MemoryStore {
                     continue;
                 }
                 shard.remove(slot);
-                deferred.freed += 1;
+                deferred.work().freed += 1;
             }
             let (_, key) = shard.insert(id, content(now));
             drop(shard);
@@ -444,7 +452,7 @@ impl MemoryStore {
             return Ok(Rotated::New);
         }
         // It ended in between.
-        self.finish(Deferred { dropped: vec![(id, session)], ..Deferred::default() });
+        self.do_work(Work { dropped: vec![(id, session)], ..Work::default() });
         Ok(Rotated::Refused)
     }
 
@@ -578,6 +586,10 @@ impl Store for MemoryStore {
 
     fn release(&self, session: SessionKey) {
         let _ = self.with_session(session, |record, _, now, _| record.release(now));
+    }
+
+    fn withdraw(&self, live: &Live) -> Answer<()> {
+        self.with_session(live.key, |record, _, _, _| record.withdraw(live)).map(drop).into()
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {

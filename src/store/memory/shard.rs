@@ -35,9 +35,12 @@ impl Place {
     }
 }
 
-/// What a change leaves to be done once no lock is held.
+/// What a change leaves to be done once no lock is held. Nearly always nothing, hence the box.
 #[derive(Default)]
-pub(super) struct Deferred {
+pub(super) struct Deferred(pub(super) Option<Box<Work>>);
+
+#[derive(Default)]
+pub(super) struct Work {
     pub(super) events: Vec<SessionEvent>,
     /// Ids that are none of a session any more.
     pub(super) dropped: Vec<(IdHash, SessionKey)>,
@@ -48,20 +51,25 @@ pub(super) struct Deferred {
 }
 
 impl Deferred {
+    pub(super) fn work(&mut self) -> &mut Work {
+        self.0.get_or_insert_default()
+    }
+
     #[inline]
     pub(super) fn add(&mut self, session: SessionKey, effects: Effects) {
-        if let Some(ended) = effects.ended {
-            self.add_end(session, ended);
-        }
-        if !effects.dropped.is_empty() {
-            self.dropped.extend(effects.dropped.into_iter().map(|id| (id, session)));
+        if effects.ended.is_some() || !effects.dropped.is_empty() {
+            self.add_all(session, effects);
         }
     }
 
     #[cold]
-    fn add_end(&mut self, session: SessionKey, ended: EndedNow) {
-        let EndedNow { reason, idle_for, age, owner } = ended;
-        self.events.push(SessionEvent::Ended { session, reason, idle_for, age, owner });
+    fn add_all(&mut self, session: SessionKey, effects: Effects) {
+        let work = self.work();
+        if let Some(ended) = effects.ended {
+            let EndedNow { reason, idle_for, age, owner } = *ended;
+            work.events.push(SessionEvent::Ended { session, reason, idle_for, age, owner });
+        }
+        work.dropped.extend(effects.dropped.into_iter().map(|id| (id, session)));
     }
 }
 
@@ -165,11 +173,12 @@ impl Shard {
     /// Frees a session's slot. Its ids are left to be removed.
     pub(super) fn free(&mut self, slot: u32, deferred: &mut Deferred) {
         let key = self.key(slot);
+        let work = deferred.work();
         if let Content::Session(session) = self.remove(slot) {
-            deferred.dropped.extend(session.ids().iter().map(|issued| (issued.id, key)));
-            deferred.disowned.extend(session.owner().map(|owner| (owner.clone(), key)));
+            work.dropped.extend(session.ids().iter().map(|issued| (issued.id, key)));
+            work.disowned.extend(session.owner().map(|owner| (owner.clone(), key)));
         }
-        deferred.freed += 1;
+        work.freed += 1;
     }
 
     /// Looks at the next few slots and clears away what is over.
@@ -203,6 +212,19 @@ impl Shard {
         if session.is_clearly_live(now, widest) {
             return;
         }
+        self.clear_unclear(slot, now, widest, keep_ended, deferred);
+    }
+
+    #[cold]
+    fn clear_unclear(
+        &mut self,
+        slot: u32,
+        now: u64,
+        widest: Widest,
+        keep_ended: u64,
+        deferred: &mut Deferred,
+    ) {
+        let Content::Session(session) = self.content(slot) else { return };
         let mut effects = Effects::default();
         session.end_if_over_for_all(widest, now, &mut effects);
         let is_forgotten = session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended);
