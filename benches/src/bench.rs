@@ -6,6 +6,7 @@ mod floor;
 mod measure;
 mod parts;
 mod requests;
+mod shared;
 mod throughput;
 mod worst;
 
@@ -42,12 +43,15 @@ fn main() {
             parts::print_memory();
             println!();
             worst::print();
+            println!();
+            shared::print();
         }
         ["cases"] => print_cases(),
         ["throughput"] => throughput::print(),
         ["parts"] => parts::print(),
         ["memory"] => parts::print_memory(),
         ["worst"] => worst::print(),
+        ["shared"] => shared::print(),
         // From here on for itself.
         ["case", name, turns] => {
             let built = (case(name).build)(SESSIONS_UNDER_CALLGRIND);

@@ -8,10 +8,10 @@ mod sentinel;
 use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use redis::{RedisError, Value, aio::ConnectionLike};
+use redis::{RedisError, aio::ConnectionLike};
 
 pub use self::reconnecting::ReconnectingConnection;
-use self::script::{EVICTS, Flags, LIST, LOAD, SWAP};
+use self::script::{EVICTS, Flags, LIST, SWAP};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
 use super::{
@@ -177,14 +177,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
     }
 
     async fn load_now(self, key: Key) -> Result<Loaded, StoreError> {
-        let mut connection = self.connection.clone();
-        let (seconds, micros, record): (u64, u64, Value) =
-            LOAD.call(&mut connection, &self.key(key), &[]).await.map_err(StoreError::new)?;
-        let record = match record {
-            Value::Nil => None,
-            Value::BulkString(record) => Some(record),
-            _ => return Err(foreign()),
-        };
+        // In this order: a record is judged no earlier than it was read. A script that does both costs the server as much
+        // again as the two of them.
+        let mut pipe = redis::pipe();
+        pipe.cmd("GET").arg(self.key(key)).cmd("TIME");
+        let answer = pipe.query_async(&mut self.connection.clone()).await;
+        let (record, (seconds, micros)): (Option<Vec<u8>>, (u64, u64)) = answer.map_err(|error| {
+            if error.to_string().contains("WRONGTYPE") { foreign() } else { StoreError::new(error) }
+        })?;
         let by_server = Duration::from_secs(seconds) + Duration::from_micros(micros);
         Ok(Loaded { record, now: self.set_clock().unwrap_or(by_server) })
     }

@@ -7,7 +7,6 @@ use std::sync::{
 
 use redis::{ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, aio::ConnectionLike};
 
-pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("load.lua")));
 pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 /// The same, on a server whose memory is full as well: for all but what begins a session.
 pub(super) static SWAP_WHEN_FULL: LazyLock<Script> =
