@@ -496,7 +496,7 @@ impl Record {
     }
 
     /// By another clock: instants are later by this many nanoseconds, or earlier.
-    #[cfg(feature = "snapshot")]
+    #[cfg(any(feature = "shared", feature = "snapshot"))]
     pub(crate) fn shift(&mut self, by: i128) {
         let shift = |instant: &mut u64| {
             let shifted = i128::from(*instant).saturating_add(by).clamp(0, i128::from(u64::MAX));
@@ -534,19 +534,12 @@ impl Record {
         self.rare.as_ref().is_some_and(|rare| rare.adopted)
     }
 
-    /// Where the clock can be set back: nothing has happened after now.
+    /// Where the clock can be set back: the session is then as old as it was when it was last in use.
     #[cfg(feature = "shared")]
-    pub(crate) fn clamp(&mut self, now: u64, grace: Duration) {
-        let no_later = |instant: &mut u64| *instant = (*instant).min(now);
-        no_later(&mut self.started);
-        match &mut self.state {
-            State::Live { active: at, .. } | State::Ended { at, .. } => no_later(at),
-        }
-        for issued in self.rare.iter_mut().flat_map(|rare| &mut rare.ids) {
-            no_later(&mut issued.issued);
-            no_later(&mut issued.last_set_at);
-            let latest = now.saturating_add(nanos(grace));
-            issued.works_until = issued.works_until.map(|until| until.min(latest));
+    pub(crate) fn set_back_to(&mut self, now: u64) {
+        let (State::Live { active: latest, .. } | State::Ended { at: latest, .. }) = self.state;
+        if latest > now {
+            self.shift(i128::from(now) - i128::from(latest));
         }
     }
 }

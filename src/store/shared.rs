@@ -270,7 +270,6 @@ impl<B: Backend> SharedStore<B> {
     async fn change<T>(
         &self,
         session: Key,
-        grace: Duration,
         write: Write,
         mut transition: impl FnMut(&mut Record, u64, &mut Effects) -> T,
     ) -> Result<Option<(T, Swapped, Vec<IdHash>)>, StoreError> {
@@ -278,7 +277,7 @@ impl<B: Backend> SharedStore<B> {
             let Some(found) = self.load_known(session).await? else { return Ok(None) };
             let mut entry = found.entry.clone();
             let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(None) };
-            record.clamp(found.now, grace);
+            record.set_back_to(found.now);
             let mut effects = Effects::default();
             let said = transition(record, found.now, &mut effects);
             let ends = effects.ended.is_some();
@@ -341,7 +340,7 @@ impl<B: Backend> SharedStore<B> {
                 }
                 Access::Peek => Access::Peek,
             };
-            record.clamp(found.now, policy.rotation_grace);
+            record.set_back_to(found.now);
             let before = record.clone();
             let mut context = self.context(&policy, found.now);
             if let Some(granularity) = &mut context.granularity {
@@ -451,7 +450,7 @@ impl<B: Backend> SharedStore<B> {
             None => return Ok(None),
         };
         let is_live = self
-            .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+            .change(session, Write::ByAllMeans, |record, now, effects| {
                 record.is_live_under(hash_of(id), hash_of(session), policy, now, effects)
             })
             .await?;
@@ -477,7 +476,7 @@ impl<B: Backend> SharedStore<B> {
             let mut entry = found.entry.clone();
             if let Some(alias) = &entry.alias {
                 let other = Key::new(alias.content);
-                self.forget(other, id, policy).await?;
+                self.forget(other, id).await?;
             } else if let Some(Kept { content: record, .. }) = &mut entry.record {
                 // It lives on under newer ids, or has ended: this id is another session's.
                 record.forget(hash_of(id), hash_of(id));
@@ -493,8 +492,8 @@ impl<B: Backend> SharedStore<B> {
         Err(contended())
     }
 
-    async fn forget(&self, session: Key, id: Key, policy: &Policy) -> Result<(), StoreError> {
-        self.change(session, policy.rotation_grace, Write::ByAllMeans, |record, _, _| {
+    async fn forget(&self, session: Key, id: Key) -> Result<(), StoreError> {
+        self.change(session, Write::ByAllMeans, |record, _, _| {
             record.forget(hash_of(id), hash_of(session));
         })
         .await
@@ -529,7 +528,7 @@ impl<B: Backend> SharedStore<B> {
     ) -> Result<Rotated, StoreError> {
         let (id, first_id) = (hash_of(new), hash_of(session));
         let issued = self
-            .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+            .change(session, Write::ByAllMeans, |record, now, effects| {
                 if record.end_if_over(&policy, now, effects) {
                     return (Reissued::Stale, None);
                 }
@@ -560,11 +559,11 @@ impl<B: Backend> SharedStore<B> {
             Placed::Live(live) if live == session => Ok(rotated),
             Placed::Live(_) => {
                 // Live already, under another session: it may leave, and keeps that session's clocks.
-                self.forget(session, new, &policy).await?;
+                self.forget(session, new).await?;
                 Ok(Rotated::AlreadyLive)
             }
             Placed::Full => {
-                self.forget(session, new, &policy).await?;
+                self.forget(session, new).await?;
                 Err(full())
             }
         }
@@ -593,7 +592,7 @@ impl<B: Backend> SharedStore<B> {
         else {
             return Ok(Verdict::Over(EndReason::Unknown));
         };
-        record.clamp(now, policy.rotation_grace);
+        record.set_back_to(now);
         Ok(record.look(&self.context(policy, now), &mut Effects::default()).0)
     }
 
@@ -609,7 +608,7 @@ impl<B: Backend> SharedStore<B> {
         else {
             return Ok(None);
         };
-        record.clamp(now, policy.rotation_grace);
+        record.set_back_to(now);
         if record.owner() != Some(owner) {
             return Ok(None);
         }
@@ -624,7 +623,7 @@ impl<B: Backend> SharedStore<B> {
         owner: Option<&Owner>,
     ) -> Result<bool, StoreError> {
         let ended = self
-            .change(session, Duration::MAX, Write::End, |record, now, effects| {
+            .change(session, Write::End, |record, now, effects| {
                 let is_theirs = owner.is_none() || record.owner() == owner;
                 is_theirs && record.end(reason, now, effects)
             })
@@ -782,7 +781,7 @@ impl<B: Backend> Store for SharedStore<B> {
         let asked = self.process.clock.now();
         self.answer(async move |store| {
             let renewed = store
-                .change(session, policy.rotation_grace, Write::InTime, |record, now, effects| {
+                .change(session, Write::InTime, |record, now, effects| {
                     let as_recorded =
                         record.clone().look(&store.context(&policy, now), &mut Effects::default()).0;
                     let mut context = store.context(&policy, now);
@@ -833,7 +832,7 @@ impl<B: Backend> Store for SharedStore<B> {
         let (session, policy) = (Key::new(session.to_bytes()), *policy);
         self.answer(async move |store| {
             let restarted = store
-                .change(session, policy.rotation_grace, Write::ByAllMeans, |record, now, effects| {
+                .change(session, Write::ByAllMeans, |record, now, effects| {
                     let is_over = record.end_if_over(&policy, now, effects);
                     if !is_over {
                         record.restart(hash_of(session), now, effects);
@@ -854,8 +853,7 @@ impl<B: Backend> Store for SharedStore<B> {
         let live = live.clone();
         self.answer(async move |store| {
             let session = Key::new(live.key.to_bytes());
-            let withdrawn =
-                store.change(session, Duration::MAX, Write::InTime, |record, _, _| record.withdraw(&live));
+            let withdrawn = store.change(session, Write::InTime, |record, _, _| record.withdraw(&live));
             withdrawn.await.map(drop)
         })
     }
