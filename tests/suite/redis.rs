@@ -13,8 +13,9 @@ use crate::support::{
     App,
     fault_proxy::{Fault, FaultProxy},
     model::{self, Model},
-    pace,
+    pace, post,
     redis_server::{RedisServer, until},
+    sid,
 };
 use ::redis::aio::ConnectionManager;
 use http::StatusCode;
@@ -25,7 +26,8 @@ use proptest::{
 };
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, RedisStore, Rotated, SessionEvent, SessionId, Started, Store, conformance,
+    Policy, ReconnectingConnection, RedisStore, Rotated, SessionEvent, SessionId, Started, Store,
+    conformance,
 };
 
 const IDLE: Duration = Duration::from_secs(15);
@@ -791,6 +793,38 @@ async fn a_server_that_is_away_makes_503_and_its_sessions_come_back_if_it_kept_t
 #[tokio::test]
 async fn sessions_that_a_server_did_not_keep_are_over() {
     assert_eq!(killed(&[]).await, StatusCode::UNAUTHORIZED);
+}
+
+/// While nobody looked, or because nobody did: a server closes connections that are idle for its `timeout`.
+#[tokio::test]
+async fn the_first_request_log_in_and_log_out_after_a_quiet_restart_are_answered() {
+    let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let client = ::redis::Client::open(format!("redis://{}/", server.address())).unwrap();
+    let connection = ReconnectingConnection::new(move || {
+        let client = client.clone();
+        async move { client.get_multiplexed_async_connection().await }
+    });
+    let app = App::on(RedisStore::new(connection.await.unwrap()), |builder| {
+        builder.store_deadline(Duration::from_secs(2) * pace())
+    });
+    for id in ["A", "B"] {
+        app.log_in(id).await;
+    }
+    let mut restart = async || {
+        server.kill();
+        server.start_again().await;
+        // A connection is not made more often than five times a second.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    restart().await;
+    assert_eq!(app.visit("A").await.status(), StatusCode::OK);
+    restart().await;
+    app.log_in("C").await;
+    restart().await;
+    assert_eq!(app.send(sid(post("/logout"), "B")).await.status(), StatusCode::OK);
+    restart().await;
+    assert_eq!(app.visit("B").await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(app.visit("C").await.status(), StatusCode::OK);
 }
 
 /// A primary whose replica hears of everything a little later, and what the latter knows of this session.

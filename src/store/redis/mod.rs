@@ -8,7 +8,7 @@ mod sentinel;
 use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use redis::{RedisError, aio::ConnectionLike};
+use redis::{RedisError, RedisResult, aio::ConnectionLike};
 
 pub use self::reconnecting::ReconnectingConnection;
 use self::script::{EVICTS, Flags, LIST, SWAP};
@@ -177,51 +177,69 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
     }
 
     async fn load_now(self, key: Key) -> Result<Loaded, StoreError> {
-        // In this order: a record is judged no earlier than it was read. A script that does both costs the server as much
-        // again as the two of them.
-        let mut pipe = redis::pipe();
-        pipe.cmd("GET").arg(self.key(key)).cmd("TIME");
-        let answer = pipe.query_async(&mut self.connection.clone()).await;
-        let (record, (seconds, micros)): (Option<Vec<u8>>, (u64, u64)) = answer.map_err(|error| {
+        let key = self.key(key);
+        let mut answer = self.look_up(&key).await;
+        if answer.as_ref().is_err_and(found_broken) {
+            answer = self.look_up(&key).await;
+        }
+        let (record, (seconds, micros)) = answer.map_err(|error| {
             if error.to_string().contains("WRONGTYPE") { foreign() } else { StoreError::new(error) }
         })?;
         let by_server = Duration::from_secs(seconds) + Duration::from_micros(micros);
         Ok(Loaded { record, now: self.set_clock().unwrap_or(by_server) })
     }
 
+    /// In this order: a record is judged no earlier than it was read. A script that does both would cost the server as much
+    /// again as the two of them.
+    async fn look_up(&self, key: &str) -> RedisResult<(Option<Vec<u8>>, (u64, u64))> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("GET").arg(key).cmd("TIME");
+        pipe.query_async(&mut self.connection.clone()).await
+    }
+
     async fn swap_now(self, swap: Swap) -> Result<Swapped, StoreError> {
-        let Swap { key, expected, record, keep_for, not_after, begins, ends } = swap;
-        let not_after = match (not_after, self.set_clock()) {
-            (Some(latest), Some(now)) if now > latest => return Ok(Swapped::Lost),
-            (Some(latest), None) => latest.as_micros().to_string(),
-            _ => String::new(),
-        };
-        let ttl = keep_for.as_millis().max(1).to_string();
-        let no_record = Vec::new();
-        let args = [
-            expected.as_ref().unwrap_or(&no_record),
-            record.as_ref().unwrap_or(&no_record),
-            ttl.as_bytes(),
-            not_after.as_bytes(),
-        ];
-        let (mut connection, key) = (self.connection.clone(), self.key(key));
-        let swapped = if begins {
-            SWAP.call(&mut connection, &key, &args).await
-        } else {
-            self.flags.swap_when_full(&mut connection, &key, &args).await
-        };
-        let swapped = match swapped {
+        if let (Some(latest), Some(now)) = (swap.not_after, self.set_clock())
+            && now > latest
+        {
+            return Ok(Swapped::Lost);
+        }
+        let mut answer = self.exchange(&swap).await;
+        // If it was done, and merely the answer lost, it is not done again: what it expects is there no more.
+        if answer.as_ref().is_err_and(found_broken) {
+            answer = self.exchange(&swap).await;
+        }
+        let swapped = match answer {
             Ok(true) => Swapped::Done,
             Ok(false) => Swapped::Lost,
             Err(error) if is_out_of_memory(&error) => Swapped::Full,
             Err(error) => return Err(StoreError::new(error)),
         };
-        if let (true, Some((replicas, at_most))) = (ends, self.wait_for) {
+        if let (true, Some((replicas, at_most))) = (swap.ends, self.wait_for) {
             let mut wait = redis::cmd("WAIT");
             wait.arg(replicas).arg(u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX));
-            let _: u64 = wait.query_async(&mut connection).await.map_err(StoreError::new)?;
+            let _: u64 = wait.query_async(&mut self.connection.clone()).await.map_err(StoreError::new)?;
         }
         Ok(swapped)
+    }
+
+    async fn exchange(&self, swap: &Swap) -> RedisResult<bool> {
+        let not_after = match swap.not_after {
+            Some(latest) if self.set_clock().is_none() => latest.as_micros().to_string(),
+            _ => String::new(),
+        };
+        let ttl = swap.keep_for.as_millis().max(1).to_string();
+        let args = [
+            swap.expected.as_deref().unwrap_or_default(),
+            swap.record.as_deref().unwrap_or_default(),
+            ttl.as_bytes(),
+            not_after.as_bytes(),
+        ];
+        let (mut connection, key) = (self.connection.clone(), self.key(swap.key));
+        if swap.begins {
+            SWAP.call(&mut connection, &key, &args).await
+        } else {
+            self.flags.swap_when_full(&mut connection, &key, &args).await
+        }
     }
 
     async fn list_now(
@@ -291,6 +309,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Backend for Redis<C> {
     fn strike(&self, owner: Key, sessions: Vec<Key>) -> BoxFuture<Result<(), StoreError>> {
         Box::pin(self.clone().strike_now(owner, sessions))
     }
+}
+
+/// As after a restart of the server that nobody noticed: worth a second attempt, on a connection made anew.
+fn found_broken(error: &RedisError) -> bool {
+    error.is_connection_dropped() || error.is_io_error()
 }
 
 fn is_out_of_memory(error: &RedisError) -> bool {
