@@ -6,6 +6,7 @@ mod support;
 mod activity;
 mod axum_extractor;
 mod begin_rotate_end;
+mod busy_browser;
 mod cached;
 mod client_endpoints;
 mod configuration;
