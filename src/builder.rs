@@ -11,9 +11,10 @@ use crate::{
     Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
-    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
+    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods},
     cookie::{SessionCookie, is_token},
     extract::{FromClosure, Source},
+    hints::Hints,
     respond::safe_return_to,
 };
 
@@ -40,6 +41,7 @@ pub struct SessionTimeoutBuilder {
     public: Rules,
     login_path: Option<String>,
     logout_path: Option<String>,
+    logout_methods: LogoutMethods,
     fresh_login: Option<FreshLogin>,
     expired_response: Option<ExpiredResponse>,
     store: Option<Arc<dyn Store>>,
@@ -75,6 +77,7 @@ impl SessionTimeoutBuilder {
             public: Rules::default(),
             login_path: None,
             logout_path: None,
+            logout_methods: LogoutMethods::Post,
             fresh_login: None,
             expired_response: None,
             store: None,
@@ -332,10 +335,23 @@ impl SessionTimeoutBuilder {
         Self { login_path: Some(path.into()), ..self }
     }
 
-    /// The log-out path: a successful `POST` to it ends the session, whatever cookie the application sets there. It
-    /// is public.
+    /// The log-out path: a `POST` to it ends the session, whatever cookie the application sets there, and every one if
+    /// the request carries several that are live. It is public, and [`limits_for`](Self::limits_for) keeps nobody from
+    /// it. Default: none.
+    ///
+    /// The application may refuse: a `4xx` answer, to a forged form say, ends nothing. Where it does not say (a `5xx`
+    /// answer, an error, a panic, a client that went away before the answer), the session ends all the same, unless the
+    /// request was made by a page of another origin (`Sec-Fetch-Site`, or else `Origin`).
     pub fn logout_path(self, path: impl Into<String>) -> Self {
         Self { logout_path: Some(path.into()), ..self }
+    }
+
+    /// A `GET` to the log-out path logs out, too: for applications whose log-out is a link. Default: only a `POST` does.
+    ///
+    /// Then every link to it on this site does, whoever wrote it. A prefetch, an image or a frame does not, nor a link on
+    /// another site.
+    pub fn logout_by_get(self) -> Self {
+        Self { logout_methods: LogoutMethods::PostAndGet, ..self }
     }
 
     /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
@@ -506,6 +522,7 @@ impl SessionTimeoutBuilder {
             public: self.public,
             login_path: self.login_path.map(LoginPath::new),
             logout_path: self.logout_path,
+            logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,
             rotate_after: self.rotate_after,
             end_streams: self.end_streams,
@@ -518,7 +535,7 @@ impl SessionTimeoutBuilder {
             client: self.client.made(),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
-            observed: Observed::default(),
+            hints: Hints::default(),
         }))
     }
 
