@@ -172,8 +172,8 @@ impl SessionTimeoutBuilder {
         Self { cookie_attributes: attributes.clone(), sliding_cookie: Some(attributes), ..self }
     }
 
-    /// No [`Session`](crate::Session) is put into the request's extensions: that saves its allocation. A layer
-    /// inside this one then cannot see this one's session.
+    /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for
+    /// another cookie: that saves its allocations. A layer inside this one then cannot see this one's session.
     pub fn without_extension(self) -> Self {
         Self { with_extension: false, ..self }
     }
@@ -207,7 +207,7 @@ impl SessionTimeoutBuilder {
     }
 
     /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
-    /// Wider ones have no effect.
+    /// Wider ones have no effect, and none keeps anybody from logging out ([`logout_path`](Self::logout_path)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -302,20 +302,29 @@ impl SessionTimeoutBuilder {
     }
 
     /// Which answers are a successful log-in although the request had a live session: the session then begins anew,
-    /// both clocks, under the answer's session cookie alone if it sets one, and under the ids it has if not. For
-    /// applications that only have cookies; others put a [`NewSession`](crate::NewSession) into the answer's extensions.
+    /// both clocks, under the answer's session cookie alone. For applications that only have cookies; others put a
+    /// [`NewSession`](crate::NewSession) into the answer's extensions. Default: none.
+    ///
+    /// A log-in is a proof, not a redirect. Applications send on whoever is signed in already from their log-in page,
+    /// without a password, and that must not begin the absolute timeout anew. So:
+    ///
+    /// - The closure looks for what only a right password gets. It sees the request, with its
+    ///   [`Session`](crate::Session) in the extensions, and the answer without its body.
+    /// - The answer also sets a session id that this session has not had. (A log-in that keeps the id lets whoever knew
+    ///   it before in: session fixation.)
+    /// - The application changes its ids at log-ins alone. Once this session's id has changed on another answer, or any
+    ///   session's on the answer to a `GET`, a new id proves nothing any more, and the closure is not believed: see
+    ///   [log-ins](crate#log-ins).
+    ///
+    /// What is no log-in by this rule is an id that changes: the absolute timeout goes on.
     ///
     /// ```
-    /// use http::{Method, StatusCode};
     /// use tower_session_timeout::SessionTimeoutLayer;
     ///
+    /// // The application sets this header where it has found a password right, and nowhere else.
     /// let layer = SessionTimeoutLayer::builder()
     ///     .cookie("session")
-    ///     .fresh_login(|request, answer| {
-    ///         *request.method() == Method::POST
-    ///             && request.path() == "/login"
-    ///             && answer.status() == StatusCode::FOUND
-    ///     })
+    ///     .fresh_login(|_, answer| answer.headers().contains_key("x-password-was-right"))
     ///     .build();
     /// # layer.unwrap();
     /// ```
@@ -366,7 +375,8 @@ impl SessionTimeoutBuilder {
         Self { expired_response: Some(respond), ..self }
     }
 
-    /// Answers of these media types end with their session: server-sent events, long polls, gRPC streams. Other
+    /// Answers of these media types, with any parameters and suffix (`application/grpc` is `application/grpc+proto`, too),
+    /// end with their session: server-sent events, long polls, gRPC streams. Other
     /// requests of the session put that off; a stream itself is no activity once its answer has begun. Bodies of known
     /// length are never cut. Default: none. Calls add up. Needs tokio's timer.
     ///

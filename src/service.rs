@@ -344,7 +344,7 @@ pub(crate) fn admit<Q>(
         }
         Admission::LogoutOfSeveral(keys) => {
             let mut visit =
-                visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: true });
+                visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: false });
             config.source.remove(request);
             if let Some(logout) = &mut visit.logout {
                 logout.add_several(config, &own, &keys);
