@@ -2,8 +2,10 @@
 //! somewhere else.
 //!
 //! That is no proof that a password was right. Applications send on whoever is signed in already, whatever was posted,
-//! and many set their cookie anew with every answer. So it counts for a session that nobody has logged in to, and only
-//! once: over any other, the absolute timeout goes on.
+//! and many set their cookie anew with every answer. So it begins the absolute timeout of a session that nobody has
+//! logged in to yet, and only once: over any other, the old session ends, and its absolute timeout goes on.
+
+use std::time::Duration;
 
 use cookie::Cookie;
 use http::{
@@ -12,8 +14,12 @@ use http::{
     uri::Authority,
 };
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 use tower_session_timeout::{NewSession, RequestHead, Session};
 use url::Url;
+
+/// For what passes between the layer's look at a clock and this one. An absolute timeout may come early, not late.
+const MARGIN: Duration = Duration::from_millis(1);
 
 /// The application's log-in page, and its session cookie.
 #[derive(Clone)]
@@ -27,20 +33,22 @@ pub(crate) struct Attempt {
     /// The log-in page, as the browser calls it.
     page: Url,
     cookie: String,
+    /// How old a session is that somebody has logged in to, and when.
+    signed_in: Option<(Duration, Instant)>,
 }
 
 impl LogIn {
-    /// Of a session that nobody has logged in to.
+    /// `None`: the request is no form posted to the log-in page.
     pub(crate) fn attempted_by(&self, request: &RequestHead<'_>) -> Option<Attempt> {
-        let is_signed_in =
-            request.extensions().get::<Session>().is_some_and(|session| session.owner().is_some());
-        if *request.method() != Method::POST || request.path() != self.path || is_signed_in {
+        if *request.method() != Method::POST || request.path() != self.path {
             return None;
         }
         let authority = request.uri().authority().map(Authority::as_str);
         let host = authority.or_else(|| request.headers().get(HOST)?.to_str().ok())?;
         let page = Url::parse(&format!("http://{host}")).ok()?.join(&self.path).ok()?;
-        Some(Attempt { page, cookie: self.cookie.clone() })
+        let session = request.extensions().get::<Session>().filter(|session| session.owner().is_some());
+        let signed_in = session.map(|session| (session.age(), Instant::now()));
+        Some(Attempt { page, cookie: self.cookie.clone(), signed_in })
     }
 }
 
@@ -50,8 +58,12 @@ impl Attempt {
         if answer.status().is_redirection() && self.sets_cookie(answer) && self.leads_on(answer) {
             // The proxy does not know who it was, but that somebody has logged in.
             let somebody = format!("{:032x}", rand::random::<u128>());
-            answer.extensions_mut().insert(NewSession::new().owner(somebody));
+            answer.extensions_mut().insert(NewSession::new().owner(somebody).age(self.age()));
         }
+    }
+
+    fn age(&self) -> Duration {
+        self.signed_in.map_or(Duration::ZERO, |(age, since)| age + since.elapsed() + MARGIN)
     }
 
     fn sets_cookie<B>(&self, answer: &Response<B>) -> bool {
