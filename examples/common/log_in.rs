@@ -1,4 +1,4 @@
-//! What the proxy takes for a log-in: a form posted to the log-in page whose answer sets the session cookie and leads
+//! What the proxy takes for a log-in: a form posted to the log-in page whose answer changes the session cookie and leads
 //! somewhere else.
 //!
 //! That is no proof that a password was right. Applications send on whoever is signed in already, whatever was posted,
@@ -10,7 +10,7 @@ use std::time::Duration;
 use cookie::Cookie;
 use http::{
     Method, Response,
-    header::{HOST, LOCATION, SET_COOKIE},
+    header::{COOKIE, HOST, LOCATION, SET_COOKIE},
     uri::Authority,
 };
 use percent_encoding::percent_decode_str;
@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     /// The log-in page, as the browser calls it.
     page: Url,
     cookie: String,
+    /// The session cookies that came with it.
+    had: Vec<String>,
     /// How old a session is that somebody has logged in to, and when.
     signed_in: Option<(Duration, Instant)>,
 }
@@ -48,14 +50,21 @@ impl LogIn {
         let page = Url::parse(&format!("http://{host}")).ok()?.join(&self.path).ok()?;
         let session = request.extensions().get::<Session>().filter(|session| session.owner().is_some());
         let signed_in = session.map(|session| (session.age(), Instant::now()));
-        Some(Attempt { page, cookie: self.cookie.clone(), signed_in })
+        let fields = request.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let had = fields
+            .flat_map(Cookie::split_parse)
+            .filter_map(Result::ok)
+            .filter(|cookie| cookie.name() == self.cookie)
+            .map(|cookie| cookie.value().to_owned())
+            .collect();
+        Some(Attempt { page, cookie: self.cookie.clone(), had, signed_in })
     }
 }
 
 impl Attempt {
     /// Tells the layer, if this is the answer to a log-in.
     pub(crate) fn announce<B>(&self, answer: &mut Response<B>) {
-        if answer.status().is_redirection() && self.sets_cookie(answer) && self.leads_on(answer) {
+        if answer.status().is_redirection() && self.changes_cookie(answer) && self.leads_on(answer) {
             // The proxy does not know who it was, but that somebody has logged in.
             let somebody = format!("{:032x}", rand::random::<u128>());
             answer.extensions_mut().insert(NewSession::new().owner(somebody).age(self.age()));
@@ -66,11 +75,13 @@ impl Attempt {
         self.signed_in.map_or(Duration::ZERO, |(age, since)| age + since.elapsed() + MARGIN)
     }
 
-    fn sets_cookie<B>(&self, answer: &Response<B>) -> bool {
-        let mut fields = answer.headers().get_all(SET_COOKIE).iter();
-        fields.any(|field| {
-            let cookie = field.to_str().ok().and_then(|field| Cookie::parse(field).ok());
-            cookie.is_some_and(|cookie| cookie.name() == self.cookie && !cookie.value().is_empty())
+    /// A log-in that does not is session fixation.
+    fn changes_cookie<B>(&self, answer: &Response<B>) -> bool {
+        let fields = answer.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
+        fields.filter_map(|field| Cookie::parse(field).ok()).any(|cookie| {
+            cookie.name() == self.cookie
+                && !cookie.value().is_empty()
+                && self.had.iter().all(|had| had != cookie.value())
         })
     }
 

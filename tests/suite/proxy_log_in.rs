@@ -12,8 +12,13 @@ use self::log_in::{Attempt, LogIn};
 mod log_in;
 
 fn attempt(method: Method, path: &str) -> Option<Attempt> {
-    let request =
-        Request::builder().method(method).uri(path).header("host", "shop.example:8080").body(()).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "shop.example:8080")
+        .header("cookie", "a=1; sid=old")
+        .body(())
+        .unwrap();
     let log_in = LogIn { path: "/login".to_owned(), cookie: "sid".to_owned() };
     log_in.attempted_by(&RequestHead::of(&request))
 }
@@ -47,6 +52,7 @@ fn a_redirect_to_another_page_with_a_session_cookie_is_a_log_in() {
     ] {
         assert!(is_announced(location, "sid=new; Path=/"), "{location}");
         assert!(!is_announced(location, "theme=dark"), "{location}");
+        assert!(!is_announced(location, "sid=old; Path=/"), "{location}");
         assert!(!is_announced(location, "sid=; Max-Age=0"), "{location}");
     }
 }
