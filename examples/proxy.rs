@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, LOCATION, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{PathAndQuery, Scheme},
 };
 use http_body_util::{Either, Full};
@@ -34,7 +34,12 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, time};
 use tower::{ServiceBuilder, service_fn};
-use tower_session_timeout::{RequestHead, SessionTimeoutBuilder, SessionTimeoutLayer};
+use tower_session_timeout::{RequestHead, SessionTimeoutLayer};
+
+use self::log_in::LogIn;
+
+#[path = "common/log_in.rs"]
+mod log_in;
 
 const USAGE: &str = "\
 Usage: proxy --upstream URL --cookie NAME [OPTIONS]
@@ -44,7 +49,8 @@ Usage: proxy --upstream URL --cookie NAME [OPTIONS]
   --listen ADDRESS    where to listen; port 0 picks one [default: 127.0.0.1:3000]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
-  --login-path PATH   the log-in page: takes `next` in its query, and answers a successful POST with a redirect
+  --login-path PATH   the log-in page, the only way to log in: takes `next` in its query, and answers a successful
+                      POST with a redirect
   --logout-path PATH  a POST to it ends the session
   --public-path PATH  where visitors may go; ending in / it covers all below. Can be given more than once
 ";
@@ -53,6 +59,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 struct Options {
     listen: String,
     upstream: Uri,
+    log_in: Option<LogIn>,
     layer: SessionTimeoutLayer,
 }
 
@@ -78,6 +85,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
     let mut listen = "127.0.0.1:3000".to_owned();
     let mut upstream = None;
     let mut cookie = None;
+    let mut login_path = None;
     let mut layer = SessionTimeoutLayer::builder();
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
@@ -87,7 +95,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
             "--cookie" => cookie = Some(value()?),
             "--idle" => layer = layer.idle_timeout(seconds(&value()?)?),
             "--absolute" => layer = layer.absolute_timeout(seconds(&value()?)?),
-            "--login-path" => layer = with_login_path(layer, value()?),
+            "--login-path" => login_path = Some(value()?),
             "--logout-path" => layer = layer.logout_path(value()?),
             "--public-path" => layer = layer.public_paths([value()?]),
             _ => return Err(format!("unknown option {flag:?}").into()),
@@ -95,7 +103,13 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
     }
     let upstream = upstream.ok_or("--upstream is missing")?;
     let cookie = cookie.ok_or("--cookie is missing")?;
-    Ok(Options { listen, upstream, layer: layer.cookie(cookie).build()? })
+    let mut log_in = None;
+    if let Some(location) = login_path {
+        let path = location.split('?').next().unwrap_or_default().to_owned();
+        log_in = Some(LogIn { path, cookie: cookie.clone() });
+        layer = layer.login_path(location);
+    }
+    Ok(Options { listen, upstream, log_in, layer: layer.cookie(cookie).build()? })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -111,24 +125,6 @@ fn origin(text: &str) -> Result<Uri, String> {
         .ok_or_else(|| format!("{text:?} is no http://HOST[:PORT]"))
 }
 
-fn with_login_path(layer: SessionTimeoutBuilder, location: String) -> SessionTimeoutBuilder {
-    let path = location.split('?').next().unwrap_or_default().to_owned();
-    layer.login_path(location).fresh_login(move |request, answer| is_login(&path, request, answer))
-}
-
-/// Whether somebody has just logged in. An application that answers a wrong password with a redirect leads back to the
-/// log-in page, which must not begin the absolute timeout anew.
-fn is_login(login_path: &str, request: &RequestHead<'_>, answer: &Response<()>) -> bool {
-    let leads_on = || {
-        let location = answer.headers().get(LOCATION).and_then(|to| Uri::try_from(to.as_bytes()).ok());
-        location.is_some_and(|to| to.path().starts_with('/') && to.path() != login_path)
-    };
-    *request.method() == Method::POST
-        && request.path() == login_path
-        && answer.status().is_redirection()
-        && leads_on()
-}
-
 async fn serve(options: &Options) -> Result<Infallible, Box<dyn Error>> {
     let listener = TcpListener::bind(&options.listen)
         .await
@@ -142,7 +138,18 @@ async fn serve(options: &Options) -> Result<Infallible, Box<dyn Error>> {
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let upstream = options.upstream.clone();
-    let forward = service_fn(move |request| forward(client.clone(), upstream.clone(), request));
+    let log_in = options.log_in.clone();
+    let forward = service_fn(move |request| {
+        let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&RequestHead::of(&request)));
+        let answer = forward(client.clone(), upstream.clone(), request);
+        async move {
+            let mut answer = answer.await?;
+            if let Some(attempt) = attempt {
+                attempt.announce(&mut answer);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
 
     // Every connection gets a clone: they share the layer's sessions.
     let service =

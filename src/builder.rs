@@ -11,9 +11,10 @@ use crate::{
     MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
-    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
+    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods},
     cookie::{SessionCookie, is_token},
     extract::{FromClosure, Source},
+    hints::Hints,
     respond::safe_return_to,
 };
 
@@ -40,6 +41,7 @@ pub struct SessionTimeoutBuilder {
     public: Rules,
     login_path: Option<String>,
     logout_path: Option<String>,
+    logout_methods: LogoutMethods,
     fresh_login: Option<FreshLogin>,
     expired_response: Option<ExpiredResponse>,
     store: Option<Arc<dyn Store>>,
@@ -75,6 +77,7 @@ impl SessionTimeoutBuilder {
             public: Rules::default(),
             login_path: None,
             logout_path: None,
+            logout_methods: LogoutMethods::Post,
             fresh_login: None,
             expired_response: None,
             store: None,
@@ -169,8 +172,8 @@ impl SessionTimeoutBuilder {
         Self { cookie_attributes: attributes.clone(), sliding_cookie: Some(attributes), ..self }
     }
 
-    /// No [`Session`](crate::Session) is put into the request's extensions: that saves its allocation. A layer
-    /// inside this one then cannot see this one's session.
+    /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for
+    /// another cookie: that saves its allocations. A layer inside this one then cannot see this one's session.
     pub fn without_extension(self) -> Self {
         Self { with_extension: false, ..self }
     }
@@ -204,7 +207,7 @@ impl SessionTimeoutBuilder {
     }
 
     /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
-    /// Wider ones have no effect.
+    /// Wider ones have no effect, and none keeps anybody from logging out ([`logout_path`](Self::logout_path)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -299,20 +302,29 @@ impl SessionTimeoutBuilder {
     }
 
     /// Which answers are a successful log-in although the request had a live session: the session then begins anew,
-    /// both clocks, under the answer's session cookie alone if it sets one, and under the ids it has if not. For
-    /// applications that only have cookies; others put a [`NewSession`](crate::NewSession) into the answer's extensions.
+    /// both clocks, under the answer's session cookie alone. For applications that only have cookies; others put a
+    /// [`NewSession`](crate::NewSession) into the answer's extensions. Default: none.
+    ///
+    /// A log-in is a proof, not a redirect. Applications send on whoever is signed in already from their log-in page,
+    /// without a password, and that must not begin the absolute timeout anew. So:
+    ///
+    /// - The closure looks for what only a right password gets. It sees the request, with its
+    ///   [`Session`](crate::Session) in the extensions, and the answer without its body.
+    /// - The answer also sets a session id that this session has not had. (A log-in that keeps the id lets whoever knew
+    ///   it before in: session fixation.)
+    /// - The application changes its ids at log-ins alone. Once this session's id has changed on another answer, or any
+    ///   session's on the answer to a `GET`, a new id proves nothing any more, and the closure is not believed: see
+    ///   [log-ins](crate#log-ins).
+    ///
+    /// What is no log-in by this rule is an id that changes: the absolute timeout goes on.
     ///
     /// ```
-    /// use http::{Method, StatusCode};
     /// use tower_session_timeout::SessionTimeoutLayer;
     ///
+    /// // The application sets this header where it has found a password right, and nowhere else.
     /// let layer = SessionTimeoutLayer::builder()
     ///     .cookie("session")
-    ///     .fresh_login(|request, answer| {
-    ///         *request.method() == Method::POST
-    ///             && request.path() == "/login"
-    ///             && answer.status() == StatusCode::FOUND
-    ///     })
+    ///     .fresh_login(|_, answer| answer.headers().contains_key("x-password-was-right"))
     ///     .build();
     /// # layer.unwrap();
     /// ```
@@ -332,10 +344,23 @@ impl SessionTimeoutBuilder {
         Self { login_path: Some(path.into()), ..self }
     }
 
-    /// The log-out path: a successful `POST` to it ends the session, whatever cookie the application sets there. It
-    /// is public.
+    /// The log-out path: a `POST` to it ends the session, whatever cookie the application sets there, and every one if
+    /// the request carries several that are live. It is public, and [`limits_for`](Self::limits_for) keeps nobody from
+    /// it. Default: none.
+    ///
+    /// The application may refuse: a `4xx` answer, to a forged form say, ends nothing. Where it does not say (a `5xx`
+    /// answer, an error, a panic, a client that went away before the answer), the session ends all the same, unless the
+    /// request was made by a page of another origin (`Sec-Fetch-Site`, or else `Origin`).
     pub fn logout_path(self, path: impl Into<String>) -> Self {
         Self { logout_path: Some(path.into()), ..self }
+    }
+
+    /// A `GET` to the log-out path logs out, too: for applications whose log-out is a link. Default: only a `POST` does.
+    ///
+    /// Then every link to it on this site does, whoever wrote it. A prefetch, an image or a frame does not, nor a link on
+    /// another site.
+    pub fn logout_by_get(self) -> Self {
+        Self { logout_methods: LogoutMethods::PostAndGet, ..self }
     }
 
     /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
@@ -350,7 +375,8 @@ impl SessionTimeoutBuilder {
         Self { expired_response: Some(respond), ..self }
     }
 
-    /// Answers of these media types end with their session: server-sent events, long polls, gRPC streams. Other
+    /// Answers of these media types, with any parameters and suffix (`application/grpc` is `application/grpc+proto`, too),
+    /// end with their session: server-sent events, long polls, gRPC streams. Other
     /// requests of the session put that off; a stream itself is no activity once its answer has begun. Bodies of known
     /// length are never cut. Default: none. Calls add up. Needs tokio's timer.
     ///
@@ -511,6 +537,7 @@ impl SessionTimeoutBuilder {
             public: self.public,
             login_path: self.login_path.map(LoginPath::new),
             logout_path: self.logout_path,
+            logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,
             rotate_after: self.rotate_after,
             end_streams: self.end_streams,
@@ -523,7 +550,7 @@ impl SessionTimeoutBuilder {
             client: self.client.made(),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
-            observed: Observed::default(),
+            hints: Hints::default(),
         }))
     }
 

@@ -1,12 +1,6 @@
 //! Everything a layer is told, behind one `Arc`; and a store call under its deadline.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
@@ -15,11 +9,14 @@ use crate::{
     Access, Adopted, Answer, EndReason, Ended, EventSink, IdTag, Limits, Live, MAX_SESSION_ID_LENGTH,
     NewSession, Policy, RequestHead, RequestStore, Rotated, SessionEvent, SessionId, SessionKey, Started,
     Store, StoreError,
-    activity::{Rules, is_passive_by_itself},
+    activity::{Rules, is_passive_by_itself, is_prefetch},
     body::RefusalBody,
     cookie::{SessionCookie, SlidCookie},
     event,
     extract::Source,
+    head::Initiator,
+    hints::Hints,
+    respond::is_of_type,
 };
 
 /// A lost log-out is worse than a late one.
@@ -49,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) public: Rules,
     pub(crate) login_path: Option<LoginPath>,
     pub(crate) logout_path: Option<String>,
+    pub(crate) logout_methods: LogoutMethods,
     pub(crate) fresh_login: Option<FreshLogin>,
     pub(crate) rotate_after: Option<Duration>,
     pub(crate) end_streams: Vec<String>,
@@ -61,16 +59,14 @@ pub(crate) struct Config {
     pub(crate) client: Option<crate::client::Client>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
-    pub(crate) observed: Observed,
+    pub(crate) hints: Hints,
 }
 
-/// What was seen so far, to tell apart a session that is over from layers in the wrong order.
-#[derive(Default)]
-pub(crate) struct Observed {
-    a_start: AtomicBool,
-    an_unknown_id: AtomicBool,
-    a_companion: AtomicBool,
-    a_missing_companion: AtomicBool,
+/// By which methods users log out.
+#[derive(Clone, Copy)]
+pub(crate) enum LogoutMethods {
+    Post,
+    PostAndGet,
 }
 
 /// The log-in page: a path, perhaps with a query.
@@ -98,12 +94,7 @@ impl Config {
 
     /// Whether answers of this type end with their session.
     pub(crate) fn ends_streams_of(&self, content_type: Option<&HeaderValue>) -> bool {
-        let kind =
-            content_type.map(|kind| kind.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default());
-        kind.is_some_and(|kind| {
-            let kind = kind.trim_ascii();
-            self.end_streams.iter().any(|ended| kind.eq_ignore_ascii_case(ended.as_bytes()))
-        })
+        content_type.is_some_and(|kind| self.end_streams.iter().any(|ended| is_of_type(kind, ended)))
     }
 
     /// Whether an ended session goes on here, without its id.
@@ -119,8 +110,20 @@ impl Config {
     }
 
     pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
-        *head.method() == Method::POST
-            && self.logout_path.as_ref().is_some_and(|logout| logout == head.path())
+        if self.logout_path.as_ref().is_none_or(|logout| logout != head.path()) {
+            return false;
+        }
+        match *head.method() {
+            Method::POST => true,
+            // Pages of other sites, images and prefetches log nobody out.
+            Method::GET => {
+                matches!(self.logout_methods, LogoutMethods::PostAndGet)
+                    && head.initiator() != Initiator::Elsewhere
+                    && head.wants_a_page()
+                    && !is_prefetch(head)
+            }
+            _ => false,
+        }
     }
 
     /// The session cookie with a new `Max-Age`, if this is the renewal to send it with.
@@ -139,6 +142,11 @@ impl Config {
         Some(Box::new(SlidCookie { id: id.into_owned(), set_cookie }))
     }
 
+    /// Whether another layer times the same sessions.
+    pub(crate) fn times_the_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.source.is_same_cookie(&other.source)
+    }
+
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
         let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
         Policy { cap, ..self.policy }
@@ -150,7 +158,7 @@ impl Config {
         let Some(companions) = cookie.companions() else { return OwnStore::NONE };
         let received = companions.received(headers);
         if !received.is_empty() {
-            self.observed.a_companion.store(true, Relaxed);
+            self.hints.companion();
         }
         OwnStore(self.store.for_request(&String::from_utf8_lossy(cookie.name()), received))
     }
@@ -204,7 +212,7 @@ impl Config {
             return Err(implausible_id());
         }
         let started = self.ask(self.store(own).start(id, new, &self.policy)).await?;
-        self.observed.a_start.store(true, Relaxed);
+        self.hints.session();
         match started {
             Started::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
             Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
@@ -223,7 +231,7 @@ impl Config {
                 return Err(StoreError::new("at capacity: no session can be adopted"));
             }
         }
-        self.observed.a_start.store(true, Relaxed);
+        self.hints.session();
         Ok(())
     }
 
@@ -258,6 +266,27 @@ impl Config {
         ended
     }
 
+    /// Ends a session though nobody waits for it: at once if the store can, else in the background.
+    pub(crate) fn end_in_background(self: &Arc<Self>, own: &OwnStore, key: SessionKey, reason: EndReason) {
+        match self.store(own).end(key, reason) {
+            Answer::Ready(Ok(_)) => {}
+            Answer::Ready(Err(error)) => {
+                self.store_failed(&error);
+                self.end_later(key, reason);
+            }
+            pending @ Answer::Pending(_) => {
+                let config = Arc::clone(self);
+                if let Ok(runtime) = Handle::try_current() {
+                    runtime.spawn(async move {
+                        if config.ask(pending).await.is_err() {
+                            config.end_later(key, reason);
+                        }
+                    });
+                }
+            }
+        }
+    }
+
     fn end_later(self: &Arc<Self>, key: SessionKey, reason: EndReason) {
         let config = Arc::clone(self);
         if let Ok(runtime) = Handle::try_current() {
@@ -274,27 +303,8 @@ impl Config {
     }
 
     pub(crate) fn refused(&self, reason: EndReason) {
-        if reason == EndReason::Unknown
-            && !self.observed.a_start.load(Relaxed)
-            && !self.observed.an_unknown_id.swap(true, Relaxed)
-        {
-            event::warn(
-                "a session id was refused as unknown, and no session has begun yet: if this is no cookie from \
-                 before a restart, is the log-in route inside the timeout layer?",
-            );
-        }
-        if reason == EndReason::Unknown
-            && self.observed.a_start.load(Relaxed)
-            && !self.observed.a_companion.load(Relaxed)
-            && let Some(companions) = self.source.cookie().and_then(SessionCookie::companions)
-            && companions.are_secure()
-            && !self.observed.a_missing_companion.swap(true, Relaxed)
-        {
-            event::warn(
-                "session cookies come back, but none of the Secure cookies set beside them with the sessions' records: \
-                 over plain http, browsers drop those. For development without TLS, say \
-                 `cookie_attributes(CookieAttributes::new().secure(false))`",
-            );
+        if reason == EndReason::Unknown {
+            self.hints.unknown_id(self.source.cookie());
         }
         self.tell(&SessionEvent::Refused { reason });
     }

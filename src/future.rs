@@ -15,9 +15,10 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::{
-    BoxFuture, SessionBody,
+    BoxFuture, RequestHead, SessionBody,
     body::RefusalBody,
     config::{Config, OwnStore},
+    logout::Logout,
     observe::{Happened, Settled, Visit},
     service::{Admission, admit},
 };
@@ -48,12 +49,26 @@ pin_project! {
 }
 
 struct Checking<S, Q> {
-    check: BoxFuture<Admission>,
     service: S,
-    /// Taken once the check is done.
+    /// Both are taken once the check is done.
+    check: Option<BoxFuture<Admission>>,
     request: Option<Request<Q>>,
     config: Arc<Config>,
     own_store: OwnStore,
+    /// The request is a log-out.
+    logout: Option<Logout>,
+}
+
+impl<S, Q> Drop for Checking<S, Q> {
+    /// The client went away. A log-out must not be lost for that.
+    fn drop(&mut self) {
+        if let (Some(check), Some(mut logout), Ok(runtime)) =
+            (self.check.take(), self.logout.take(), Handle::try_current())
+        {
+            let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+            runtime.spawn(async move { logout.add_admitted(&config, &own, &check.await) });
+        }
+    }
 }
 
 struct Settling<R> {
@@ -82,7 +97,10 @@ where
         config: Arc<Config>,
         own_store: OwnStore,
     ) -> Self {
-        let checking = Box::new(Checking { check, service, request: Some(request), config, own_store });
+        let head = RequestHead::of(&request);
+        let logout = config.is_logout(&head).then(|| Logout::new(&head));
+        let (check, request) = (Some(check), Some(request));
+        let checking = Box::new(Checking { service, check, request, config, own_store, logout });
         Self { state: State::Checking { checking } }
     }
 
@@ -107,7 +125,9 @@ where
         loop {
             let next = match state.as_mut().project() {
                 Projected::Checking { checking } => {
-                    let admission = ready!(checking.check.as_mut().poll(cx));
+                    let check = checking.check.as_mut().expect("polled after completion");
+                    let admission = ready!(check.as_mut().poll(cx));
+                    checking.check = None;
                     let mut request = checking.request.take().expect("polled after completion");
                     let own = std::mem::replace(&mut checking.own_store, OwnStore::NONE);
                     match admit(&checking.config, own, &mut request, admission) {
@@ -124,7 +144,7 @@ where
                         }
                         return Poll::Pending;
                     };
-                    let visit = visit.take().expect("polled after completion");
+                    let mut visit = visit.take().expect("polled after completion");
                     let mut response = answer?;
                     let Some(happened) = visit.observe(&mut response) else {
                         return Poll::Ready(Ok(visit.conclude(response, None)));

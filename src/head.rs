@@ -1,9 +1,18 @@
 //! What closures see of a request: everything but its body, by reference.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use std::fmt;
 
-/// A request without its body.
-#[derive(Clone, Copy, Debug)]
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Uri,
+    header::{HOST, ORIGIN},
+};
+
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+const SEC_FETCH_DEST: &str = "sec-fetch-dest";
+
+/// A request without its body. `Debug` shows its method and which header fields it has: in its path, its query and
+/// their values there may be secrets.
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -48,8 +57,69 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
+    /// Who made the browser send this request: fetch metadata, which no page can set, or the `Origin` of older browsers.
+    pub(crate) fn initiator(&self) -> Initiator {
+        let mut sites = self.headers.get_all(SEC_FETCH_SITE).iter().peekable();
+        if sites.peek().is_some() {
+            return sites
+                .map(site)
+                .reduce(|one, other| if one == other { one } else { Initiator::Elsewhere })
+                .unwrap_or(Initiator::Unsaid);
+        }
+        let mut origins = self.headers.get_all(ORIGIN).iter().peekable();
+        if origins.peek().is_none() {
+            return Initiator::Unsaid;
+        }
+        if origins.all(|origin| self.is_own(origin)) { Initiator::OwnPage } else { Initiator::Elsewhere }
+    }
+
+    fn is_own(&self, origin: &HeaderValue) -> bool {
+        let origin = Uri::try_from(origin.as_bytes()).ok();
+        let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
+        match self.uri.authority() {
+            Some(asked) => asked == origin,
+            None => self.headers.get(HOST).is_some_and(|host| host == origin.as_str()),
+        }
+    }
+
+    /// Not an image, a frame or another part of a page, as far as the browser says.
+    pub(crate) fn wants_a_page(&self) -> bool {
+        self.headers.get_all(SEC_FETCH_DEST).iter().all(|dest| dest == "document" || dest == "empty")
+    }
+
     pub(crate) fn header_is(&self, name: &str, value: &str) -> bool {
         self.headers.get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("headers", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who made a browser send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Initiator {
+    /// A page of this origin.
+    OwnPage,
+    /// The user: a bookmark, an address typed in.
+    User,
+    /// A page of another origin, or one that does not say of which.
+    Elsewhere,
+    /// Nobody says: a program, or an old browser's `GET`.
+    Unsaid,
+}
+
+fn site(said: &HeaderValue) -> Initiator {
+    match said.as_bytes() {
+        b"same-origin" => Initiator::OwnPage,
+        b"none" => Initiator::User,
+        _ => Initiator::Elsewhere,
     }
 }
 
@@ -64,7 +134,6 @@ fn original_uri(_: &Extensions) -> Option<&Uri> {
 }
 
 /// A head that outlives its request: for `fresh_login`, which judges request and answer together.
-#[derive(Debug)]
 pub(crate) struct OwnedHead(Request<()>);
 
 impl OwnedHead {

@@ -54,12 +54,60 @@
 //! - A session cookie set for a request without a live session begins a session.
 //! - One set for a request with a live session is a further id of that session: its clocks go on. If the session has
 //!   ended meanwhile, the cookie does not leave: a slow answer cannot undo a log-out.
-//! - One removed ends the session; so does a successful `POST` to
-//!   [`logout_path`](SessionTimeoutBuilder::logout_path).
-//! - A [`NewSession`] in the answer's extensions, or [`fresh_login`](SessionTimeoutBuilder::fresh_login), makes the
-//!   answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
+//! - One removed ends the session; so does a `POST` to [`logout_path`](SessionTimeoutBuilder::logout_path), unless the
+//!   application refuses it with a `4xx`.
+//! - A [`NewSession`] in the answer's extensions, or a new id that [`fresh_login`](SessionTimeoutBuilder::fresh_login)
+//!   recognizes, makes the answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
 //!
 //! Without one, [`Sessions`] and [`Session`] say so.
+//!
+//! # Log-ins
+//!
+//! Only a log-in sets back the absolute clock, and a log-in is a proof, not a redirect: an application sends on whoever
+//! is signed in already from its log-in page, without a password. There are three kinds of applications.
+//!
+//! **Those that can say so** put a [`NewSession`] into the extensions of the answer. That is all.
+//!
+//! **Those whose session id changes at log-ins alone** (ids drawn at random, data on the server: Django, Rails, PHP,
+//! Flask-Session, tower-sessions) may be watched: [`fresh_login`](SessionTimeoutBuilder::fresh_login) says which answers
+//! look like a log-in, and the layer takes them for one if they also set an id the session has not had.
+//!
+//! **Those whose cookie changes with other answers, too** (the session itself is in the cookie, signed or encrypted: Flask,
+//! Starlette, Django's `signed_cookies`, cookie-session, iron-session; or the id is drawn anew every few minutes) change
+//! it on a redirect from the log-in page as on any other answer. All their values are one session with one absolute
+//! clock, which goes on, whatever `fresh_login` says, so that:
+//!
+//! - a user who logs in *without* a live session, having logged out or been timed out, gets a new absolute clock;
+//! - one who logs in *over* a live session stays under its absolute clock, and has to log in again when that ends;
+//! - to visitors who have a session before they log in, the absolute clock counts from their first visit.
+//!
+//! To change the last two, let the application say what only it knows, in a header of the log-in's answer that a
+//! service inside the layer turns into a `NewSession`:
+//!
+//! ```
+//! use http::Response;
+//! use tower_session_timeout::NewSession;
+//!
+//! /// Between the layer and the application: `.layer(timeout).map_response(announce_log_in).service(application)`.
+//! fn announce_log_in<B>(mut answer: Response<B>) -> Response<B> {
+//!     // The application sets it where it has found a password right, to the user's id, and nowhere else.
+//!     if let Some(user) = answer.headers_mut().remove("x-logged-in-as") {
+//!         let owner = String::from_utf8_lossy(user.as_bytes()).into_owned();
+//!         answer.extensions_mut().insert(NewSession::new().owner(owner));
+//!     }
+//!     answer
+//! }
+//! # let _ = announce_log_in::<()>;
+//! ```
+//!
+//! Where the application cannot say so either, a log-in counts once for a session: `examples/proxy.rs` puts a
+//! `NewSession` with an owner into the answer of what looks like a log-in, if the request's [`Session`] has no owner yet.
+//!
+//! # Layers inside one another
+//!
+//! [`Session`] and [`EndReason`] in a request's extensions are of the innermost layer's sessions. What a layer further
+//! out has found of another cookie, or of a token, is not shown there. Layers for the same cookie share one session: the
+//! outer one looks after it, and the inner ones only tighten.
 //!
 //! # What is asked of the application
 //!
@@ -98,9 +146,12 @@ mod event;
 mod extract;
 mod future;
 mod head;
+mod hints;
 mod keep;
 mod layer;
 mod limits;
+mod logout;
+mod nest;
 mod observe;
 mod rules;
 mod service;

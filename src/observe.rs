@@ -1,6 +1,13 @@
 //! What an answer says happened to the session, and settling it with the store.
 
-use std::{sync::Arc, task::Context, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Context,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -10,13 +17,14 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
+    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started, Verdict,
     body::SessionBody,
     config::{Config, OwnStore},
     cookie::{Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
     keep::Keeper,
+    logout::Logout,
     respond,
     session::until_over,
 };
@@ -29,8 +37,12 @@ pub(crate) struct Visit {
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
-    /// A `POST` to the log-out path.
-    pub(crate) is_logout: bool,
+    /// It merely asks for something: `GET` or `HEAD`.
+    pub(crate) is_safe: bool,
+    /// A log-out, of a session.
+    pub(crate) logout: Option<Box<Logout>>,
+    /// Whether this very request has ended its session, through its [`Session`](crate::Session).
+    pub(crate) ended_itself: Option<Arc<AtomicBool>>,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
@@ -52,6 +64,8 @@ pub(crate) enum VisitedSession {
         key: SessionKey,
         presented: IdTag,
         hold: Hold,
+        /// It has had this id since it began.
+        has_first_id: bool,
     },
     /// The store could not say, and the request was let through all the same.
     Unchecked,
@@ -89,7 +103,7 @@ pub(crate) enum Happened {
     /// A value was set: by a log-in or not.
     Set {
         value: Vec<u8>,
-        login: Option<NewSession>,
+        login: Option<Login>,
     },
     /// The user proved who they are, and the session keeps its id.
     Reauthenticated,
@@ -98,6 +112,15 @@ pub(crate) enum Happened {
     Slid,
     /// As signed out, and the application's session cookie is replaced.
     LoggedOut,
+}
+
+/// How an answer is known for a log-in.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// The application said so.
+    Announced(NewSession),
+    /// `fresh_login` recognized it. Without a new id it is none.
+    Recognized,
 }
 
 impl Drop for Visit {
@@ -121,31 +144,42 @@ impl Visit {
     }
 
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
-    pub(crate) fn observe<P>(&self, response: &mut Response<P>) -> Option<Happened> {
+    pub(crate) fn observe<P>(&mut self, response: &mut Response<P>) -> Option<Happened> {
+        if let Some(logout) = &mut self.logout
+            && logout.is_granted(response.status())
+        {
+            return Some(Happened::LoggedOut);
+        }
         if matches!(self.session, VisitedSession::Outer) {
             return None;
         }
-        let status = response.status();
-        // Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not
-        // make the browser forget it (T71).
-        let carried_a_session = !matches!(self.session, VisitedSession::None);
-        if self.is_logout && carried_a_session && (status.is_success() || status.is_redirection()) {
-            return Some(Happened::LoggedOut);
-        }
         let said = match self.config.source.cookie() {
-            Some(cookie) if response.headers().contains_key(SET_COOKIE) => cookie.said(response.headers()),
+            Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
+                self.read_cookies(cookie, response.headers())
+            }
             _ => Said::Nothing,
         };
-        let announced = response.extensions_mut().remove::<NewSession>();
-        let login = announced.or_else(|| self.is_fresh_login(response).then(NewSession::new));
-        match (said, login) {
-            (Said::Set(value), login) => Some(Happened::Set { value, login }),
-            (Said::Removed, _) => Some(Happened::SignedOut),
-            (Said::Nothing, Some(_)) => Some(Happened::Reauthenticated),
-            (Said::Nothing, None) => (self.slid_cookie.is_some()
-                && !is_for_shared_caches(response.headers()))
-            .then_some(Happened::Slid),
+        let announced = response.extensions_mut().remove::<NewSession>().map(Login::Announced);
+        match said {
+            Said::Set(value) => {
+                let login = announced.or_else(|| self.is_fresh_login(response).then_some(Login::Recognized));
+                Some(Happened::Set { value, login })
+            }
+            Said::Removed => Some(Happened::SignedOut),
+            Said::Nothing if announced.is_some() => Some(Happened::Reauthenticated),
+            Said::Nothing => (self.slid_cookie.is_some() && !is_for_shared_caches(response.headers()))
+                .then_some(Happened::Slid),
         }
+    }
+
+    fn read_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) -> Said {
+        let said = cookie.said(headers);
+        if said != Said::Nothing {
+            self.config.hints.session_cookie();
+        } else if !matches!(self.session, VisitedSession::Live { .. }) {
+            self.config.hints.other_cookies(cookie, headers);
+        }
+        said
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
@@ -156,24 +190,36 @@ impl Visit {
         fresh_login(&head.head(), &answer)
     }
 
+    fn has_ended_itself(&self) -> bool {
+        self.ended_itself.as_ref().is_some_and(|ended| ended.load(Relaxed))
+    }
+
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
-    pub(crate) fn settle(&self, happened: &Happened) -> BoxFuture<Settled> {
+    pub(crate) fn settle(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented, has_first_id, .. })
+                if !self.has_ended_itself() =>
+            {
                 let value = SessionId::from(value.clone());
                 match login.clone() {
-                    Some(new) => {
+                    Some(Login::Announced(new)) => {
                         Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
                     }
-                    None => Box::pin(async move { rotate(&config, &own, key, presented, &value).await }),
+                    Some(Login::Recognized) => Box::pin(async move {
+                        log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
+                    }),
+                    None => {
+                        let is_safe = self.is_safe;
+                        Box::pin(async move { rotate(&config, &own, key, presented, &value, is_safe).await })
+                    }
                 }
             }
             (Happened::Slid, VisitedSession::Live { key, presented, .. }) => {
                 let id = self.slid_cookie.as_ref().map(|slid| slid.id.clone());
                 Box::pin(async move {
                     match id {
-                        Some(id) => rotate(&config, &own, key, presented, &id).await,
+                        Some(id) => rotate(&config, &own, key, presented, &id, false).await,
                         None => Settled::DropCookie,
                     }
                 })
@@ -186,7 +232,11 @@ impl Visit {
                 Box::pin(std::future::ready(Settled::Unavailable))
             }
             (Happened::Set { value, login }, _) => {
-                let (value, new) = (SessionId::from(value.clone()), login.clone().unwrap_or_default());
+                let value = SessionId::from(value.clone());
+                let new = match login {
+                    Some(Login::Announced(new)) => new.clone(),
+                    Some(Login::Recognized) | None => NewSession::new(),
+                };
                 Box::pin(async move { begin(&config, &own, &value, &new).await })
             }
             (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
@@ -200,13 +250,16 @@ impl Visit {
                 Box::pin(std::future::ready(Settled::Pass))
             }
             (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, &own, key, Settled::Pass).await })
-            }
-            (Happened::LoggedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, &own, key, Settled::RemoveCookie).await })
+                Box::pin(async move { end(&config, &own, key).await })
             }
             (Happened::SignedOut, _) => Box::pin(std::future::ready(Settled::Pass)),
-            (Happened::LoggedOut, _) => Box::pin(std::future::ready(Settled::RemoveCookie)),
+            (Happened::LoggedOut, _) => {
+                let ended = self.logout.as_mut().map(|logout| logout.end());
+                Box::pin(async move {
+                    let Some(ended) = ended else { return Settled::RemoveCookie };
+                    if ended.await.is_ok() { Settled::RemoveCookie } else { Settled::Unavailable }
+                })
+            }
         }
     }
 
@@ -221,7 +274,7 @@ impl Visit {
         if !self.config.ends_streams_of(content_type) || has_length {
             return response.map(SessionBody::application);
         }
-        let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         let over = Box::pin(async move {
             until_over(&config, &own, key).await;
@@ -335,7 +388,7 @@ async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSes
 }
 
 /// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
-/// (OWASP ASVS 5.0 §7.2.4). If it has ended meanwhile, a slow answer must not undo that.
+/// (OWASP ASVS 5.0 §7.2.4). If its user has ended it meanwhile, a slow answer must not undo that.
 async fn log_in_again(
     config: &Arc<Config>,
     own: &OwnStore,
@@ -345,27 +398,72 @@ async fn log_in_again(
 ) -> Settled {
     match config.end(own, old, EndReason::Superseded).await {
         Ok(true) => begin(config, own, id, new).await,
+        Ok(false) if has_run_out(config, own, old).await => begin(config, own, id, new).await,
         Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
 }
 
+/// Whether the session ended by a clock, or because somebody ended all of its owner's, as one does where a password was
+/// changed: who logs in after that may.
+async fn has_run_out(config: &Config, own: &OwnStore, key: SessionKey) -> bool {
+    matches!(
+        config.ask(config.store(own).remaining(key, &config.policy)).await,
+        Ok(Verdict::Over(EndReason::Idle | EndReason::Absolute | EndReason::Revoked))
+    )
+}
+
+/// `fresh_login` took an answer to a live session for a log-in. That is one only under an id the session has not had: an
+/// application that keeps the id has merely sent on somebody who is signed in already. And where ids change on other
+/// answers, too, a new one proves nothing.
+async fn log_in_under_new_id(
+    config: &Arc<Config>,
+    own: &OwnStore,
+    old: SessionKey,
+    presented: IdTag,
+    id: &SessionId<'_>,
+    has_first_id: bool,
+) -> Settled {
+    let is_proof = has_first_id && !config.hints.do_ids_change();
+    match config.rotate(own, old, presented, id).await {
+        Ok(Rotated::New) if is_proof => match config.end(own, old, EndReason::Superseded).await {
+            Ok(true) => begin(config, own, id, &NewSession::new()).await,
+            Ok(false) => Settled::DropCookie,
+            Err(_) => Settled::Unavailable,
+        },
+        Ok(Rotated::New) => {
+            config.hints.doubtful_login();
+            Settled::Pass
+        }
+        Ok(Rotated::AlreadyLive) => Settled::Pass,
+        Ok(Rotated::Refused) | Err(_) => Settled::DropCookie,
+    }
+}
+
+/// `is_safe`: the request merely asked for something, so that its answer is no log-in `fresh_login` might have missed.
 async fn rotate(
     config: &Config,
     own: &OwnStore,
     key: SessionKey,
     presented: IdTag,
     id: &SessionId<'_>,
+    is_safe: bool,
 ) -> Settled {
     match config.rotate(own, key, presented, id).await {
-        Ok(Rotated::New | Rotated::AlreadyLive) => Settled::Pass,
+        Ok(Rotated::New) => {
+            if is_safe {
+                config.hints.changing_id();
+            }
+            Settled::Pass
+        }
+        Ok(Rotated::AlreadyLive) => Settled::Pass,
         Ok(Rotated::Refused) | Err(_) => Settled::DropCookie,
     }
 }
 
-async fn end(config: &Arc<Config>, own: &OwnStore, key: SessionKey, then: Settled) -> Settled {
+async fn end(config: &Arc<Config>, own: &OwnStore, key: SessionKey) -> Settled {
     match config.end(own, key, EndReason::SignedOut).await {
-        Ok(_) => then,
+        Ok(_) => Settled::Pass,
         Err(_) => Settled::Unavailable,
     }
 }

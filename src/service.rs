@@ -14,13 +14,15 @@ use tower_service::Service;
 
 use crate::{
     Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, RequestHead,
-    ResponseFuture, Session, SessionBody, SessionId, StoreError, Verdict,
+    ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
     body::RefusalBody,
     config::{Config, OwnStore},
     cookie::SessionCookie,
     event,
     extract::Source,
     head::OwnedHead,
+    logout::Logout,
+    nest,
     observe::{Hold, Visit, VisitedSession},
     respond,
 };
@@ -112,6 +114,10 @@ pub(crate) enum Admission {
     },
     /// A layer further out has decided.
     Outer(Verdict),
+    /// A log-out with several live ids. Which of them its user means, nobody knows: they all end.
+    LogoutOfSeveral(Vec<SessionKey>),
+    /// A log-out with more ids than are looked at. It is not pretended.
+    TooManyToLogOut,
     /// The store failed, and that was told.
     Failed,
     /// The layer has answered: the request was for one of its own endpoints.
@@ -143,10 +149,18 @@ fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> C
     {
         return crate::client::answer(config, own, endpoint, request);
     }
+    nest::enter(config, request.extensions_mut());
     if let Some(verdict) = judge_outer_session(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    look(config, own, request, |head| (config.policy_for(head), config.access(head)))
+    look(config, own, request, |head| {
+        let policy = config.policy_for(head);
+        // A cap keeps nobody from logging out. But what it might have refused must not renew.
+        if policy.cap.is_some() && config.is_logout(head) {
+            return (config.policy, Access::Peek);
+        }
+        (policy, config.access(head))
+    })
 }
 
 /// Asks the store about the request's session id.
@@ -235,13 +249,13 @@ async fn known_or_adopted(
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
 fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
     let outer = request.extensions().get::<Session>()?;
-    let is_same =
-        std::ptr::eq(&raw const *outer.config, config) || outer.config.source.is_same_cookie(&config.source);
-    if !is_same {
-        return None;
-    }
-    let policy = config.policy_for(&RequestHead::of(request));
-    let verdict = policy.judge(None, outer.idle_for(), outer.age());
+    let head = RequestHead::of(request);
+    let policy = config.policy_for(&head);
+    let verdict = match policy.judge(None, outer.idle_for(), outer.age()) {
+        // Stricter limits keep nobody from logging out.
+        _ if config.is_logout(&head) => Verdict::Live(outer.live.remaining),
+        verdict => verdict,
+    };
     let left = policy.renewed(None, Duration::ZERO, outer.age());
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
@@ -263,12 +277,14 @@ fn find_the_live_one<Q>(
         .into_iter()
         .map(|value| SessionId::from(value).into_owned())
         .collect();
+    let is_logout = config.is_logout(&RequestHead::of(request));
     if ids.len() > MAX_DUPLICATES {
-        return Checked::Now(Admission::UNKNOWN);
+        return Checked::Now(if is_logout { Admission::TooManyToLogOut } else { Admission::UNKNOWN });
     }
     let (config, own) = (Arc::clone(config), own.clone());
     Checked::Later(Box::pin(async move {
-        only_live_of(&config, &own, ids, &policy, access).await.unwrap_or(Admission::Failed)
+        let admission = only_live_of(&config, &own, ids, &policy, access, is_logout).await;
+        admission.unwrap_or(Admission::Failed)
     }))
 }
 
@@ -278,8 +294,10 @@ async fn only_live_of(
     ids: Vec<SessionId<'static>>,
     policy: &Policy,
     access: Access,
+    is_logout: bool,
 ) -> Result<Admission, StoreError> {
-    let mut live = None;
+    let mut live = Vec::new();
+    let mut keys = Vec::new();
     let mut over = Decision::UNKNOWN;
     for id in ids {
         if !id.is_plausible() {
@@ -288,13 +306,21 @@ async fn only_live_of(
         match config.ask(config.store(own).check(&id, policy, Access::Peek)).await? {
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
             ended @ Decision::Ended { .. } => over = ended,
-            Decision::Live(_) | Decision::Capped(_) if live.is_some() => {
-                return Ok(Admission::UNKNOWN);
+            Decision::Live(Live { key, .. }) => {
+                live.push(id);
+                keys.push(key);
             }
-            Decision::Live(_) | Decision::Capped(_) => live = Some(id),
+            Decision::Capped(_) => live.push(id),
         }
     }
-    let Some(id) = live else { return Ok(Admission::decided(over, Access::Peek)) };
+    if is_logout && live.len() > 1 {
+        return Ok(Admission::LogoutOfSeveral(keys));
+    }
+    let id = match live.pop() {
+        None => return Ok(Admission::decided(over, Access::Peek)),
+        Some(id) if live.is_empty() => id,
+        Some(_) => return Ok(Admission::UNKNOWN),
+    };
     let decision = config.ask(config.store(own).check(&id, policy, access)).await?;
     Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }
@@ -306,6 +332,7 @@ pub(crate) fn admit<Q>(
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
+    let mut may_go_on = true;
     let (reason, owned, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
@@ -314,6 +341,15 @@ pub(crate) fn admit<Q>(
                 cookie.strip(request.headers_mut(), |value| value == id.expose());
             }
             return Ok(visit_live(config, own, request, live, access));
+        }
+        Admission::LogoutOfSeveral(keys) => {
+            let mut visit =
+                visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: false });
+            config.source.remove(request);
+            if let Some(logout) = &mut visit.logout {
+                logout.add_several(config, &own, &keys);
+            }
+            return Ok(visit);
         }
         Admission::Failed => {
             if config.admit_on_store_failure {
@@ -330,9 +366,14 @@ pub(crate) fn admit<Q>(
         Admission::Decided { decision: Decision::Ended { reason, owned }, .. } => (reason, owned, false),
         Admission::Decided { decision: Decision::Capped(reason), .. }
         | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true, true),
+        Admission::TooManyToLogOut => {
+            may_go_on = false;
+            (EndReason::Unknown, false, false)
+        }
     };
     let head = RequestHead::of(request);
-    if config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on) {
+    may_go_on &= config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on);
+    if may_go_on {
         let forget_cookie = !lives_on && respond::is_navigation(&head);
         let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
@@ -340,8 +381,7 @@ pub(crate) fn admit<Q>(
             if reason == EndReason::Superseded {
                 config.refused(reason);
             }
-            request.extensions_mut().remove::<Session>();
-            request.extensions_mut().insert(reason);
+            nest::ended(config, request.extensions_mut(), reason);
             return Ok(stripped);
         }
     }
@@ -356,19 +396,33 @@ fn visit_live<Q>(
     live: Live,
     access: Access,
 ) -> Visit {
+    config.hints.session();
     let hold = match access {
         _ if live.held => Hold::Store,
         Access::Hold => Hold::Layer { idle: live.remaining.idle },
         _ => Hold::Nothing,
     };
-    let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
+    let session = VisitedSession::Live {
+        key: live.key,
+        presented: live.presented,
+        hold,
+        has_first_id: live.id_age >= live.age,
+    };
     #[cfg(feature = "client")]
     let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
-    if config.with_extension {
-        request.extensions_mut().insert(Session { config: Arc::clone(config), own_store: own.clone(), live });
-    }
+    let ended_itself = config.with_extension.then(|| {
+        let ended_itself = Arc::default();
+        request.extensions_mut().insert(Session {
+            config: Arc::clone(config),
+            own_store: own.clone(),
+            live,
+            was_ended: Arc::clone(&ended_itself),
+        });
+        ended_itself
+    });
     let mut visit = visit(config, own, request, session);
+    visit.ended_itself = ended_itself;
     visit.slid_cookie = slid_cookie;
     #[cfg(feature = "client")]
     {
@@ -384,7 +438,9 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         session,
         keeper: None,
         is_head: *head.method() == Method::HEAD,
-        is_logout: config.is_logout(&head),
+        is_safe: matches!(*head.method(), Method::GET | Method::HEAD),
+        logout: logout(config, &own, &head, session),
+        ended_itself: None,
         slid_cookie: None,
         #[cfg(feature = "client")]
         told: None,
@@ -392,4 +448,28 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         config: Arc::clone(config),
         own_store: own,
     }
+}
+
+/// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the
+/// browser forget it (T71).
+fn logout(
+    config: &Arc<Config>,
+    own: &OwnStore,
+    head: &RequestHead<'_>,
+    session: VisitedSession,
+) -> Option<Box<Logout>> {
+    if matches!(session, VisitedSession::None) || !config.is_logout(head) {
+        return None;
+    }
+    let mut logout = Logout::new(head);
+    match session {
+        VisitedSession::Live { key, .. } => logout.add(config, own, key),
+        VisitedSession::Outer => {
+            if let Some(outer) = head.extensions().get::<Session>() {
+                logout.add_outer(outer);
+            }
+        }
+        VisitedSession::None | VisitedSession::Stripped { .. } | VisitedSession::Unchecked => {}
+    }
+    Some(Box::new(logout))
 }

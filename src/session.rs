@@ -1,6 +1,13 @@
 //! What the application can say about sessions: about this request's, and about any.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use crate::{
     Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, SessionKey,
@@ -26,6 +33,8 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
+    /// By this request: a log-in in its answer is not the late answer of a session that somebody else has ended.
+    pub(crate) was_ended: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -91,10 +100,13 @@ impl Session {
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
     ///
+    /// A session cookie in the answer to this request then begins another session.
+    ///
     /// # Errors
     ///
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
+        self.was_ended.store(true, Relaxed);
         self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
     }
 

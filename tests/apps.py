@@ -26,6 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 PROXY = TARGET / "debug/examples/proxy"
 APPS = {"flask_client_side": "session", "flask_server_side": "session", "django_app": "sessionid"}
+# Their log-in pages send on who is signed in already.
+GUEST_APPS = {
+    "flask_guest": "session",
+    "flask_guest server": "session",
+    "django_guest file": "sessionid",
+    "django_guest signed_cookies": "sessionid",
+}
 
 PACE = int(os.environ.get("PACE") or subprocess.check_output(ROOT / "tests/pace"))
 IDLE = 2.0 * PACE
@@ -71,8 +78,9 @@ class Servers:
 class Site:
     def __init__(self, app, servers, python):
         self.app = app
-        self.cookie = APPS[app]
-        self.direct = servers.start(python, ROOT / f"tests/apps/{app}.py", "0")
+        self.cookie = (APPS | GUEST_APPS)[app]
+        name, *arguments = app.split()
+        self.direct = servers.start(python, ROOT / f"tests/apps/{name}.py", "0", *arguments)
         self.proxied = servers.start_proxy(self.direct, self.cookie)
 
 
@@ -111,6 +119,10 @@ def ask(address, method, path, headers, body=None):
     return Answer(connection.getresponse())
 
 
+# Django takes any.
+CSRF_TOKEN = "c" * 32
+
+
 class Browser:
     """Keeps its session cookie, and follows redirects only when told to."""
 
@@ -120,9 +132,10 @@ class Browser:
         self.had = []
 
     def ask(self, method, path, form=None):
-        headers = {"Accept": "text/html"}
+        headers = {"Accept": "text/html", "Referer": f"http://{self.site.proxied}/account"}
+        headers["Cookie"] = f"csrftoken={CSRF_TOKEN}"
         if self.cookie:
-            headers["Cookie"] = f"{self.site.cookie}={self.cookie}"
+            headers["Cookie"] += f"; {self.site.cookie}={self.cookie}"
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         answer = ask(self.site.proxied, method, path, headers, form and urlencode(form))
@@ -136,8 +149,9 @@ class Browser:
     def visit(self, path):
         return self.ask("GET", path)
 
-    def log_in(self, user, path="/login"):
-        return self.ask("POST", path, {"user": user})
+    def log_in(self, user, path="/login", password="right"):
+        form = {"user": user, "username": user, "password": password, "csrfmiddlewaretoken": CSRF_TOKEN}
+        return self.ask("POST", path, form)
 
 
 def replay(address, site, value, path="/account"):
@@ -228,6 +242,56 @@ def a_log_in_over_a_session_ends_it(check, site):
     check("the second user is signed in", page.is_signed_in_as("edsger"), page)
     seen = {replay(site.proxied, site, value).status for value in old}
     check.equal("the first one's cookie is over", seen, {303})
+
+
+def no_redirect_from_the_log_in_page_outlives_the_absolute_timeout(check, site):
+    def keep_posting(user, pages):
+        browser = Browser(site)
+        began = time.monotonic()
+        answer = browser.log_in(user)
+        check.equal(f"{user} logs in", answer.headers["location"], "/account")
+        sent_on, answer = 0, browser.log_in(user, password="wrong")
+        while answer.status == 302 and answer.headers["location"].endswith("/account"):
+            sent_on += 1
+            for page in pages:
+                browser.visit(page)
+            if time.monotonic() > began + ABSOLUTE + 2 * IDLE:
+                break
+            time.sleep(CLICK)
+            answer = browser.log_in(user, password="wrong")
+        lasted = time.monotonic() - began
+        check("and is sent on without a password", sent_on > 0.6 * ABSOLUTE / CLICK / 2, sent_on)
+        check("until the absolute timeout", 0.9 * ABSOLUTE < lasted < ABSOLUTE + 2 * IDLE, f"{lasted} s: {answer}")
+        pages = [replay(site.proxied, site, value) for value in set(browser.had)]
+        check("and then with none of the cookies", not any(page.is_signed_in_as(user) for page in pages), pages)
+
+    # Of one who never asks for another page, nothing shows how the application changes its cookie.
+    with ThreadPoolExecutor() as users:
+        for done in [users.submit(keep_posting, "ada", []), users.submit(keep_posting, "grace", ["/account", "/"])]:
+            done.result()
+
+
+def a_visitors_session_gets_an_absolute_timeout_of_its_own_with_the_log_in(check, site):
+    browser = Browser(site)
+    began = time.monotonic()
+    browser.visit("/")
+    check("a visitor has a session", browser.cookie)
+    wrong = browser.log_in("linus", password="wrong")
+    check("a wrong password is none", not browser.visit("/account").is_signed_in_as("linus"), wrong)
+    while time.monotonic() < began + 0.5 * ABSOLUTE:
+        time.sleep(CLICK)
+        browser.visit("/")
+    browser.log_in("linus")
+    logged_in = time.monotonic()
+    page = browser.visit("/account")
+    check("who logs in", page.is_signed_in_as("linus"), page)
+    while page.is_signed_in_as("linus") and time.monotonic() < logged_in + ABSOLUTE + 2 * IDLE:
+        time.sleep(CLICK)
+        page = browser.visit("/account")
+    lasted = time.monotonic() - logged_in
+    over = (page.status, page.headers["session-ended"])
+    check.equal("ends with the absolute timeout", over, (303, "absolute"))
+    check("which counts from the log-in", ABSOLUTE <= lasted < ABSOLUTE + 2 * IDLE, f"{lasted} s")
 
 
 def spellings(name, value):
@@ -434,6 +498,10 @@ OF_A_SITE = [
     a_log_in_over_a_session_ends_it,
     no_spelling_of_an_ended_sessions_cookie_is_signed_in,
 ]
+OF_A_GUEST_SITE = [
+    no_redirect_from_the_log_in_page_outlives_the_absolute_timeout,
+    a_visitors_session_gets_an_absolute_timeout_of_its_own_with_the_log_in,
+]
 OF_THE_PROXY = [the_proxy_passes_on_what_is_not_its_own, the_proxy_explains_mistakes]
 
 
@@ -472,8 +540,9 @@ def main():
         servers = Servers(work)
         try:
             scenarios = [threads.submit(run, scenario, "proxy", servers) for scenario in OF_THE_PROXY]
-            for site in threads.map(lambda app: Site(app, servers, python), APPS):
-                scenarios += [threads.submit(run, scenario, site.app, site) for scenario in OF_A_SITE]
+            for site in threads.map(lambda app: Site(app, servers, python), [*APPS, *GUEST_APPS]):
+                of_it = OF_A_SITE if site.app in APPS else OF_A_GUEST_SITE
+                scenarios += [threads.submit(run, scenario, site.app, site) for scenario in of_it]
             failed = sum(scenario.result() > 0 for scenario in scenarios)
         finally:
             servers.stop()

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -14,11 +14,11 @@ use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
     config::{Config, OwnStore},
+    head::Initiator,
     respond,
     service::{Admission, Checked, look},
 };
 
-const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const IDLE_FOR: &str = "session-idle-for";
 const USER: &str = "session-user";
 pub(super) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -125,7 +125,7 @@ fn ask_and_answer<Q>(
     let mut asked = Asked {
         operation,
         is_head: *head.method() == Method::HEAD,
-        is_same_origin: is_same_origin(&head),
+        is_same_origin: head.initiator() == Initiator::OwnPage,
         idle_for: idle_for(head.headers()),
         user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
         id: config.source.id(&head),
@@ -225,19 +225,6 @@ async fn renew(
     match config.ask(config.store(own).check(id, &config.policy, access)).await? {
         Decision::Live(_) => config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await,
         over => Ok(over),
-    }
-}
-
-/// Fetch metadata, which no page can set; else the `Origin` of older browsers.
-fn is_same_origin(head: &RequestHead<'_>) -> bool {
-    if let Some(site) = head.headers().get(SEC_FETCH_SITE) {
-        return site == "same-origin";
-    }
-    let origin = head.headers().get(ORIGIN).and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
-    let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
-    match head.uri().authority() {
-        Some(asked) => asked == origin,
-        None => head.headers().get(HOST).is_some_and(|host| host == origin.as_str()),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{EndReason, RequestHead, activity::is_prefetch, body::RefusalBody, co
 
 /// The response header that says why a session ended, if the store itself held its record.
 pub(crate) const SESSION_ENDED: HeaderName = HeaderName::from_static("session-ended");
+pub(crate) const GRPC: &str = "application/grpc";
 const SEC_FETCH_MODE: &str = "sec-fetch-mode";
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -262,5 +263,14 @@ fn is_htmx(head: &RequestHead<'_>) -> bool {
 }
 
 fn is_grpc(head: &RequestHead<'_>) -> bool {
-    head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
+}
+
+/// Whether a content type is this media type, with any parameters and any suffix: `application/grpc+proto` is
+/// `application/grpc`, and `application/grpc-web` is another.
+pub(crate) fn is_of_type(content_type: &HeaderValue, media_type: &str) -> bool {
+    let kind = content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.split_at_checked(media_type.len()).is_some_and(|(kind, suffix)| {
+        kind.eq_ignore_ascii_case(media_type.as_bytes()) && matches!(suffix.first(), None | Some(b'+'))
+    })
 }

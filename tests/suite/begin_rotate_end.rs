@@ -8,7 +8,7 @@ use crate::support::{
     self, ABSOLUTE, App, IDLE, NANO, get, header, post, removes_cookie, set_cookie, set_cookies, sid, slow,
     with,
 };
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use tower_session_timeout::{Decision, EndReason, NewSession, SessionId, Started};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -378,26 +378,6 @@ async fn a_lost_answer_retried_after_the_grace_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_posted_by_a_live_session_restarts_no_clock() {
-    let app = App::with(|builder| {
-        builder.fresh_login(|request, answer| {
-            *request.method() == Method::POST
-                && request.path() == "/login"
-                && answer.status() == StatusCode::SEE_OTHER
-        })
-    });
-    app.log_in("A").await;
-    for n in 0..(ABSOLUTE.as_secs() / 600) {
-        app.advance(Duration::from_secs(600) - NANO);
-        let failed = set_cookie(sid(post("/login"), "A"), "sid=A");
-        assert_eq!(app.send(with(failed, "x-status", "401")).await.status(), StatusCode::UNAUTHORIZED, "{n}");
-    }
-    app.advance(Duration::from_secs(1));
-    assert!(!app.admits("A").await);
-    assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
-}
-
-#[tokio::test]
 async fn a_visit_to_the_log_in_page_restarts_no_absolute_clock() {
     let app = App::new();
     app.log_in("A").await;
@@ -408,42 +388,6 @@ async fn a_visit_to_the_log_in_page_restarts_no_absolute_clock() {
     assert!(matches!(app.peek("A").await, Decision::Live(_)));
     app.advance(Duration::from_secs(600));
     assert_eq!(app.end_reason("A").await, Some(EndReason::Absolute));
-}
-
-fn is_login(request: &tower_session_timeout::RequestHead<'_>, answer: &http::Response<()>) -> bool {
-    request.path() == "/login" && answer.status() == StatusCode::SEE_OTHER
-}
-
-/// OWASP ASVS 5.0 §7.2.4
-#[tokio::test]
-async fn a_fresh_login_begins_anew_under_the_new_id_alone() {
-    let app = App::with(|builder| builder.fresh_login(is_login));
-    app.log_in("A").await;
-    app.send(rotate("A", "A2")).await;
-    app.advance(IDLE - NANO);
-    let login = with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-status", "303");
-    assert_eq!(set_cookies(&app.send(login).await), ["sid=B"]);
-    assert!(!app.admits("A").await);
-    assert!(!app.admits("A2").await);
-    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
-    let Decision::Live(live) = app.peek("B").await else { panic!("B is live") };
-    assert_eq!(live.age, Duration::ZERO);
-}
-
-#[tokio::test]
-async fn a_fresh_login_that_keeps_the_id_begins_both_clocks_anew() {
-    for set in [None, Some("sid=A")] {
-        let app = App::with(|builder| builder.fresh_login(is_login));
-        app.log_in("A").await;
-        app.advance(IDLE - NANO);
-        let mut login = with(sid(post("/login"), "A"), "x-status", "303");
-        if let Some(set) = set {
-            login = set_cookie(login, set);
-        }
-        app.send(login).await;
-        let Decision::Live(live) = app.peek("A").await else { panic!("live") };
-        assert_eq!((live.age, live.idle_for), (Duration::ZERO, Duration::ZERO), "{set:?}");
-    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_session_timeout::{
     Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession,
-    OwnerlessSessions, Policy, Rotated, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer,
-    Started, Store, StoreError, Verdict,
+    OwnerlessSessions, Policy, RequestHead, Rotated, SessionId, SessionKey, SessionTimeoutBuilder,
+    SessionTimeoutLayer, Started, Store, StoreError, Verdict,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -368,6 +368,34 @@ async fn answers_to_live_sessions_tell_the_time_left() {
     without.log_in("A").await;
     assert_eq!(header(&without.send(sid(get("/", &[]), "A")).await, "session-timeout"), "");
     assert_eq!(without.send(get(STATUS, &[])).await.body().as_ref(), b"", "the path is the application's");
+}
+
+/// What was left of the session before is not what is left of the one that began.
+#[tokio::test]
+async fn the_answer_of_a_log_in_or_out_tells_no_time_of_the_session_before() {
+    let redirects = |request: &RequestHead<'_>, answer: &Response<()>| {
+        request.path() == "/login" && answer.status() == StatusCode::SEE_OTHER
+    };
+    let over_a_session = |set: &str| set_cookie(sid(post("/login"), "A"), set);
+    for (request, tells) in [
+        (over_a_session("theme=dark"), true),
+        (over_a_session("sid=A"), true),
+        (over_a_session("sid=B"), true),
+        (with(over_a_session("sid=B"), "x-login", "ada"), false),
+        (with(over_a_session("sid=A"), "x-login", "ada"), false),
+        (with(sid(post("/login"), "A"), "x-login", "ada"), false),
+        (with(over_a_session("sid=B"), "x-status", "303"), false),
+        (over_a_session("sid="), false),
+    ] {
+        let shown = format!("{:?}", request.headers());
+        let app = App::with(|builder| configure(builder).fresh_login(redirects));
+        log_in(&app, "A", "ada").await;
+        app.advance(MINUTE);
+        let response = app.send(request).await;
+        for name in ["session-timeout", "server-timing"] {
+            assert_eq!(response.headers().contains_key(name), tells, "{name}: {shown}");
+        }
+    }
 }
 
 #[tokio::test]

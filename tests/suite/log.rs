@@ -74,3 +74,90 @@ async fn the_use_of_an_old_id_is_information_and_that_of_a_made_up_one_is_not() 
     assert_eq!(log.lines_with("INFO"), 1);
     assert_eq!(log.lines_with("an old id of a session was used after its grace"), 1);
 }
+
+/// Answers that set this cookie, to visitors.
+async fn set_to_visitors(app: &App, cookies: impl Iterator<Item = String>) {
+    for cookie in cookies {
+        app.send(support::set_cookie(get("/", &[]), &cookie)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_cookie_of_another_name_is_hinted_at_once() {
+    let cookies: [fn(usize) -> String; 6] = [
+        |n| format!("connect.sid=s%3A{n:04}q8Xk2LmVbT; Path=/; HttpOnly"),
+        |n| format!("JSESSIONID=0{n:04}C7D8E9F0A1B2C3D; Path=/"),
+        |n| format!("PHPSESSID={n:04}ab12cd34ef56gh78ij90; path=/"),
+        |n| format!("__Host-sid={n:04}ab12cd34ef56gh78ij90; path=/; Secure; HttpOnly"),
+        |n| format!("who={n:04}ab12cd34ef56gh78ij90; path=/; HttpOnly; SameSite=Lax"),
+        |n| format!("_shop_session={n:04}Zm9vYmFyYmF6cXV4--1f2e3d; httponly"),
+    ];
+    for cookie in cookies {
+        let (log, _guard) = Log::listen();
+        let app = App::new();
+        set_to_visitors(&app, (0..9).map(cookie)).await;
+        assert_eq!(log.lines_with("WARN"), 0, "{}: a few are no proof", cookie(0));
+        set_to_visitors(&app, (9..40).map(cookie)).await;
+        assert_eq!(log.lines_with("is the session cookie's name right?"), 1, "{}", cookie(0));
+        let name = cookie(0).split('=').next().unwrap().to_owned();
+        assert_eq!(
+            log.lines_with(&format!("the last one {name:?}; none has set \"sid\"")),
+            1,
+            "{}",
+            log.text()
+        );
+        assert_eq!(log.lines_with("ab12cd34"), 0, "no value of it");
+    }
+}
+
+#[tokio::test]
+async fn cookies_that_look_like_no_session_and_sites_with_sessions_hear_no_such_hint() {
+    let others: [fn(usize) -> String; 8] = [
+        |n| format!("theme=dark-{n}; HttpOnly"),
+        |n| format!("csrftoken={n:04}ab12cd34ef56gh78ij90; HttpOnly"),
+        |n| format!("XSRF-TOKEN={n:04}ab12cd34ef56gh78ij90"),
+        |n| format!("_ga=GA1.1.{n:010}.1700000000"),
+        |n| format!("consent={n:04}ab12cd34ef56gh78ij90"),
+        |n| format!("sessionid={n:04}ab12cd34ef56gh78ij90; Max-Age=0; HttpOnly"),
+        |_| "seen=0000000000000000000000; HttpOnly".to_owned(),
+        |_| "PHPSESSID=deleted".to_owned(),
+    ];
+    let session = |n| format!("connect.sid={n:04}ab12cd34ef56gh78ij90; HttpOnly");
+    let (log, _guard) = Log::listen();
+    for other in others {
+        set_to_visitors(&App::new(), (0..40).map(other)).await;
+        assert_eq!(log.lines_with("WARN"), 0, "{}: {}", other(0), log.text());
+    }
+    let app = App::new();
+    app.log_in("A").await;
+    set_to_visitors(&app, (0..40).map(session)).await;
+
+    // The name is right; somebody logs out.
+    let app = App::new();
+    app.send(support::set_cookie(get("/", &[]), "sid=; Max-Age=0")).await;
+    set_to_visitors(&app, (0..40).map(session)).await;
+
+    // A session that began before this process did: the store is shared.
+    let store = Arc::new(tower_session_timeout::MemoryStore::new());
+    let layer = || SessionTimeoutLayer::builder().cookie("sid").store(Arc::clone(&store)).build().unwrap();
+    let (before, now) = (layer(), layer());
+    before.sessions().start(&SessionId::from("A"), &tower_session_timeout::NewSession::new()).await.unwrap();
+    let app = App::around(now, ManualClock::new(), Arc::default());
+    assert!(app.admits("A").await);
+    set_to_visitors(&app, (0..40).map(session)).await;
+
+    // Ids that travel elsewhere have no cookie.
+    let layer = SessionTimeoutLayer::builder().bearer().build().unwrap();
+    set_to_visitors(&App::around(layer, ManualClock::new(), Arc::default()), (0..40).map(session)).await;
+    assert_eq!(log.lines_with("WARN"), 0, "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_hostile_cookie_name_forges_no_log_line() {
+    let (log, _guard) = Log::listen();
+    let name = "x\u{9}\"INFO forged".repeat(20);
+    set_to_visitors(&App::new(), (0..40).map(|n| format!("{name}={n:04}ab12cd34ef56gh78ij90; HttpOnly")))
+        .await;
+    assert_eq!(log.lines_with("is the session cookie's name right?"), 1);
+    assert_eq!(log.text().matches("forged").count(), 64 / 14, "and is cut");
+}

@@ -6,7 +6,9 @@ use std::{
 };
 
 use crate::support::{self, App, IDLE, get, log::Log, post, set_cookie, sid};
-use tower_session_timeout::{ConfigError, NewSession, Owner, SessionId, SessionTimeoutLayer, StoreError};
+use tower_session_timeout::{
+    ConfigError, NewSession, Owner, RequestHead, SessionId, SessionTimeoutLayer, StoreError,
+};
 
 const SECRET: &str = "s3cr3t-session-id";
 const OWNER: &str = "alice@example.com";
@@ -125,4 +127,16 @@ fn errors_name_the_trouble_and_nothing_else() {
     assert!(std::error::Error::source(&error).is_some());
     let error: Box<dyn std::error::Error + Send + Sync> = Box::new(ConfigError::NoSessionId);
     assert!(!error.to_string().is_empty());
+}
+
+/// What predicates and extractors may print of a request.
+#[test]
+fn a_printed_request_head_shows_no_value() {
+    let request = support::get(
+        &format!("/{SECRET}/page?token={SECRET}"),
+        &[("cookie", SECRET), ("authorization", SECRET), ("x-session", SECRET)],
+    );
+    let printed = format!("{0:?} {0:#?}", RequestHead::of(&request));
+    assert_clean(&printed);
+    assert!(printed.contains("GET") && printed.contains("authorization"), "{printed}");
 }

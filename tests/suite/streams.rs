@@ -67,6 +67,9 @@ async fn application(request: Request<Full<Bytes>>) -> Result<Response<AnyBody>,
     };
     let kind = match path {
         "/grpc" => "application/grpc",
+        "/grpc-proto" => "Application/gRPC+proto",
+        "/grpc-web" => "application/grpc-web+proto",
+        "/grpcs" => "application/grpcs",
         "/video" => "video/webm",
         _ => "Text/Event-Stream; charset=utf-8",
     };
@@ -206,9 +209,21 @@ async fn a_sign_out_elsewhere_cuts_within_half_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn a_grpc_stream_ends_with_trailers() {
     let layer = layer().await;
-    let (lasted, trailers) = read(open(&layer, "/grpc").await).await;
-    assert_eq!(lasted, IDLE);
-    assert_eq!(trailers.unwrap()["grpc-status"], "16");
+    for path in ["/grpc", "/grpc-proto"] {
+        layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+        let (lasted, trailers) = read(open(&layer, path).await).await;
+        assert_eq!(lasted, IDLE, "{path}");
+        assert_eq!(trailers.unwrap()["grpc-status"], "16", "{path}");
+    }
+}
+
+/// `application/grpc` is `application/grpc+proto`, too (its specification), but no other type that begins so.
+#[tokio::test(start_paused = true)]
+async fn types_that_merely_begin_the_same_are_not_cut() {
+    for path in ["/grpc-web", "/grpcs"] {
+        let body = open(&layer().await, path).await;
+        assert!(timeout(ABSOLUTE * 2, read(body)).await.is_err(), "{path}");
+    }
 }
 
 /// Polled again and again without a pause: time passes for it only by the tasks beside it.

@@ -87,7 +87,7 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// - `x-status: 403` is the answer's status
 /// - `x-slow: name` answers only once [`App::release_named`] was called with that name
 /// - `x-say: end | reauthenticated | rotate_to=B` calls this on the request's `Session`;
-///   `x-say: end_others` ends the owner's other sessions
+///   `x-say: end_others` ends the owner's other sessions, `x-say: end_all` all of them
 ///
 /// The answer's body is the `Cookie` field the application got; `x-session` and `x-tag` tell its session's owner and tag,
 /// `x-rotation-due` and `x-fresh` whether its id is to be changed and its log-in [`FRESH`].
@@ -252,6 +252,9 @@ async fn answer(
             None if what == "end" => session.end().await,
             None if what == "end_others" => {
                 sessions.end_all(session.owner().unwrap(), Some(session)).await.map(|ended| ended > 0)
+            }
+            None if what == "end_all" => {
+                sessions.end_all(session.owner().unwrap(), None).await.map(|ended| ended > 0)
             }
             None => session.reauthenticated().await,
             Some((_, id)) => session.rotate_to(&SessionId::from(id)).await,

@@ -1,0 +1,137 @@
+//! Hints for operators: what was seen so far tells a session that is over from layers in the wrong order, and a quiet
+//! site from a cookie of another name.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use cookie::Cookie;
+use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
+
+use crate::{
+    cookie::{CompanionCookies, SessionCookie},
+    event,
+};
+
+/// How many answers have to set another cookie that looks like a session's.
+const MANY_ANSWERS: usize = 10;
+/// Shorter than any session id: 64 bits of entropy (OWASP) take 16 hexadecimal digits.
+const SHORTEST_ID: usize = 16;
+/// Of how many different bytes a random value of that length consists at least.
+const LEAST_VARIETY: usize = 8;
+/// How much of a cookie's name is told.
+const LONGEST_NAME: usize = 64;
+
+/// What a layer has seen.
+#[derive(Default)]
+pub(crate) struct Hints {
+    a_session: AtomicBool,
+    the_cookie: AtomicBool,
+    an_unknown_id: AtomicBool,
+    other_session_cookies: AtomicUsize,
+    a_companion: AtomicBool,
+    a_missing_companion: AtomicBool,
+    a_changing_id: AtomicBool,
+    a_doubtful_login: AtomicBool,
+}
+
+impl Hints {
+    /// A session began, or was live: the layer sees what it has to.
+    pub(crate) fn session(&self) {
+        // A store would take the line from other processors at each request.
+        if !self.a_session.load(Relaxed) {
+            self.a_session.store(true, Relaxed);
+        }
+    }
+
+    /// A client sent a cookie with a session's record.
+    pub(crate) fn companion(&self) {
+        self.a_companion.store(true, Relaxed);
+    }
+
+    /// An id was refused as unknown.
+    pub(crate) fn unknown_id(&self, cookie: Option<&SessionCookie>) {
+        if !self.a_session.load(Relaxed) {
+            if !self.an_unknown_id.swap(true, Relaxed) {
+                event::warn(
+                    "a session id was refused as unknown, and no session has begun yet: if this is no cookie from \
+                     before a restart, is the log-in route inside the timeout layer?",
+                );
+            }
+            return;
+        }
+        let companions = cookie.and_then(SessionCookie::companions);
+        if companions.is_some_and(CompanionCookies::are_secure)
+            && !self.a_companion.load(Relaxed)
+            && !self.a_missing_companion.swap(true, Relaxed)
+        {
+            event::warn(
+                "session cookies come back, but none of the Secure cookies set beside them with the sessions' records: \
+                 over plain http, browsers drop those. For development without TLS, say \
+                 `cookie_attributes(CookieAttributes::new().secure(false))`",
+            );
+        }
+    }
+
+    /// An answer said something about the session cookie.
+    pub(crate) fn session_cookie(&self) {
+        self.the_cookie.store(true, Relaxed);
+    }
+
+    /// An answer to a request without a live session set cookies, and none of them is the session's.
+    pub(crate) fn other_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) {
+        if self.a_session.load(Relaxed) || self.the_cookie.load(Relaxed) {
+            return;
+        }
+        let Some(name) = headers.get_all(SET_COOKIE).iter().find_map(name_of_session_cookie) else { return };
+        if self.other_session_cookies.fetch_add(1, Relaxed) + 1 == MANY_ANSWERS {
+            let ours = String::from_utf8_lossy(cookie.name());
+            event::warn(&format!(
+                "{MANY_ANSWERS} answers have set a cookie that looks like a session's, the last one {name:?}; none has \
+                 set {ours:?}, and no session has begun: is the session cookie's name right?"
+            ));
+        }
+    }
+
+    /// An answer that was no log-in has changed a session's id.
+    pub(crate) fn changing_id(&self) {
+        if !self.a_changing_id.load(Relaxed) {
+            self.a_changing_id.store(true, Relaxed);
+        }
+    }
+
+    /// Whether ids are known to change at other times than log-ins.
+    pub(crate) fn do_ids_change(&self) -> bool {
+        self.a_changing_id.load(Relaxed)
+    }
+
+    /// `fresh_login` took an answer for a log-in where a new id proves nothing.
+    pub(crate) fn doubtful_login(&self) {
+        if !self.a_doubtful_login.swap(true, Relaxed) {
+            event::warn(
+                "`fresh_login` has no effect: this application changes its session ids on other answers than log-ins, \
+                 too, so that a new id proves none. The absolute timeout goes on; put a `NewSession` into the \
+                 extensions of a log-in's answer",
+            );
+        }
+    }
+}
+
+/// The name of a cookie that looks like a session's: a long random value that scripts cannot read, or the usual name.
+fn name_of_session_cookie(field: &HeaderValue) -> Option<String> {
+    let cookie = Cookie::parse(field.to_str().ok()?).ok()?;
+    let name = cookie.name().to_ascii_lowercase();
+    let is_usual = name.contains("sess") || name.contains("sid");
+    let guards_forms = name.contains("csrf") || name.contains("xsrf");
+    let is_removal = cookie.max_age().is_some_and(|max_age| !max_age.is_positive());
+    let looks_so = (cookie.http_only() == Some(true) || is_usual)
+        && !guards_forms
+        && !is_removal
+        && looks_random(cookie.value().as_bytes());
+    looks_so.then(|| cookie.name().chars().take(LONGEST_NAME).collect())
+}
+
+fn looks_random(value: &[u8]) -> bool {
+    value.len() >= SHORTEST_ID && value.iter().collect::<HashSet<_>>().len() >= LEAST_VARIETY
+}

@@ -1,0 +1,241 @@
+//! Layers inside one another: `Session` and `EndReason` are the innermost layer's.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use crate::support::{
+    IDLE, NANO, RuntimeClock, get, header, post, remote::Remote, removes_cookie, set_cookies, sid, with,
+};
+use axum::{Router, body::Body, routing};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
+use tower_session_timeout::{
+    Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer,
+};
+
+type Site = BoxCloneService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible>;
+
+fn boxed<S, B>(service: S) -> Site
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    BoxCloneService::new(service.map_response(|response: Response<B>| response.map(BodyExt::boxed_unsync)))
+}
+
+/// Tells whose session it sees, and why one is over.
+fn application() -> Site {
+    boxed(tower::service_fn(|request: Request<Full<Bytes>>| async move {
+        let mut response = Response::new(Full::<Bytes>::default());
+        let session = request.extensions().get::<Session>();
+        let owner = session.map_or("none", |session| session.owner().map_or("nobody", Owner::as_str));
+        let reason = request.extensions().get::<EndReason>().map_or("none", |reason| reason.as_str());
+        response.headers_mut().insert("x-session", owner.parse().unwrap());
+        response.headers_mut().insert("x-reason", reason.parse().unwrap());
+        if let Some(status) = request.headers().get("x-status") {
+            *response.status_mut() = status.to_str().unwrap().parse().unwrap();
+        }
+        Ok::<_, Infallible>(response)
+    }))
+}
+
+/// A layer with a store of its own, and a live session in it: its name is the owner's, and its id that in upper case.
+async fn layer(
+    clock: &ManualClock,
+    owner: &str,
+    configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+) -> SessionTimeoutLayer {
+    let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+    let builder = SessionTimeoutLayer::builder().idle_timeout(IDLE).public_paths(["/public"]);
+    let layer = configure(builder).store(store).build().unwrap();
+    let id = SessionId::from(owner.to_uppercase());
+    layer.sessions().start(&id, &NewSession::new().owner(owner)).await.unwrap();
+    layer
+}
+
+async fn user(clock: &ManualClock) -> SessionTimeoutLayer {
+    layer(clock, "user", |builder| builder.cookie("sid")).await
+}
+
+async fn admin(clock: &ManualClock) -> SessionTimeoutLayer {
+    layer(clock, "admin", |builder| builder.cookie("admin_sid")).await
+}
+
+/// From the outside in.
+fn site<const N: usize>(layers: [&SessionTimeoutLayer; N]) -> Site {
+    layers.into_iter().rev().fold(application(), |site, layer| boxed(layer.layer(site)))
+}
+
+async fn seen(site: &Site, path: &str, headers: &[(&str, &str)]) -> (String, String) {
+    let response = site.clone().oneshot(get(path, headers)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK, "{path} {headers:?}");
+    (header(&response, "x-session").to_owned(), header(&response, "x-reason").to_owned())
+}
+
+async fn session(site: &Site, headers: &[(&str, &str)]) -> String {
+    seen(site, "/", headers).await.0
+}
+
+#[tokio::test]
+async fn an_outer_layers_session_of_another_cookie_is_nobodys_inside() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let site = site([&user, &admin]);
+    assert_eq!(session(&site, &[("cookie", "sid=USER")]).await, "none");
+    assert_eq!(session(&site, &[("cookie", "sid=USER; admin_sid=ADMIN")]).await, "admin");
+    assert_eq!(session(&site, &[("cookie", "admin_sid=ADMIN")]).await, "admin");
+    assert_eq!(session(&site, &[]).await, "none");
+}
+
+/// The admin area of an axum application, behind its extractor.
+#[tokio::test]
+async fn an_ordinary_users_session_does_not_open_the_admin_area() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let area = Router::new().route("/admin", routing::get(async |_: Session| "secrets")).layer(admin);
+    let site =
+        Router::new().route("/account", routing::get(async |_: Session| "hello")).merge(area).layer(user);
+    for (path, cookie, status) in [
+        ("/account", "sid=USER", StatusCode::OK),
+        ("/admin", "sid=USER", StatusCode::UNAUTHORIZED),
+        ("/admin", "sid=USER; admin_sid=ADMIN", StatusCode::OK),
+    ] {
+        let request = Request::get(path).header("cookie", cookie).body(Body::empty()).unwrap();
+        let answer = site.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {cookie}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_inner_layer_strips_or_cannot_check_is_nobodys_either() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let both = [("cookie", "sid=USER; admin_sid=made-up")];
+    let stripped = seen(&site([&user, &admin]), "/public", &both).await;
+    assert_eq!(stripped, ("none".to_owned(), "unknown".to_owned()));
+
+    let store = Remote::at_once(RuntimeClock::new());
+    store.failing.store(1, SeqCst);
+    let unchecked = SessionTimeoutLayer::builder()
+        .cookie("admin_sid")
+        .store(store.clone())
+        .dangerously_admit_on_store_failure()
+        .build()
+        .unwrap();
+    assert_eq!(session(&site([&user, &unchecked]), &both).await, "none");
+    assert_eq!(store.failing.load(SeqCst), 0, "it did fail");
+}
+
+#[tokio::test]
+async fn a_layer_that_shows_no_session_hides_the_outer_one_all_the_same() {
+    let clock = ManualClock::new();
+    let user = user(&clock).await;
+    let admin = layer(&clock, "admin", |builder| builder.cookie("admin_sid").without_extension()).await;
+    let site = site([&user, &admin]);
+    assert_eq!(session(&site, &[("cookie", "sid=USER; admin_sid=ADMIN")]).await, "none");
+    assert_eq!(session(&site, &[("cookie", "sid=USER")]).await, "none");
+}
+
+#[tokio::test]
+async fn a_tokens_session_is_none_of_a_cookies_and_the_other_way_round() {
+    let clock = ManualClock::new();
+    let user = user(&clock).await;
+    let program = layer(&clock, "program", SessionTimeoutBuilder::bearer).await;
+    let closure = layer(&clock, "closure", |builder| {
+        builder.session_id_from(|head| head.headers().get("x-id").map(|id| SessionId::from(id.as_bytes())))
+    })
+    .await;
+    let (cookie, token, id) =
+        (("cookie", "sid=USER"), ("authorization", "Bearer PROGRAM"), ("x-id", "CLOSURE"));
+    for (layers, alone, inner) in [
+        ([&program, &user], token, (cookie, "user")),
+        ([&user, &program], cookie, (token, "program")),
+        ([&closure, &user], id, (cookie, "user")),
+        ([&closure, &program], id, (token, "program")),
+        ([&program, &closure], token, (id, "closure")),
+    ] {
+        let site = site(layers);
+        assert_eq!(session(&site, &[alone]).await, "none");
+        assert_eq!(session(&site, &[alone, inner.0]).await, inner.1);
+    }
+}
+
+/// Of three, the outermost and the innermost time the same sessions: the one in between does not come between them.
+#[tokio::test]
+async fn layers_on_one_cookie_find_each_other_past_others() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let strict = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(IDLE / 3)
+        .public_paths(["/public"])
+        .build()
+        .unwrap();
+    let site = site([&user, &admin, &strict]);
+    let (both, alone) = ([("cookie", "sid=USER; admin_sid=ADMIN")], [("cookie", "sid=USER")]);
+    assert_eq!(session(&site, &both).await, "user");
+    assert_eq!(session(&site, &alone).await, "user");
+    assert_eq!(session(&site, &[("cookie", "admin_sid=ADMIN")]).await, "none");
+    clock.advance(IDLE / 3);
+    let refused = site.clone().oneshot(get("/", &both)).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "the innermost one's limits hold");
+}
+
+#[tokio::test]
+async fn the_reason_of_an_end_is_told_to_the_layers_of_that_session_alone() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let again = SessionTimeoutLayer::builder().cookie("sid").public_paths(["/public"]).build().unwrap();
+    clock.advance(IDLE);
+    admin.sessions().start(&SessionId::from("ADMIN"), &NewSession::new().owner("admin")).await.unwrap();
+    let told = async |site: Site, cookie| seen(&site, "/public", &[("cookie", cookie)]).await;
+    let pair = |session: &str, reason: &str| (session.to_owned(), reason.to_owned());
+    let both = "sid=USER; admin_sid=ADMIN";
+    assert_eq!(told(site([&user]), "sid=USER").await, pair("none", "idle"));
+    assert_eq!(told(site([&user, &again]), "sid=USER").await, pair("none", "idle"));
+    assert_eq!(told(site([&user, &admin]), both).await, pair("admin", "none"));
+    assert_eq!(told(site([&user, &admin]), "sid=USER").await, pair("none", "none"));
+    assert_eq!(told(site([&user, &admin]), "sid=USER; admin_sid=x").await, pair("none", "unknown"));
+    assert_eq!(told(site([&user, &admin, &again]), both).await, pair("none", "idle"));
+}
+
+/// An inner layer with a log-out of its own, for the session of the outer one.
+#[tokio::test]
+async fn an_inner_layers_log_out_ends_the_outer_ones_session() {
+    for idle in [IDLE, IDLE / 3] {
+        for past in [Duration::ZERO, IDLE.saturating_sub(NANO)] {
+            let clock = ManualClock::new();
+            let user = user(&clock).await;
+            let inner = SessionTimeoutLayer::builder()
+                .cookie("sid")
+                .idle_timeout(idle)
+                .logout_path("/area/logout")
+                .build()
+                .unwrap();
+            let site = site([&user, &inner]);
+            clock.advance(past);
+            let forged = with(sid(post("/area/logout"), "USER"), "x-status", "403");
+            assert_eq!(site.clone().oneshot(forged).await.unwrap().status(), StatusCode::FORBIDDEN);
+            assert!(matches!(peek(&user).await, Decision::Live(_)), "refused by the application");
+            let answer = site.clone().oneshot(sid(post("/area/logout"), "USER")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            assert!(removes_cookie(&answer), "{:?}", set_cookies(&answer));
+            let over = peek(&user).await;
+            assert!(
+                matches!(over, Decision::Ended { reason: EndReason::SignedOut, .. }),
+                "{idle:?} {past:?}"
+            );
+        }
+    }
+}
+
+async fn peek(layer: &SessionTimeoutLayer) -> Decision {
+    layer.sessions().peek(&SessionId::from("USER")).await.unwrap()
+}
