@@ -376,7 +376,8 @@ it_stops_when_told_to() {
 }
 
 a_deploy_logs_nobody_out() {
-    local file=$work/sessions gone
+    local file=$scratch.snapshot/sessions gone kept
+    mkdir -p "${file%/*}"
     start axum --snapshot "$file"
     log_in
     gone=$cookie
@@ -392,10 +393,33 @@ a_deploy_logs_nobody_out() {
     cookie=$gone
     ask GET /api/me
     is 'and the log-out' "$status $(field session-ended)" '401 signed-out'
-    is 'and the file is gone' "$(ls "$file" 2>/dev/null)" ''
+    log_in
+    kept=$cookie
     kill -INT "$server"
     wait "$server" 2>/dev/null
     is 'Ctrl-C keeps them as well' "$(stat -c %a "$file")" 600
+    start axum --snapshot "$file"
+    log_in
+    gone=$cookie
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    start axum --snapshot "$file"
+    cookie=$gone
+    ask GET /api/me
+    is 'a process that is killed takes its own sessions with it' "$status" 401
+    cookie=$kept
+    ask GET /api/me
+    is 'and not those it had taken over' "$status" 200
+    ask POST /logout
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    start axum --snapshot "$file"
+    cookie=$kept
+    ask GET /api/me
+    is 'nor does a log-out go with it' "$status $(field session-ended)" '401 signed-out'
+    kill -INT "$server"
+    wait "$server" 2>/dev/null
+    is 'and no other file is left' "$(ls -A "${file%/*}")" sessions
     echo nonsense >"$file"
     is 'a damaged file is refused' "$("$programs/axum" --snapshot "$file" 2>&1 | head -1)" \
         'cannot take over the sessions: the file with the sessions is damaged'

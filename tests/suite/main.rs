@@ -35,6 +35,7 @@ mod session_libraries;
 mod simulation;
 mod sliding_cookie;
 mod snapshot;
+mod snapshot_kill;
 mod stateless;
 mod streams;
 mod tonic;

@@ -6,6 +6,8 @@
 
 mod owners;
 mod session;
+#[cfg(feature = "snapshot")]
+mod session_file;
 mod shard;
 #[cfg(feature = "snapshot")]
 mod snapshot;
@@ -85,6 +87,8 @@ pub struct MemoryStore {
     /// Set before a save goes through the shards, and looked at under a shard's lock: what was not saved is not done.
     closed: AtomicBool,
     sink: OnceLock<EventSink>,
+    #[cfg(feature = "snapshot")]
+    taken_over: snapshot::Origin,
 }
 
 /// One shard to a pair of cache lines: two cores working on neighbours must not slow each other.
@@ -115,6 +119,8 @@ impl MemoryStore {
             last_full_sweep: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             sink: OnceLock::new(),
+            #[cfg(feature = "snapshot")]
+            taken_over: snapshot::Origin::default(),
         }
     }
 
@@ -271,6 +277,8 @@ impl MemoryStore {
 
     /// Tells the events and removes the ids that a change left behind in other shards: with no lock held.
     fn follow_up(&self, aftermath: Aftermath) {
+        #[cfg(feature = "snapshot")]
+        self.note_ends(&aftermath.events);
         for (id, key) in aftermath.orphans {
             let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };
@@ -429,6 +437,8 @@ impl MemoryStore {
             !is_over
         })?;
         if joined == Some(true) {
+            #[cfg(feature = "snapshot")]
+            self.note_rotation(session);
             return Ok(Rotated::New);
         }
         // It ended in between.
