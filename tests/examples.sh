@@ -503,6 +503,13 @@ mistakes_on_the_command_line_are_explained() {
 }
 
 # run LABEL PROTOCOL SCENARIO...: starts these against $base.
+# alone SCENARIO: in a shell of its own, with what it starts.
+alone() {
+    servers=()
+    "$1"
+    ((${#servers[@]} == 0)) || kill "${servers[@]}" 2>/dev/null
+}
+
 scenarios=()
 calls=()
 logs=()
@@ -511,7 +518,7 @@ run() {
     for scenario in "${@:3}"; do
         while (($(jobs -rp | wc -l) - ${#servers[@]} >= at_once)); do wait -n; done
         scratch=$(mktemp "$work/scenario.XXXXXX")
-        "$scenario" >"$scratch" 2>&1 &
+        alone "$scenario" >"$scratch" 2>&1 &
         scenarios+=($!)
         calls+=("$label|$protocol|$base|$scenario")
         logs+=("$scratch")
@@ -525,7 +532,7 @@ again() {
     local label protocol base scenario scratch=${logs[$1]} cookie=''
     IFS='|' read -r label protocol base scenario <<<"${calls[$1]}"
     grep -v '^ok' "$scratch" | sed 's/^/to be tried again, for this machine is slow: /'
-    ("$scenario" >"$scratch" 2>&1)
+    (alone "$scenario" >"$scratch" 2>&1)
 }
 
 common=(
