@@ -11,8 +11,8 @@ if entry.lead ~= '=' and not led and id ~= '' then
 end
 local session = entry.session
 if not session then return { 'unknown' } end
-local stands = standing(session)
 local reason, just_ended = judge(entry)
+local stands = standing(session)
 if stands == 'unknown' then return { 'unknown' } end
 if reason then return told(session, reason, just_ended) end
 if stands == 'superseded' then return told(session, 'superseded', '0') end
@@ -24,7 +24,7 @@ if access ~= 'peek' then
   local before, active = session.active, now - math.min(tonumber(access), idle_for)
   local idle = (session.idle and session or policy).idle
   local step = math.min(granularity or math.min(idle / 60, 60000), idle / 4)
-  local changed = active > before and active - before >= step
+  local changed = entry.was_set_back or (active > before and active - before >= step)
   if n then
     changed = changed or not session.ids[n].used
     session.ids[n].used = true

@@ -8,7 +8,8 @@ if not entry then
 elseif entry.lead == target then
   return { 'placed' }
 elseif entry.lead == '=' then
-  local stands, reason = standing(entry.session), judge(entry)
+  local reason = judge(entry)
+  local stands = standing(entry.session)
   if not reason then
     if stands == 'works' then return { 'live' } end
     forget(entry.session)

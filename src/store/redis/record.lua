@@ -139,11 +139,26 @@ local function over(limits, idle_for, age)
   return 'absolute'
 end
 
--- Why the session is over, if it is; and whether that was found just now.
+-- If the clock was set back since the session was last in use, it is as old as it was then.
+local function set_back(session)
+  local by = session.active - now
+  if by <= 0 then return false end
+  local function back(instant)
+    return math.max(instant - by, 0)
+  end
+  session.started, session.active = back(session.started), now
+  for _, issued in ipairs(session.ids) do
+    issued.issued, issued.last_at = back(issued.issued), back(issued.last_at)
+    issued.works_until = issued.works_until and back(issued.works_until)
+  end
+  return true
+end
+
+-- Why the session is over, if it is; and whether that was found just now. To be asked before its `standing`.
 local function judge(entry)
   local session = entry.session
   if session.ended then return session.reason, '0' end
-  session.started, session.active = math.min(session.started, now), math.min(session.active, now)
+  entry.was_set_back = set_back(session)
   local reason = over(session.idle and session or policy, now - session.active, now - session.started)
   if not reason then return nil end
   return reason, finish(entry, reason) and '1' or '0'

@@ -6,7 +6,8 @@ if entry == false then return { 'foreign' } end
 if entry then
   if remembered then return { 'known' } end
   if entry.lead == '=' then
-    local stands, reason, just_ended = standing(entry.session), judge(entry)
+    local reason = judge(entry)
+    local stands = standing(entry.session)
     if not reason and stands == 'works' then return { 'live' } end
   end
   return { 'occupied' }
