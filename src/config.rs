@@ -20,6 +20,7 @@ use crate::{
     cookie::{SessionCookie, SlidCookie},
     event,
     extract::Source,
+    short_cookie::ShortCookie,
 };
 
 /// A lost log-out is worse than a late one.
@@ -71,6 +72,7 @@ pub(crate) struct Observed {
     an_unknown_id: AtomicBool,
     a_companion: AtomicBool,
     a_missing_companion: AtomicBool,
+    pub(crate) short_cookie: ShortCookie,
 }
 
 /// The log-in page: a path, perhaps with a query.

@@ -103,6 +103,7 @@ mod observe;
 mod service;
 mod session;
 mod session_id;
+mod short_cookie;
 mod store;
 
 /// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).

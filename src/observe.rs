@@ -136,6 +136,7 @@ impl Visit {
             Some(cookie) if response.headers().contains_key(SET_COOKIE) => cookie.said(response.headers()),
             _ => Said::Nothing,
         };
+        self.watch_lifetime(&said, response.headers());
         let announced = response.extensions_mut().remove::<NewSession>();
         let login = announced.or_else(|| self.is_fresh_login(response).then(NewSession::new));
         match (said, login) {
@@ -145,6 +146,25 @@ impl Visit {
             (Said::Nothing, None) => (self.slid_cookie.is_some()
                 && !is_for_shared_caches(response.headers()))
             .then_some(Happened::Slid),
+        }
+    }
+
+    /// Whether browsers keep the session cookie as long as its session may last.
+    fn watch_lifetime(&self, said: &Said, answer: &HeaderMap) {
+        let short_cookie = &self.config.observed.short_cookie;
+        match (said, self.config.source.cookie()) {
+            (Said::Set(_), Some(cookie)) if !cookie.slides() => {
+                short_cookie.was_set(cookie.name(), answer, self.config.policy.limits.absolute());
+            }
+            (Said::Nothing, _)
+                if matches!(
+                    self.session,
+                    VisitedSession::Live { hold: Hold::Store | Hold::Layer { .. }, .. }
+                ) =>
+            {
+                short_cookie.was_not_set();
+            }
+            _ => {}
         }
     }
 
