@@ -79,7 +79,7 @@ impl MemoryStore {
     ///
     /// **No two processes that live have taken over the same sessions.** The file is locked until this store is dropped
     /// or saved, or its process is gone, however it ends. For whoever finds it locked for a second there is nothing to
-    /// take over; a warning says so in the log.
+    /// take over; a warning says so in the log (feature `tracing`).
     ///
     /// **A process that is killed loses nobody it has not heard of since.** The file stays until the next one is whole, so
     /// whoever starts next takes the same sessions over again. Those that ended meanwhile are over: each

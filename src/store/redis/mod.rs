@@ -55,7 +55,8 @@ const AT_ONCE: usize = 32;
 /// Whether a session is live is decided by the server, in one script, by the server's own clock. A session takes one key
 /// and one round trip; after a rotation, two.
 ///
-/// Ids and owners are kept hashed (SHA-256). An activity is not written down as long as the last one that was is
+/// Ids are kept hashed (SHA-256, not keyed: they have to be unguessable). Owners can be read in the records of their
+/// sessions: let them be opaque. An activity is not written down as long as the last one that was is
 /// younger than the [granularity](Self::granularity): so a session may end early by that, never late, and
 /// the remaining time it tells is the one it enforces.
 ///
