@@ -24,8 +24,10 @@ pub(crate) struct ShortCookie {
 impl ShortCookie {
     /// An answer set the session cookie; sessions last at most so long.
     pub(crate) fn was_set(&self, name: &[u8], headers: &HeaderMap, absolute: Option<Duration>) {
-        let last = headers.get_all(SET_COOKIE).iter().rev().find_map(|set| lifetime(name, set.as_bytes()));
-        let Some(lasts) = last.flatten() else { return };
+        let cookies = headers.get_all(SET_COOKIE).iter().rev();
+        let mut cookies = cookies.filter_map(|set| Cookie::parse(str::from_utf8(set.as_bytes()).ok()?).ok());
+        let last = cookies.find(|cookie| cookie.name().as_bytes() == name);
+        let Some(lasts) = last.as_ref().and_then(lifetime) else { return };
         if lasts < absolute.unwrap_or(LONGEST).min(LONGEST) {
             self.lasts.store(lasts.as_secs().max(1), Relaxed);
         }
@@ -44,13 +46,10 @@ impl ShortCookie {
     }
 }
 
-/// How long a cookie of this name lives, if it is one: `Some(None)` as long as the browser likes.
-fn lifetime(name: &[u8], set_cookie: &[u8]) -> Option<Option<Duration>> {
-    let cookie = Cookie::parse(str::from_utf8(set_cookie).ok()?).ok()?;
-    if cookie.name().as_bytes() != name {
-        return None;
-    }
+/// `None`: as long as the browser likes, or not at all.
+fn lifetime(cookie: &Cookie<'_>) -> Option<Duration> {
     // RFC 6265bis §4.1.2.2: `Max-Age` has precedence.
-    let lasts = cookie.max_age().or_else(|| cookie.expires_datetime().map(|expires| expires - wall_clock()));
-    Some(lasts.and_then(|lasts| Duration::try_from(lasts).ok()).filter(|lasts| !lasts.is_zero()))
+    let lasts =
+        cookie.max_age().or_else(|| cookie.expires_datetime().map(|expires| expires - wall_clock()))?;
+    Duration::try_from(lasts).ok().filter(|lasts| !lasts.is_zero())
 }

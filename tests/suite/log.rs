@@ -58,10 +58,10 @@ async fn a_cookie_that_browsers_drop_before_its_session_ends_is_told_once() {
 
 #[tokio::test]
 async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
+    type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
     let slide =
         |builder: SessionTimeoutBuilder| builder.slide_cookie(CookieAttributes::new().max_age(support::IDLE));
     let as_it_is = |builder| builder;
-    type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
     let cases: [(&str, &str, Configure); 5] = [
         ("the browser's own time", "sid=A", as_it_is),
         ("as long as the session", "sid=A; Max-Age=28800", as_it_is),

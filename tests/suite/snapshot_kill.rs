@@ -64,22 +64,24 @@ fn process() {
     let (Ok(file), Ok(role)) = (env::var("SNAPSHOT_FILE"), env::var("SNAPSHOT_ROLE")) else { return };
     let mut store = MemoryStore::new().restore(&file).unwrap();
     let sessions = all_live(&store);
-    say(format!("live {sessions:?}"));
+    say(&format!("live {sessions:?}"));
     if let (true, Some(&number)) = (role != "waits", sessions.first()) {
         let key = live(&store, number).unwrap();
-        say(format!("ending {number}"));
+        say(&format!("ending {number}"));
         assert!(now(store.end(key, EndReason::SignedOut)));
-        say(format!("ended {number}"));
+        say(&format!("ended {number}"));
     }
-    while role == "works" {
-        store.save(&file).unwrap();
-        store = MemoryStore::new().restore(&file).unwrap();
+    if role == "works" {
+        loop {
+            store.save(&file).unwrap();
+            store = MemoryStore::new().restore(&file).unwrap();
+        }
     }
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 /// At once, and at the beginning of a line.
-fn say(line: String) {
+fn say(line: &str) {
     let line = format!("\n@{line}\n");
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
@@ -105,8 +107,8 @@ impl Process {
             .spawn()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        let _input = child.stdin.take().unwrap();
-        Self { child, said, _input }
+        let input = child.stdin.take().unwrap();
+        Self { child, said, _input: input }
     }
 
     /// What it says next; `None` if it says no more.
@@ -199,7 +201,7 @@ fn kills_at_any_moment_lose_no_session_bring_none_back_and_leave_no_file() {
     let live = all_live(&store);
     assert!(live.is_disjoint(&over));
     assert!(live.len() + may_be_over.len() >= SESSIONS);
-    assert_eq!(deploy.files(), [deploy.file.clone()], "the next start clears what they left");
+    assert_eq!(deploy.files(), std::slice::from_ref(&deploy.file), "the next start clears what they left");
 }
 
 #[test]
