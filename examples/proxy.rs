@@ -14,7 +14,10 @@ use std::{
     env,
     error::Error,
     io::{self, Write},
+    pin::Pin,
     process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,17 +25,21 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    request,
     uri::{PathAndQuery, Scheme},
 };
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use http_body_util::{Either, Empty, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{self, Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, time};
+use tokio::{
+    net::TcpListener,
+    time::{self, Instant},
+};
 use tower::{ServiceBuilder, service_fn};
 use tower_session_timeout::{RequestHead, SessionTimeoutLayer};
 
@@ -53,6 +60,10 @@ Usage: proxy --upstream URL --cookie NAME [OPTIONS]
                       POST with a redirect
   --logout-path PATH  a POST to it ends the session
   --public-path PATH  where visitors may go; ending in / it covers all below. Can be given more than once
+  --end-streams TYPE  answers of this media type end with their session, such as text/event-stream. Can be given more
+                      than once
+  --answer-timeout SECONDS  how long the application may take to begin an answer, once it has the request
+                      [default: 60]
 ";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,6 +71,7 @@ struct Options {
     listen: String,
     upstream: Uri,
     log_in: Option<LogIn>,
+    answer_timeout: Duration,
     layer: SessionTimeoutLayer,
 }
 
@@ -86,6 +98,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
     let mut upstream = None;
     let mut cookie = None;
     let mut login_path = None;
+    let mut answer_timeout = Duration::from_secs(60);
     let mut layer = SessionTimeoutLayer::builder();
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
@@ -98,23 +111,36 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
             "--login-path" => login_path = Some(value()?),
             "--logout-path" => layer = layer.logout_path(value()?),
             "--public-path" => layer = layer.public_paths([value()?]),
+            "--end-streams" => layer = layer.end_streams([media_type(value()?)?]),
+            "--answer-timeout" => answer_timeout = seconds(&value()?)?,
             _ => return Err(format!("unknown option {flag:?}").into()),
         }
     }
     let upstream = upstream.ok_or("--upstream is missing")?;
     let cookie = cookie.ok_or("--cookie is missing")?;
+    if answer_timeout.is_zero() {
+        return Err("an answer timeout of 0 leaves no time for an answer".into());
+    }
     let mut log_in = None;
     if let Some(location) = login_path {
         let path = location.split('?').next().unwrap_or_default().to_owned();
         log_in = Some(LogIn { path, cookie: cookie.clone() });
         layer = layer.login_path(location);
     }
-    Ok(Options { listen, upstream, log_in, layer: layer.cookie(cookie).build()? })
+    Ok(Options { listen, upstream, log_in, answer_timeout, layer: layer.cookie(cookie).build()? })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.ok_or_else(|| format!("{text:?} is no number of seconds"))
+}
+
+fn media_type(text: String) -> Result<String, String> {
+    let is_token = |part: &str| HeaderName::from_bytes(part.as_bytes()).is_ok();
+    match text.split_once('/') {
+        Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(text),
+        _ => Err(format!("{text:?} is no media type")),
+    }
 }
 
 /// Without a path: the application's redirects and cookies would not know of it.
@@ -133,15 +159,11 @@ async fn serve(options: &Options) -> Result<Infallible, Box<dyn Error>> {
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
     stdout.flush()?;
 
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    let upstream = options.upstream.clone();
+    let upstream = Upstream::new(options);
     let log_in = options.log_in.clone();
     let forward = service_fn(move |request| {
         let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&RequestHead::of(&request)));
-        let answer = forward(client.clone(), upstream.clone(), request);
+        let answer = forward(upstream.clone(), request);
         async move {
             let mut answer = answer.await?;
             if let Some(attempt) = attempt {
@@ -176,33 +198,167 @@ async fn serve(options: &Options) -> Result<Infallible, Box<dyn Error>> {
     }
 }
 
+/// The application.
+#[derive(Clone)]
+struct Upstream {
+    origin: Uri,
+    answer_timeout: Duration,
+    client: Client<HttpConnector, Watched>,
+    /// Connects anew for each request.
+    connecting_client: Client<HttpConnector, Empty<Bytes>>,
+}
+
+enum Failure {
+    Unreachable(legacy::Error),
+    TooSlow,
+}
+
+impl Upstream {
+    fn new(options: &Options) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let mut client = Client::builder(TokioExecutor::new());
+        Self {
+            origin: options.upstream.clone(),
+            answer_timeout: options.answer_timeout,
+            client: client.build(connector.clone()),
+            connecting_client: client.pool_max_idle_per_host(0).build(connector),
+        }
+    }
+
+    async fn ask(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Failure> {
+        let (head, body) = request.into_parts();
+        let again = is_repeatable(&head, &body).then(|| Request::from_parts(head.clone(), Empty::new()));
+        let progress = Progress::new();
+        let request = Request::from_parts(head, Watched { body, progress: progress.clone() });
+        let answer = async {
+            match (self.client.request(request).await, again) {
+                // An application closes a connection when nothing was asked for a while. What is on its way then gets no
+                // answer.
+                (Err(error), Some(again)) if was_closed(&error) => {
+                    self.connecting_client.request(again).await
+                }
+                (answer, _) => answer,
+            }
+        };
+        match progress.within(self.answer_timeout, answer).await {
+            Some(answer) => answer.map_err(Failure::Unreachable),
+            None => Err(Failure::TooSlow),
+        }
+    }
+}
+
+/// To ask twice is the same as once (RFC 9110 §9.2.2), and there is no body that has been read by then.
+fn is_repeatable(head: &request::Parts, body: &Incoming) -> bool {
+    head.method.is_idempotent() && body.is_end_stream()
+}
+
+/// Whether the connection was closed before an answer began.
+fn was_closed(error: &legacy::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    !error.is_connect()
+        && causes.into_iter().any(|cause| {
+            let by_hyper = cause.downcast_ref::<hyper::Error>();
+            let by_system = cause.downcast_ref::<io::Error>();
+            by_hyper.is_some_and(hyper::Error::is_incomplete_message)
+                || by_system.is_some_and(|error| {
+                    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+                })
+        })
+}
+
+/// When a request's body last moved on: an upload takes its time, and the application is not to blame.
+#[derive(Clone)]
+struct Progress(Arc<Mutex<Instant>>);
+
+impl Progress {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moves_on(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// What comes so long after the last progress at the latest.
+    async fn within<T>(&self, limit: Duration, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let last = self.last();
+            // Longer than time goes on is no limit.
+            let Some(deadline) = last.checked_add(limit) else { return Some(answer.await) };
+            match time::timeout_at(deadline, &mut answer).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if self.last() > last => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// A request's body, as the application reads it.
+struct Watched {
+    body: Incoming,
+    progress: Progress,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.progress.moves_on();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The application's answer, or one of the proxy's own.
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
 /// Bodies are handed on as they arrive, in both directions.
-async fn forward(
-    client: Client<HttpConnector, Incoming>,
-    upstream: Uri,
-    mut request: Request<Incoming>,
-) -> Result<Answer, Infallible> {
+async fn forward(upstream: Upstream, mut request: Request<Incoming>) -> Result<Answer, Infallible> {
     // It asks for a tunnel, in which nobody would look at sessions.
     if *request.method() == Method::CONNECT {
         return Ok(refusal(StatusCode::NOT_IMPLEMENTED, "There are no tunnels here."));
     }
     remove_hop_by_hop(request.headers_mut());
-    if let Err(error) = readdress(&mut request, upstream).and_then(|()| join_cookies(request.headers_mut())) {
+    let readdressed = readdress(&mut request, upstream.origin.clone());
+    if let Err(error) = readdressed.and_then(|()| join_cookies(request.headers_mut())) {
         eprintln!("cannot pass on a request: {error}");
         return Ok(refusal(StatusCode::BAD_REQUEST, "This request cannot be passed on."));
     }
-    Ok(match client.request(request).await {
+    Ok(match upstream.ask(request).await {
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
             response.map(Either::Left)
         }
-        Err(error) => {
+        Err(Failure::Unreachable(error)) => {
             eprintln!("a request did not reach the application: {error:?}");
             refusal(StatusCode::BAD_GATEWAY, "The application cannot be reached.")
+        }
+        Err(Failure::TooSlow) => {
+            eprintln!("the application did not answer within {} s", upstream.answer_timeout.as_secs_f64());
+            refusal(StatusCode::GATEWAY_TIMEOUT, "The application takes too long to answer.")
         }
     })
 }

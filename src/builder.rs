@@ -148,7 +148,8 @@ impl SessionTimeoutBuilder {
 
     /// The session cookie is set again with a new `Max-Age` as the session is renewed, so that the browser keeps it
     /// for as long as the session can last. For applications that set a `Max-Age` once, at the log-in; a session
-    /// cookie without one, which the browser keeps until it is closed, needs no sliding. Default: it is not.
+    /// cookie without one, which the browser keeps until it is closed, needs no sliding. Default: it is not, and browsers
+    /// drop a cookie after its `Max-Age`, however active the user; with the feature `tracing`, that is told once in the log.
     ///
     /// It is set again once in a twentieth of the `Max-Age`, which is lengthened by a tenth for that, and for sessions
     /// with longer limits of their own to what they have left. Such an answer is marked as `private` and
@@ -173,7 +174,8 @@ impl SessionTimeoutBuilder {
     }
 
     /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for
-    /// another cookie: that saves its allocations. A layer inside this one then cannot see this one's session.
+    /// another cookie: that saves what its entry costs, three allocations where the extensions are empty. A layer inside
+    /// this one then cannot see this one's session: for the same cookie, its own idle timeout would never run out.
     pub fn without_extension(self) -> Self {
         Self { with_extension: false, ..self }
     }

@@ -187,6 +187,10 @@ impl SessionCookie {
         }
     }
 
+    pub(crate) fn slides(&self) -> bool {
+        self.sliding.is_some()
+    }
+
     /// Whether this renewal is the one to set the cookie again: the first one in each twentieth of its `Max-Age`. That
     /// needs no memory, neither here nor in the store.
     pub(crate) fn slides_now(&self, idle_for: Duration, age: Duration) -> bool {

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use crate::{
     cookie::{CompanionCookies, SessionCookie},
     event,
+    short_cookie::ShortCookie,
 };
 
 /// How many answers have to set another cookie that looks like a session's.
@@ -34,6 +35,7 @@ pub(crate) struct Hints {
     a_missing_companion: AtomicBool,
     a_changing_id: AtomicBool,
     a_doubtful_login: AtomicBool,
+    pub(crate) short_cookie: ShortCookie,
 }
 
 impl Hints {

@@ -157,6 +157,7 @@ mod rules;
 mod service;
 mod session;
 mod session_id;
+mod short_cookie;
 mod store;
 
 /// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).

@@ -145,6 +145,15 @@ impl EndReason {
     }
 }
 
+#[cfg(feature = "snapshot")]
+impl EndReason {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        let all =
+            [Self::Idle, Self::Absolute, Self::SignedOut, Self::Revoked, Self::Superseded, Self::Unknown];
+        all.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -159,6 +159,7 @@ impl Visit {
             }
             _ => Said::Nothing,
         };
+        self.watch_lifetime(&said);
         let announced = response.extensions_mut().remove::<NewSession>().map(Login::Announced);
         match said {
             Said::Set(value) => {
@@ -174,12 +175,27 @@ impl Visit {
 
     fn read_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) -> Said {
         let said = cookie.said(headers);
-        if said != Said::Nothing {
-            self.config.hints.session_cookie();
-        } else if !matches!(self.session, VisitedSession::Live { .. }) {
-            self.config.hints.other_cookies(cookie, headers);
+        match said {
+            Said::Set(_) | Said::Removed => self.config.hints.session_cookie(),
+            Said::Nothing if !matches!(self.session, VisitedSession::Live { .. }) => {
+                self.config.hints.other_cookies(cookie, headers);
+            }
+            Said::Nothing => {}
+        }
+        if matches!(said, Said::Set(_)) && !cookie.slides() {
+            let lasts = self.config.policy.limits.absolute();
+            self.config.hints.short_cookie.was_set(cookie.name(), headers, lasts);
         }
         said
+    }
+
+    /// Whether browsers keep the session cookie as long as its session may last.
+    fn watch_lifetime(&self, said: &Said) {
+        let is_activity =
+            matches!(self.session, VisitedSession::Live { hold: Hold::Store | Hold::Layer { .. }, .. });
+        if is_activity && *said == Said::Nothing {
+            self.config.hints.short_cookie.was_not_set();
+        }
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {

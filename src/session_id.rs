@@ -102,7 +102,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// Tells one id of a session from its others: a short, keyed digest made by the store.
+/// Tells one id of a session from its others: a short digest made by the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdTag([u8; 8]);
 

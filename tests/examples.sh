@@ -376,7 +376,8 @@ it_stops_when_told_to() {
 }
 
 a_deploy_logs_nobody_out() {
-    local file=$work/sessions gone
+    local file=$scratch.snapshot/sessions gone kept
+    mkdir -p "${file%/*}"
     start axum --snapshot "$file"
     log_in
     gone=$cookie
@@ -392,10 +393,33 @@ a_deploy_logs_nobody_out() {
     cookie=$gone
     ask GET /api/me
     is 'and the log-out' "$status $(field session-ended)" '401 signed-out'
-    is 'and the file is gone' "$(ls "$file" 2>/dev/null)" ''
+    log_in
+    kept=$cookie
     kill -INT "$server"
     wait "$server" 2>/dev/null
     is 'Ctrl-C keeps them as well' "$(stat -c %a "$file")" 600
+    start axum --snapshot "$file"
+    log_in
+    gone=$cookie
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    start axum --snapshot "$file"
+    cookie=$gone
+    ask GET /api/me
+    is 'a process that is killed takes its own sessions with it' "$status" 401
+    cookie=$kept
+    ask GET /api/me
+    is 'and not those it had taken over' "$status" 200
+    ask POST /logout
+    kill -KILL "$server"
+    wait "$server" 2>/dev/null
+    start axum --snapshot "$file"
+    cookie=$kept
+    ask GET /api/me
+    is 'nor does a log-out go with it' "$status $(field session-ended)" '401 signed-out'
+    kill -INT "$server"
+    wait "$server" 2>/dev/null
+    is 'and no other file is left' "$(ls -A "${file%/*}")" sessions
     echo nonsense >"$file"
     is 'a damaged file is refused' "$("$programs/axum" --snapshot "$file" 2>&1 | head -1)" \
         'cannot take over the sessions: the file with the sessions is damaged'
@@ -479,6 +503,13 @@ mistakes_on_the_command_line_are_explained() {
 }
 
 # run LABEL PROTOCOL SCENARIO...: starts these against $base.
+# alone SCENARIO: in a shell of its own, with what it starts.
+alone() {
+    servers=()
+    "$1"
+    ((${#servers[@]} == 0)) || kill "${servers[@]}" 2>/dev/null
+}
+
 scenarios=()
 calls=()
 logs=()
@@ -487,7 +518,7 @@ run() {
     for scenario in "${@:3}"; do
         while (($(jobs -rp | wc -l) - ${#servers[@]} >= at_once)); do wait -n; done
         scratch=$(mktemp "$work/scenario.XXXXXX")
-        "$scenario" >"$scratch" 2>&1 &
+        alone "$scenario" >"$scratch" 2>&1 &
         scenarios+=($!)
         calls+=("$label|$protocol|$base|$scenario")
         logs+=("$scratch")
@@ -501,7 +532,7 @@ again() {
     local label protocol base scenario scratch=${logs[$1]} cookie=''
     IFS='|' read -r label protocol base scenario <<<"${calls[$1]}"
     grep -v '^ok' "$scratch" | sed 's/^/to be tried again, for this machine is slow: /'
-    ("$scenario" >"$scratch" 2>&1)
+    (alone "$scenario" >"$scratch" 2>&1)
 }
 
 common=(

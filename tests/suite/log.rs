@@ -1,10 +1,13 @@
 //! What operators read in the log (feature `tracing`).
 #![cfg(feature = "tracing")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::support::{self, App, get, log::Log, sid};
-use tower_session_timeout::{FromExtension, ManualClock, SessionId, SessionTimeoutLayer};
+use tower_cookies::cookie::{Cookie, time::OffsetDateTime};
+use tower_session_timeout::{
+    CookieAttributes, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
+};
 
 #[tokio::test]
 async fn a_log_in_route_outside_the_layer_is_hinted_at_once() {
@@ -24,6 +27,64 @@ async fn once_a_session_has_begun_there_is_no_such_hint() {
     app.send(sid(get("/account", &[]), "B")).await;
     assert_eq!(log.lines_with("log-in route"), 0);
     assert_eq!(log.lines_with("session started"), 1);
+}
+
+/// It renews sessions, and their users fall out all the same.
+#[tokio::test]
+async fn a_cookie_that_browsers_drop_before_its_session_ends_is_told_once() {
+    #[expect(clippy::disallowed_methods, reason = "browsers go by the wall clock")]
+    let soon = OffsetDateTime::now_utc() + Duration::from_secs(1800);
+    let expires = Cookie::build("").expires(soon).to_string();
+    let expires = expires.trim_start_matches("=; ");
+    for lifetime in ["Max-Age=1800", expires, "expires=Fri, 01 Jan 1999 00:00:00 GMT; max-age=1800"] {
+        let (log, _guard) = Log::listen();
+        let app = App::new();
+        for id in ["A", "B"] {
+            app.send(support::set_cookie(support::post("/login"), &format!("sid={id}; {lifetime}; Path=/")))
+                .await;
+            app.send(sid(get("/account", &[("session-activity", "passive")]), id)).await;
+            assert_eq!(
+                log.lines_with("slide_cookie"),
+                usize::from(id == "B"),
+                "{lifetime}: nothing was renewed"
+            );
+            app.send(sid(get("/account", &[]), id)).await;
+            app.send(sid(get("/account", &[]), id)).await;
+            assert_eq!(log.lines_with("slide_cookie"), 1, "{lifetime}");
+        }
+        assert!(lifetime == expires || log.lines_with("live for 1800 s") == 1, "{lifetime}");
+    }
+}
+
+#[tokio::test]
+async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
+    type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
+    let slide =
+        |builder: SessionTimeoutBuilder| builder.slide_cookie(CookieAttributes::new().max_age(support::IDLE));
+    let as_it_is = |builder| builder;
+    let cases: [(&str, &str, Configure); 5] = [
+        ("the browser's own time", "sid=A", as_it_is),
+        ("as long as the session", "sid=A; Max-Age=28800", as_it_is),
+        ("slid by the layer", "sid=A; Max-Age=900", slide),
+        ("another cookie", "theme=dark; Max-Age=900", as_it_is),
+        ("the last one counts", "sid=A; Max-Age=900\nsid=A", as_it_is),
+    ];
+    for (why, cookies, configure) in cases {
+        let (log, _guard) = Log::listen();
+        let app = App::with(configure);
+        app.log_in("A").await;
+        let answer = cookies.lines().fold(support::post("/login"), support::set_cookie);
+        app.send(sid(answer, "A")).await;
+        app.send(sid(get("/account", &[]), "A")).await;
+        assert_eq!(log.lines_with("slide_cookie"), 0, "{why}");
+    }
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    app.log_in("A").await;
+    for _ in 0..3 {
+        app.send(support::set_cookie(sid(get("/account", &[]), "A"), "sid=A; Max-Age=900")).await;
+    }
+    assert_eq!(log.lines_with("slide_cookie"), 0, "set again with each answer");
 }
 
 /// T33

@@ -265,15 +265,162 @@ fn no_log_out_is_lost_to_a_save_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_file_is_taken_over_once() {
+async fn a_file_is_taken_over_by_one_store_at_a_time() {
     let (app, deploy) = (App::new(), Deploy::new());
     app.log_in("A").await;
     let clock = app.clock.clone();
     let next = deploy.next(&app);
     assert!(next.admits("A").await);
-    let another = deploy.start(clock).unwrap();
-    assert!(another.store.is_empty(), "no file is no error, and no session");
-    assert_eq!(fs::read_dir(deploy.file.parent().unwrap()).unwrap().count(), 0);
+    let another = deploy.start(clock.clone()).unwrap();
+    assert!(another.store.is_empty(), "what a live store has is no error, and no session");
+    log_in_as(&another, "B", "bob").await;
+    let error = another.store.save(&deploy.file).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "it would take the place of what is another's");
+    assert!(another.admits("B").await, "it stays open");
+    next.store.save(&deploy.file).unwrap();
+    assert!(deploy.start(clock).unwrap().admits("A").await);
+}
+
+/// As after `kill -9`.
+#[tokio::test]
+async fn what_was_taken_over_and_not_saved_is_taken_over_again() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    log_in_as(&app, "A", "alice").await;
+    log_in_as(&app, "B", "bob").await;
+    let clock = app.clock.clone();
+    app.store.save(&deploy.file).unwrap();
+    for _ in 0..3 {
+        let app = deploy.start(clock.clone()).unwrap();
+        assert!(app.admits("A").await);
+        assert!(app.admits("B").await);
+        app.advance(MINUTE * 4);
+        assert!(app.admits("A").await);
+    }
+    clock.advance(MINUTE * 3);
+    let app = deploy.start(clock).unwrap();
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle), "its activities are not in the file");
+}
+
+#[tokio::test]
+async fn what_ended_since_it_was_taken_over_stays_so_though_nothing_is_saved() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    for (id, owner) in [("A", "alice"), ("B", "bob"), ("C", "carol"), ("D", "dave"), ("E", "bob")] {
+        log_in_as(&app, id, owner).await;
+    }
+    let clock = app.clock.clone();
+    app.store.save(&deploy.file).unwrap();
+    let app = deploy.start(clock.clone()).unwrap();
+    app.send(sid(post("/logout"), "A")).await;
+    app.layer.sessions().end_all(&Owner::from("bob"), None).await.unwrap();
+    app.send(with(set_cookie(sid(post("/login"), "C"), "sid=F"), "x-login", "carol")).await;
+    assert!(app.admits("F").await);
+    drop(app);
+    for _ in 0..2 {
+        let app = deploy.start(clock.clone()).unwrap();
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+        assert_eq!(app.end_reason("B").await, Some(EndReason::Revoked));
+        assert_eq!(app.end_reason("E").await, Some(EndReason::Revoked));
+        assert_eq!(app.end_reason("C").await, Some(EndReason::Superseded));
+        assert_eq!(app.end_reason("F").await, Some(EndReason::Unknown), "it is not in the file");
+        assert!(app.admits("D").await);
+    }
+    let app = deploy.start(clock).unwrap();
+    let app = deploy.next(&app);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+    assert!(app.admits("D").await);
+}
+
+/// The user has the new id; who still has the old one is somebody else.
+#[tokio::test]
+async fn an_id_that_was_changed_since_it_was_taken_over_does_not_come_back() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    let clock = app.clock.clone();
+    app.store.save(&deploy.file).unwrap();
+    let app = deploy.start(clock.clone()).unwrap();
+    app.send(set_cookie(sid(get("/", &[]), "A"), "sid=B")).await;
+    assert!(app.admits("B").await);
+    app.advance(Duration::from_secs(30));
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    drop(app);
+    let app = deploy.start(clock).unwrap();
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+}
+
+/// However often it is changed.
+#[tokio::test]
+async fn the_file_grows_by_one_note_for_a_session_at_most() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.log_in("B").await;
+    app.store.save(&deploy.file).unwrap();
+    let length = || fs::metadata(&deploy.file).unwrap().len();
+    let before = length();
+    let app = deploy.start(app.clock.clone()).unwrap();
+    app.log_in("C").await;
+    app.send(sid(post("/logout"), "C")).await;
+    assert_eq!(length(), before, "what is not in it needs no note");
+    app.send(sid(post("/logout"), "B")).await;
+    let note = length() - before;
+    let mut id = "A".to_owned();
+    for n in 0..100 {
+        let next = format!("A{n}");
+        app.send(set_cookie(sid(get("/", &[]), &id), &format!("sid={next}"))).await;
+        id = next;
+    }
+    app.send(sid(post("/logout"), &id)).await;
+    assert_eq!(length(), before + 2 * note);
+}
+
+#[tokio::test]
+async fn a_torn_note_is_an_end_nobody_was_told_of_and_a_damaged_one_is_refused() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    for id in ["A", "B", "C"] {
+        app.log_in(id).await;
+    }
+    let clock = app.clock.clone();
+    app.store.save(&deploy.file).unwrap();
+    let unnoted = fs::read(&deploy.file).unwrap().len();
+    let app = deploy.start(clock.clone()).unwrap();
+    app.send(sid(post("/logout"), "A")).await;
+    let once = fs::read(&deploy.file).unwrap().len();
+    app.send(sid(post("/logout"), "B")).await;
+    drop(app);
+    let noted = fs::read(&deploy.file).unwrap();
+    for length in once..noted.len() {
+        fs::write(&deploy.file, &noted[..length]).unwrap();
+        let app = deploy.start(clock.clone()).unwrap();
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "{length}");
+        assert!(app.admits("B").await, "{length}");
+        app.send(sid(post("/logout"), "C")).await;
+        drop(app);
+        let app = deploy.start(clock.clone()).unwrap();
+        assert_eq!(
+            app.end_reason("C").await,
+            Some(EndReason::SignedOut),
+            "a note after the torn one, {length}"
+        );
+        assert!(app.admits("B").await, "{length}");
+    }
+    for at in unnoted..noted.len() {
+        let mut damaged = noted.clone();
+        damaged[at] ^= 1;
+        fs::write(&deploy.file, &damaged).unwrap();
+        let error = deploy.start(clock.clone()).err().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::InvalidData), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_elsewhere_goes_once_its_sessions_are_saved_here() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    let clock = app.clock.clone();
+    let next = deploy.next(&app);
+    let elsewhere = deploy.file.with_file_name("moved");
+    next.store.save(&elsewhere).unwrap();
+    assert!(!deploy.file.exists(), "it would be taken over a second time");
+    assert_eq!(MemoryStore::new().clock(clock).restore(&elsewhere).unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -343,16 +490,39 @@ async fn a_remembered_end_of_an_adopted_session_goes_along() {
     assert!(matches!(adopt(&app.store), Adopted::New(_)), "no token of it can be fresh any more");
 }
 
+/// By a killed one as well.
 #[tokio::test]
-async fn of_processes_that_start_at_once_one_takes_the_file_over() {
-    for _ in 0..20 {
+async fn an_end_of_an_adopted_session_is_remembered_though_nothing_is_saved() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    let (policy, id) = (Policy::new(Limits::new(IDLE, ABSOLUTE)), SessionId::from("A"));
+    let adopt = |store: &MemoryStore| match store.adopt(&id, &NewSession::new(), &policy) {
+        Answer::Ready(Ok(adopted)) => adopted,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(adopt(&app.store), Adopted::New(_)));
+    let clock = app.clock.clone();
+    app.store.save(&deploy.file).unwrap();
+    let app = deploy.start(clock.clone()).unwrap();
+    assert_eq!(adopt(&app.store), Adopted::Known);
+    app.layer.sessions().end(&id).await.unwrap();
+    drop(app);
+    let app = deploy.start(clock).unwrap();
+    app.store.sweep();
+    assert_eq!(adopt(&app.store), Adopted::Known);
+}
+
+/// While they live: whoever waits for it in vain has none.
+#[tokio::test]
+async fn of_stores_that_start_at_once_one_takes_the_file_over() {
+    for _ in 0..3 {
         let (app, deploy) = (App::new(), Deploy::new());
         app.log_in("A").await;
         app.store.save(&deploy.file).unwrap();
         let number = thread::scope(|threads| {
-            let start = || MemoryStore::new().restore(&deploy.file).unwrap().len();
+            let start = || MemoryStore::new().restore(&deploy.file).unwrap();
             let starts: Vec<_> = (0..4).map(|_| threads.spawn(start)).collect();
-            starts.into_iter().map(|start| start.join().unwrap()).sum::<usize>()
+            let stores: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+            stores.iter().map(MemoryStore::len).sum::<usize>()
         });
         assert_eq!(number, 1);
     }

@@ -5,6 +5,8 @@
 //! is locked at a time, so there is no lock order to keep.
 
 mod owners;
+#[cfg(feature = "snapshot")]
+mod session_file;
 mod shard;
 #[cfg(feature = "snapshot")]
 mod snapshot;
@@ -84,6 +86,8 @@ pub struct MemoryStore {
     /// Set before a save goes through the shards, and looked at under a shard's lock: what was not saved is not done.
     closed: AtomicBool,
     sink: OnceLock<EventSink>,
+    #[cfg(feature = "snapshot")]
+    taken_over: snapshot::Origin,
 }
 
 /// One shard to a pair of cache lines: two cores working on neighbours must not slow each other.
@@ -115,6 +119,8 @@ impl MemoryStore {
             searched: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             sink: OnceLock::new(),
+            #[cfg(feature = "snapshot")]
+            taken_over: snapshot::Origin::default(),
         }
     }
 
@@ -287,6 +293,8 @@ impl MemoryStore {
 
     #[cold]
     fn do_work(&self, work: Work) {
+        #[cfg(feature = "snapshot")]
+        self.note_ends(&work.events);
         for (id, key) in work.dropped {
             let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };
@@ -449,6 +457,8 @@ impl MemoryStore {
             !is_over
         })?;
         if joined == Some(true) {
+            #[cfg(feature = "snapshot")]
+            self.note_rotation(session);
             return Ok(Rotated::New);
         }
         // It ended in between.

@@ -26,9 +26,10 @@ use super::{
 /// It is a [`SharedStore`]: sessions are judged by the server's own clock; one takes one key and one round trip, after a
 /// rotation two, and a second one where something is written.
 ///
-/// Ids and owners are kept hashed (SHA-256); an owner can be read in the records of its sessions. An activity is not written
-/// down as long as the last one that was is younger than the [granularity](Self::granularity): so a session may end early
-/// by that, never late, and the remaining time it tells is the one it enforces.
+/// Ids are kept hashed (SHA-256, not keyed: they have to be unguessable). Owners can be read in the records of their
+/// sessions: let them be opaque. An activity is not written down as long as the last one that was is younger than the
+/// [granularity](Self::granularity): so a session may end early by that, never late, and the remaining time it tells is the
+/// one it enforces.
 ///
 /// It does not know which requests are in flight: the process that waits for one renews its session three times in an idle
 /// timeout, and at its end.
