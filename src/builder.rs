@@ -546,6 +546,7 @@ impl SessionTimeoutBuilder {
             expired_response: self.expired_response,
             store,
             store_deadline: self.store_deadline,
+            pending_ends: Arc::default(),
             sink,
             admit_on_store_failure: self.admit_on_store_failure,
             #[cfg(feature = "client")]

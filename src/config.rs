@@ -6,21 +6,18 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
-    Access, Adopted, Answer, EndReason, Ended, EventSink, IdTag, Limits, Live, MAX_SESSION_ID_LENGTH,
-    NewSession, Policy, RequestHead, RequestStore, Rotated, SessionEvent, SessionId, SessionKey, Started,
-    Store, StoreError,
+    Access, Adopted, Answer, EndLater, EndReason, Ended, EventSink, IdTag, Limits, Live,
+    MAX_SESSION_ID_LENGTH, NewSession, Policy, RequestHead, RequestStore, Rotated, SessionEvent, SessionId,
+    SessionKey, Started, Store, StoreError,
     activity::{Rules, is_passive_by_itself, is_prefetch},
     body::RefusalBody,
     cookie::{SessionCookie, SlidCookie},
-    event,
+    ends::PendingEnds,
     extract::Source,
     head::Initiator,
     hints::Hints,
     respond::is_of_type,
 };
-
-/// A lost log-out is worse than a late one.
-const END_RETRIES: u32 = 5;
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
@@ -53,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) expired_response: Option<ExpiredResponse>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_deadline: Duration,
+    pub(crate) pending_ends: Arc<PendingEnds>,
     pub(crate) sink: Option<EventSink>,
     pub(crate) admit_on_store_failure: bool,
     #[cfg(feature = "client")]
@@ -287,18 +285,16 @@ impl Config {
         }
     }
 
-    fn end_later(self: &Arc<Self>, key: SessionKey, reason: EndReason) {
-        let config = Arc::clone(self);
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                for attempt in 0..END_RETRIES {
-                    tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
-                    if config.ask(config.store.end(key, reason)).await.is_ok() {
-                        return;
-                    }
-                }
-                event::error("a session could not be ended: the store kept failing");
-            });
+    fn end_later(&self, key: SessionKey, reason: EndReason) {
+        let store = Arc::clone(&self.store);
+        self.remember_end(Box::new(move || store.end(key, reason)));
+    }
+
+    /// The store is away: it is told of this end as soon as it is there again.
+    pub(crate) fn remember_end(&self, end: EndLater) {
+        if !self.pending_ends.add(end, self.store_deadline) {
+            let error = "too many sessions are to be ended: one that was to end lives on".to_owned();
+            self.tell(&SessionEvent::StoreFailed { error });
         }
     }
 

@@ -36,20 +36,19 @@ impl PendingEnds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Without a runtime nobody can wait for the store.
-    pub(crate) fn add(self: &Arc<Self>, end: EndLater, deadline: Duration) {
-        let Ok(runtime) = Handle::try_current() else { return };
+    /// `false` if there are too many already, or no runtime in which anybody could wait for the store.
+    pub(crate) fn add(self: &Arc<Self>, end: EndLater, deadline: Duration) -> bool {
+        let Ok(runtime) = Handle::try_current() else { return false };
         let mut queue = self.queue();
         if queue.ends.len() >= CAPACITY {
-            drop(queue);
-            event::error("the store has been away for too many log-outs: a session that was to end lives on");
-            return;
+            return false;
         }
         queue.ends.push_back((end, Instant::now()));
         if !std::mem::replace(&mut queue.is_being_told, true) {
             let ends = Arc::clone(self);
             runtime.spawn(async move { ends.tell(deadline).await });
         }
+        true
     }
 
     async fn tell(&self, deadline: Duration) {

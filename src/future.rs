@@ -98,7 +98,11 @@ where
         own_store: OwnStore,
     ) -> Self {
         let head = RequestHead::of(&request);
-        let logout = config.is_logout(&head).then(|| Logout::new(&head));
+        let logout = config.is_logout(&head).then(|| {
+            let mut logout = Logout::new(&head);
+            logout.add_unknown(&config, &head);
+            logout
+        });
         let (check, request) = (Some(check), Some(request));
         let checking = Box::new(Checking { service, check, request, config, own_store, logout });
         Self { state: State::Checking { checking } }
@@ -128,6 +132,10 @@ where
                     let check = checking.check.as_mut().expect("polled after completion");
                     let admission = ready!(check.as_mut().poll(cx));
                     checking.check = None;
+                    if let Some(mut logout) = checking.logout.take() {
+                        // It goes on with the visit.
+                        logout.forget_unknown();
+                    }
                     let mut request = checking.request.take().expect("polled after completion");
                     let own = std::mem::replace(&mut checking.own_store, OwnStore::NONE);
                     match admit(&checking.config, own, &mut request, admission) {

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::{
-    BoxFuture, Decision, EndReason, RequestHead, Session, SessionKey, StoreError,
+    BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionId, SessionKey, StoreError,
     config::{Config, OwnStore},
     head::Initiator,
-    service::Admission,
+    service::{Admission, MAX_DUPLICATES},
 };
 
 /// The sessions a request to the log-out path came with. If it is dropped before its answer was read, they end all the
 /// same: the client went away, or the application failed or hangs.
 pub(crate) struct Logout {
     sessions: Vec<Of>,
+    /// For its ids, of which the store could not say whose they are: how to end their sessions once it is there again.
+    unknown: Vec<(Arc<Config>, EndLater)>,
     /// The application saw one session, and could judge.
     is_judged: bool,
     /// A page elsewhere may have forged it. The application knows; where it did not say, nothing ends (T71).
@@ -32,7 +34,20 @@ impl Logout {
     /// A log-out of no live session, as yet.
     pub(crate) fn new(head: &RequestHead<'_>) -> Self {
         let may_be_forged = head.initiator() == Initiator::Elsewhere;
-        Self { sessions: Vec::new(), is_judged: true, may_be_forged }
+        Self { sessions: Vec::new(), unknown: Vec::new(), is_judged: true, may_be_forged }
+    }
+
+    /// The sessions of its ids, whatever they are: the store is away, or may be.
+    pub(crate) fn add_unknown(&mut self, config: &Arc<Config>, head: &RequestHead<'_>) {
+        for id in config.source.ids(head, MAX_DUPLICATES).into_iter().filter(SessionId::is_plausible) {
+            let end = config.store.end_later(&id, EndReason::SignedOut);
+            self.unknown.extend(end.map(|end| (Arc::clone(config), end)));
+        }
+    }
+
+    /// The store has answered.
+    pub(crate) fn forget_unknown(&mut self) {
+        self.unknown.clear();
     }
 
     pub(crate) fn add(&mut self, config: &Arc<Config>, own_store: &OwnStore, key: SessionKey) {
@@ -62,8 +77,10 @@ impl Logout {
                 self.add(config, own_store, live.key);
             }
             Admission::LogoutOfSeveral(keys) => self.add_several(config, own_store, keys),
+            Admission::Failed => return,
             _ => {}
         }
+        self.forget_unknown();
     }
 
     /// Whether the answer is a log-out. If not, the application has refused it, and nothing is to end.
@@ -74,11 +91,13 @@ impl Logout {
             return true;
         }
         self.sessions.clear();
+        self.forget_unknown();
         false
     }
 
     /// Ends them, all of them. An end that fails is tried again in the background.
     pub(crate) fn end(&mut self) -> BoxFuture<Result<(), StoreError>> {
+        self.remember_unknown();
         let sessions = std::mem::take(&mut self.sessions);
         Box::pin(async move {
             let mut all = Ok(());
@@ -90,11 +109,20 @@ impl Logout {
     }
 }
 
+impl Logout {
+    fn remember_unknown(&mut self) {
+        for (config, end) in self.unknown.drain(..) {
+            config.remember_end(end);
+        }
+    }
+}
+
 impl Drop for Logout {
     fn drop(&mut self) {
         if self.may_be_forged {
             return;
         }
+        self.remember_unknown();
         for Of { config, own_store, key } in self.sessions.drain(..) {
             config.end_in_background(&own_store, key, EndReason::SignedOut);
         }

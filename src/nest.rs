@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use crate::{EndReason, Session, config::Config};
+use crate::{EndReason, Live, Session, config::Config};
 
 /// What is put aside. Only where it is needed.
 #[derive(Clone, Default)]
@@ -55,6 +55,22 @@ pub(crate) fn enter(config: &Config, extensions: &mut Extensions) {
         None => {}
     }
     extensions.insert(nest);
+}
+
+/// Put into an answer by a layer that did not take its request for one of a live session, though a layer further out had:
+/// by stricter limits, it came too late to be activity.
+#[derive(Clone)]
+pub(crate) struct RefusedWithin(Session);
+
+impl RefusedWithin {
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        extensions.get().cloned().map(Self)
+    }
+
+    /// The session, if this layer admitted the request with it.
+    pub(crate) fn admitted_by(&self, config: &Arc<Config>) -> Option<&Live> {
+        Arc::ptr_eq(&self.0.config, config).then_some(&self.0.live)
+    }
 }
 
 /// The request goes on without its session, which is over.

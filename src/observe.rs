@@ -11,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response,
+    Extensions, HeaderMap, HeaderValue, Response,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
 
 use crate::{
-    BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started, Verdict,
+    BoxFuture, EndReason, IdTag, Live, NewSession, Rotated, SessionId, SessionKey, Started, Verdict,
     body::SessionBody,
     config::{Config, OwnStore},
     cookie::{Said, SessionCookie, SlidCookie},
@@ -25,6 +25,7 @@ use crate::{
     head::OwnedHead,
     keep::Keeper,
     logout::Logout,
+    nest::RefusedWithin,
     respond,
     session::until_over,
 };
@@ -43,6 +44,10 @@ pub(crate) struct Visit {
     pub(crate) logout: Option<Box<Logout>>,
     /// Whether this very request has ended its session, through its [`Session`](crate::Session).
     pub(crate) ended_itself: Option<Arc<AtomicBool>>,
+    /// A layer further out has admitted this request with a session that is over here.
+    pub(crate) refused_within: Option<Box<RefusedWithin>>,
+    /// This request was no activity of its session: a layer further in says so.
+    pub(crate) withdrawal: Option<Box<Live>>,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
@@ -112,6 +117,8 @@ pub(crate) enum Happened {
     Slid,
     /// As signed out, and the application's session cookie is replaced.
     LoggedOut,
+    /// Nothing; and the request was no activity after all.
+    RefusedWithin,
 }
 
 /// How an answer is known for a log-in.
@@ -153,6 +160,7 @@ impl Visit {
         if matches!(self.session, VisitedSession::Outer) {
             return None;
         }
+        self.take_refusal(response.extensions_mut());
         let said = match self.config.source.cookie() {
             Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
                 self.read_cookies(cookie, response.headers())
@@ -168,8 +176,25 @@ impl Visit {
             }
             Said::Removed => Some(Happened::SignedOut),
             Said::Nothing if announced.is_some() => Some(Happened::Reauthenticated),
+            Said::Nothing if self.withdrawal.is_some() => Some(Happened::RefusedWithin),
             Said::Nothing => (self.slid_cookie.is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
+        }
+    }
+
+    fn take_refusal(&mut self, answer: &mut Extensions) {
+        let Some(live) = answer.get::<RefusedWithin>().and_then(|refused| refused.admitted_by(&self.config))
+        else {
+            return;
+        };
+        self.withdrawal = Some(Box::new(live.clone()));
+        answer.remove::<RefusedWithin>();
+        // The application has seen no session: what it begins is none's further id. What the store holds is released with
+        // what it renewed.
+        self.session = VisitedSession::Stripped { forget_cookie: false };
+        #[cfg(feature = "client")]
+        {
+            self.told = None;
         }
     }
 
@@ -212,6 +237,18 @@ impl Visit {
 
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
     pub(crate) fn settle(&mut self, happened: &Happened) -> BoxFuture<Settled> {
+        let settled = self.settle_answer(happened);
+        let Some(live) = self.withdrawal.take() else { return settled };
+        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        Box::pin(async move {
+            match config.ask(config.store(&own).withdraw(&live)).await {
+                Ok(()) => settled.await,
+                Err(_) => Settled::Unavailable,
+            }
+        })
+    }
+
+    fn settle_answer(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
             (Happened::Set { value, login }, VisitedSession::Live { key, presented, has_first_id, .. })
@@ -240,6 +277,7 @@ impl Visit {
                     }
                 })
             }
+            (Happened::RefusedWithin, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
@@ -319,6 +357,9 @@ impl Visit {
         {
             let (live, access) = &**told;
             client.tell(response.headers_mut(), live, *access);
+        }
+        if let Some(refused) = &self.refused_within {
+            response.extensions_mut().insert((**refused).clone());
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();

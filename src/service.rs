@@ -22,13 +22,13 @@ use crate::{
     extract::Source,
     head::OwnedHead,
     logout::Logout,
-    nest,
+    nest::{self, RefusedWithin},
     observe::{Hold, Visit, VisitedSession},
     respond,
 };
 
 /// Of how many different session cookies in one request the live one is looked for.
-const MAX_DUPLICATES: usize = 4;
+pub(crate) const MAX_DUPLICATES: usize = 4;
 
 /// A service whose requests need a live session, or none: what
 /// [`SessionTimeoutLayer`](crate::SessionTimeoutLayer) makes.
@@ -333,6 +333,10 @@ pub(crate) fn admit<Q>(
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
     let mut may_go_on = true;
+    let refused_within = match admission {
+        Admission::Outer(Verdict::Capped(_) | Verdict::Over(_)) => RefusedWithin::of(request.extensions()),
+        _ => None,
+    };
     let (reason, owned, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
@@ -355,6 +359,11 @@ pub(crate) fn admit<Q>(
             if config.admit_on_store_failure {
                 return Ok(visit(config, own, request, VisitedSession::Unchecked));
             }
+            let head = RequestHead::of(request);
+            if config.is_logout(&head) {
+                // Dropped at once: nobody waits for it.
+                Logout::new(&head).add_unknown(config, &head);
+            }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
         #[cfg(feature = "client")]
@@ -375,18 +384,23 @@ pub(crate) fn admit<Q>(
     may_go_on &= config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
         let forget_cookie = !lives_on && respond::is_navigation(&head);
-        let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
+        let mut stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             if reason == EndReason::Superseded {
                 config.refused(reason);
             }
             nest::ended(config, request.extensions_mut(), reason);
+            stripped.refused_within = refused_within.map(Box::new);
             return Ok(stripped);
         }
     }
     config.refused(reason);
-    Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
+    let mut response = respond::ended(config, RequestHead::of(request), reason, lives_on);
+    if let Some(refused) = refused_within {
+        response.extensions_mut().insert(refused);
+    }
+    Err(Box::new(response))
 }
 
 fn visit_live<Q>(
@@ -441,6 +455,8 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         is_safe: matches!(*head.method(), Method::GET | Method::HEAD),
         logout: logout(config, &own, &head, session),
         ended_itself: None,
+        refused_within: None,
+        withdrawal: None,
         slid_cookie: None,
         #[cfg(feature = "client")]
         told: None,
@@ -469,7 +485,8 @@ fn logout(
                 logout.add_outer(outer);
             }
         }
-        VisitedSession::None | VisitedSession::Stripped { .. } | VisitedSession::Unchecked => {}
+        VisitedSession::Unchecked => logout.add_unknown(config, head),
+        VisitedSession::None | VisitedSession::Stripped { .. } => {}
     }
     Some(Box::new(logout))
 }

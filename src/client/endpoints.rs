@@ -16,7 +16,7 @@ use crate::{
     config::{Config, OwnStore},
     head::Initiator,
     respond,
-    service::{Admission, Checked, look},
+    service::{Admission, Checked, MAX_DUPLICATES, look},
 };
 
 const IDLE_FOR: &str = "session-idle-for";
@@ -85,7 +85,7 @@ struct Asked {
     /// `None`: not a number.
     idle_for: Option<Duration>,
     user: Option<Vec<u8>>,
-    id: Option<SessionId<'static>>,
+    ids: Vec<SessionId<'static>>,
 }
 
 /// Answers a request to one of the endpoints.
@@ -128,7 +128,7 @@ fn ask_and_answer<Q>(
         is_same_origin: head.initiator() == Initiator::OwnPage,
         idle_for: idle_for(head.headers()),
         user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
-        id: config.source.id(&head),
+        ids: config.source.ids(&head, MAX_DUPLICATES),
     };
     let (config, own) = (Arc::clone(config), own.clone());
     Box::pin(async move {
@@ -167,9 +167,16 @@ async fn respond_to(
     let (decision, id) = match admission {
         Admission::Anonymous => (None, None),
         Admission::Decided { decision, one_of_several, .. } => {
-            (Some(decision), one_of_several.or_else(|| asked.id.as_ref().map(SessionId::borrowed)))
+            (Some(decision), one_of_several.or_else(|| asked.ids.first().map(SessionId::borrowed)))
         }
-        _ => return Err(Unknown),
+        _ => {
+            if asked.operation == Operation::SignOut {
+                let ids = asked.ids.iter().filter(|id| id.is_plausible());
+                let ends = ids.filter_map(|id| config.store.end_later(id, EndReason::SignedOut));
+                ends.for_each(|end| config.remember_end(end));
+            }
+            return Err(Unknown);
+        }
     };
     match asked.operation {
         Operation::Status => Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref()))),

@@ -120,16 +120,16 @@ impl Source {
         }
     }
 
-    /// The request's id, if it has one.
-    #[cfg(feature = "client")]
-    pub(crate) fn id(&self, head: &RequestHead<'_>) -> Option<SessionId<'static>> {
+    /// The request's ids, up to `limit` different ones.
+    pub(crate) fn ids(&self, head: &RequestHead<'_>, limit: usize) -> Vec<SessionId<'static>> {
         match self {
             Self::Cookie(cookie) => {
-                cookie.carried(head.headers()).id.map(|id| SessionId::from(id).into_owned())
+                let values = cookie.values(head.headers(), limit).into_iter();
+                values.map(|value| SessionId::from(value).into_owned()).collect()
             }
             Self::Custom(extractor) => match extractor.extract(head) {
-                Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => Some(id.into_owned()),
-                Found::Nothing | Found::Unusable | Found::Misconfigured(_) => None,
+                Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => vec![id.into_owned()],
+                Found::Nothing | Found::Unusable | Found::Misconfigured(_) => Vec::new(),
             },
         }
     }

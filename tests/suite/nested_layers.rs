@@ -1,4 +1,5 @@
 //! Layers inside one another: `Session` and `EndReason` are the innermost layer's.
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
     convert::Infallible,
@@ -238,4 +239,65 @@ async fn an_inner_layers_log_out_ends_the_outer_ones_session() {
 
 async fn peek(layer: &SessionTimeoutLayer) -> Decision {
     layer.sessions().peek(&SessionId::from("USER")).await.unwrap()
+}
+
+const STRICT: Duration = Duration::from_secs(5 * 60);
+
+/// A layer on the same cookie, with a shorter idle timeout.
+fn strict() -> SessionTimeoutLayer {
+    let builder = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(STRICT);
+    builder.public_paths(["/public"]).build().unwrap()
+}
+
+async fn status(site: &Site, path: &str) -> StatusCode {
+    site.clone().oneshot(get(path, &[("cookie", "sid=USER")])).await.unwrap().status()
+}
+
+/// Whatever keeps the outer layer's sessions.
+async fn is_refused_again_and_again(outer: SessionTimeoutLayer, advance: impl Fn(Duration)) {
+    let inside = site([&outer, &strict(), &strict()]);
+    let outside = site([&outer]);
+    assert_eq!(status(&inside, "/admin").await, StatusCode::OK);
+    advance(STRICT);
+    for _ in 0..3 {
+        assert_eq!(
+            status(&inside, "/admin").await,
+            StatusCode::UNAUTHORIZED,
+            "a reload is no activity, either"
+        );
+    }
+    assert_eq!(seen(&inside, "/public", &[("cookie", "sid=USER")]).await.0, "none");
+    assert_eq!(
+        status(&inside, "/admin").await,
+        StatusCode::UNAUTHORIZED,
+        "nor is a visit without the session"
+    );
+    advance(STRICT);
+    assert_eq!(status(&inside, "/admin").await, StatusCode::UNAUTHORIZED);
+    advance(IDLE - 2 * STRICT - Duration::from_secs(1));
+    let looked = outer.sessions().peek(&SessionId::from("USER")).await.unwrap();
+    let Decision::Live(live) = looked else { panic!("it lives on: {looked:?}") };
+    assert_eq!(live.idle_for, IDLE - Duration::from_secs(1));
+    assert_eq!(status(&outside, "/account").await, StatusCode::OK, "elsewhere it goes on");
+    assert_eq!(status(&inside, "/admin").await, StatusCode::OK, "and in use again it may go anywhere");
+}
+
+#[tokio::test]
+async fn what_an_inner_layer_refuses_renews_nothing() {
+    let clock = ManualClock::new();
+    is_refused_again_and_again(user(&clock).await, |by| clock.advance(by)).await;
+}
+
+#[cfg(feature = "shared")]
+#[tokio::test]
+async fn what_an_inner_layer_refuses_renews_nothing_in_a_shared_store() {
+    use crate::support::table::Table;
+    use tower_session_timeout::SharedStore;
+
+    let clock = ManualClock::new();
+    let store = SharedStore::on_clock(Table::new(clock.clone()), clock.clone()).granularity(Duration::ZERO);
+    let builder = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(IDLE).public_paths(["/public"]);
+    let outer = builder.store(store).build().unwrap();
+    outer.sessions().start(&SessionId::from("USER"), &NewSession::new().owner("user")).await.unwrap();
+    is_refused_again_and_again(outer, |by| clock.advance(by)).await;
 }

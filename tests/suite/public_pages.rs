@@ -242,7 +242,14 @@ async fn a_layer_within_a_layer_uses_the_outer_ones_session_and_only_tightens() 
     let response = send(sid(get("/", &[("sec-fetch-mode", "navigate")]), "A")).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert!(set_cookies(&response).is_empty(), "the outer session lives on");
-    assert_eq!(send(sid(get("/", &[]), "A")).await.status(), StatusCode::OK);
+    assert_eq!(
+        send(sid(get("/", &[]), "A")).await.status(),
+        StatusCode::UNAUTHORIZED,
+        "a refusal is no activity"
+    );
+    let login = send(set_cookie(sid(post("/login"), "A"), "sid=B")).await;
+    assert_eq!(set_cookies(&login), ["sid=B"]);
+    assert_eq!(send(sid(get("/", &[]), "B")).await.status(), StatusCode::OK, "who logs in again may go on");
 }
 
 /// To what is inside, it is nobody's request there, though the outer layer admitted it with its session.

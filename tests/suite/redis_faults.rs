@@ -71,7 +71,7 @@ async fn survives(fault: Fault) {
 
 async fn goes_through(site: Site, fault: Fault) {
     let app = &site.app;
-    for id in ["live", "over", "leaving"] {
+    for id in ["live", "over", "leaving", "late"] {
         app.log_in(id).await;
         assert_eq!(app.visit(id).await.status(), StatusCode::OK);
     }
@@ -83,7 +83,7 @@ async fn goes_through(site: Site, fault: Fault) {
     is_unavailable(&leaving.await.unwrap());
     let began = Instant::now();
     let (login, logout) =
-        tokio::join!(app.send(set_cookie(post("/login"), "sid=new")), site.sign_out("live"),);
+        tokio::join!(app.send(set_cookie(post("/login"), "sid=new")), site.sign_out("late"));
     let visits = join_all(["live", "over", "leaving", "new"].map(|id| app.visit(id))).await;
     for response in [login, logout].iter().chain(&visits) {
         is_unavailable(response);
@@ -95,9 +95,11 @@ async fn goes_through(site: Site, fault: Fault) {
     app.log_in("newer").await;
     assert_eq!(app.visit("newer").await.status(), StatusCode::OK);
     assert_eq!(app.visit("over").await.status(), StatusCode::UNAUTHORIZED);
-    site.ends("leaving").await;
+    for id in ["leaving", "late"] {
+        site.ends(id).await;
+    }
     for _ in 0..20 {
-        for id in ["over", "leaving"] {
+        for id in ["over", "leaving", "late"] {
             assert_eq!(app.visit(id).await.status(), StatusCode::UNAUTHORIZED, "{id}");
         }
     }
