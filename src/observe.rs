@@ -296,6 +296,7 @@ impl Visit {
         };
         #[cfg(feature = "client")]
         if let (Some(client), Some(told)) = (&self.config.client, &self.told)
+            && !self.has_ended_itself()
             && matches!(
                 happened,
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
