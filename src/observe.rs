@@ -146,7 +146,7 @@ impl Visit {
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
     pub(crate) fn observe<P>(&mut self, response: &mut Response<P>) -> Option<Happened> {
         if let Some(logout) = &mut self.logout
-            && logout.is_granted(response.status())
+            && logout.is_granted(response)
         {
             return Some(Happened::LoggedOut);
         }
