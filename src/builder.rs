@@ -360,7 +360,7 @@ impl SessionTimeoutBuilder {
     /// A `GET` to the log-out path logs out, too: for applications whose log-out is a link. Default: only a `POST` does.
     ///
     /// Then every link to it on this site does, whoever wrote it. A prefetch, an image or a frame does not, nor a link on
-    /// another site.
+    /// another site, as far as the browser tells (`Sec-Fetch-Site`, `Sec-Fetch-Dest`, `Sec-Purpose`).
     pub fn logout_by_get(self) -> Self {
         Self { logout_methods: LogoutMethods::PostAndGet, ..self }
     }

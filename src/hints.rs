@@ -83,7 +83,8 @@ impl Hints {
 
     /// An answer to a request without a live session set cookies, and none of them is the session's.
     pub(crate) fn other_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) {
-        if self.a_session.load(Relaxed) || self.the_cookie.load(Relaxed) {
+        let is_told = self.other_session_cookies.load(Relaxed) >= MANY_ANSWERS;
+        if is_told || self.a_session.load(Relaxed) || self.the_cookie.load(Relaxed) {
             return;
         }
         let Some(name) = headers.get_all(SET_COOKIE).iter().find_map(name_of_session_cookie) else { return };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::Response;
 
 use crate::{
     BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionId, SessionKey, StoreError,
@@ -84,9 +84,12 @@ impl Logout {
     }
 
     /// Whether the answer is a log-out. If not, the application has refused it, and nothing is to end.
-    pub(crate) fn is_granted(&mut self, status: StatusCode) -> bool {
+    pub(crate) fn is_granted<P>(&mut self, answer: &Response<P>) -> bool {
+        let status = answer.status();
+        // The reason of an end: a layer further in has answered, not the application.
+        let is_judged = self.is_judged && answer.extensions().get::<EndReason>().is_none();
         let is_granted = status.is_success() || status.is_redirection();
-        let has_no_say = status.is_server_error() || (status.is_client_error() && !self.is_judged);
+        let has_no_say = status.is_server_error() || (status.is_client_error() && !is_judged);
         if is_granted || (has_no_say && !self.may_be_forged) {
             return true;
         }

@@ -153,7 +153,7 @@ impl Visit {
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
     pub(crate) fn observe<P>(&mut self, response: &mut Response<P>) -> Option<Happened> {
         if let Some(logout) = &mut self.logout
-            && logout.is_granted(response.status())
+            && logout.is_granted(response)
         {
             return Some(Happened::LoggedOut);
         }
@@ -350,6 +350,7 @@ impl Visit {
         };
         #[cfg(feature = "client")]
         if let (Some(client), Some(told)) = (&self.config.client, &self.told)
+            && !self.has_ended_itself()
             && matches!(
                 happened,
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))

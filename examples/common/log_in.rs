@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
 impl LogIn {
     /// `None`: the request is no form posted to the log-in page.
     pub(crate) fn attempted_by(&self, request: &RequestHead<'_>) -> Option<Attempt> {
-        if *request.method() != Method::POST || request.path() != self.path {
+        if *request.method() != Method::POST || segments(request.path()) != segments(&self.path) {
             return None;
         }
         let authority = request.uri().authority().map(Authority::as_str);

@@ -386,6 +386,8 @@ async fn the_answer_of_a_log_in_or_out_tells_no_time_of_the_session_before() {
         (with(sid(post("/login"), "A"), "x-login", "ada"), false),
         (with(over_a_session("sid=B"), "x-status", "303"), false),
         (over_a_session("sid="), false),
+        (with(over_a_session("sid=B"), "x-say", "end"), false),
+        (with(sid(post("/bye"), "A"), "x-say", "end"), false),
     ] {
         let shown = format!("{:?}", request.headers());
         let app = App::with(|builder| configure(builder).fresh_login(redirects));

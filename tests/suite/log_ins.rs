@@ -1,6 +1,8 @@
 //! A log-in is a proof, not a redirect: what begins both clocks of a live session anew, and what does not.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header, post, set_cookie, set_cookies, sid, with};
@@ -8,6 +10,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::LOCATION};
 use http_body_util::Full;
 use tower_session_timeout::{Decision, EndReason, RequestHead, Session};
+#[cfg(feature = "redis")]
+use {
+    crate::support::{RuntimeClock, redis_server::RedisServer, remote::Remote},
+    tower_session_timeout::{ManualClock, MemoryStore, RedisStore},
+};
 
 const STEP: Duration = Duration::from_secs(600);
 
@@ -47,6 +54,33 @@ async fn a_new_id_for_a_log_in_begins_both_clocks_anew_under_that_id_alone() {
     app.send(login("B", Some("C"))).await;
     assert!(!app.admits("B").await, "as often as somebody logs in");
     assert!(app.admits("C").await);
+}
+
+/// A store that is asked over a network, and Redis.
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_new_id_is_a_log_in_and_a_known_one_is_none_whatever_the_store() {
+    let server = RedisServer::start(&[]).await;
+    let clock = ManualClock::new();
+    let redis = RedisStore::new(server.connect().await).clock(clock.clone());
+    let mut remote = Remote::new(RuntimeClock::new());
+    remote.store = Arc::new(MemoryStore::new().clock(clock.clone()));
+    for app in [
+        App::on(redis, |builder| builder.fresh_login(is_redirect)),
+        App::on(remote, |builder| builder.fresh_login(is_redirect)),
+    ] {
+        app.log_in("A").await;
+        clock.advance(STEP);
+        app.send(login("A", Some("A"))).await;
+        assert_eq!(age(&app, "A").await, STEP);
+        assert_eq!(set_cookies(&app.send(login("A", Some("B"))).await), ["sid=B"]);
+        assert_eq!(age(&app, "B").await, Duration::ZERO);
+        assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+        clock.advance(STEP);
+        app.send(set_cookie(sid(get("/account", &[]), "B"), "sid=C")).await;
+        app.send(login("C", Some("D"))).await;
+        assert_eq!(age(&app, "D").await, STEP);
+    }
 }
 
 /// Django's `redirect_authenticated_user`, Laravel's `guest`, and `if user in session: redirect`.

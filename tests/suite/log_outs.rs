@@ -241,6 +241,28 @@ async fn a_log_out_that_the_application_does_not_answer_ends_the_session() {
     }
 }
 
+/// Its client goes away, and the store does not answer either.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_log_out_is_tried_again_until_the_store_takes_it() {
+    let remote = Remote::new(RuntimeClock::new());
+    let layer = builder().store(remote.clone()).build().unwrap();
+    begin(&layer, "A").await;
+    let answer = layer.layer(failing(Failure::Hang)).oneshot(logout("A"));
+    let dropped = tokio::time::timeout(MINUTE, async {
+        let silent = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            remote.takes.store(3600, SeqCst);
+        };
+        tokio::join!(answer, silent)
+    });
+    assert!(dropped.await.is_err());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    remote.takes.store(0, SeqCst);
+    assert_eq!(reason(&layer, "A").await, None, "as yet");
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(reason(&layer, "A").await, Some(EndReason::SignedOut));
+}
+
 /// A store in memory needs no runtime for it.
 #[test]
 fn a_dropped_log_out_needs_no_runtime() {

@@ -237,6 +237,28 @@ async fn an_inner_layers_log_out_ends_the_outer_ones_session() {
     }
 }
 
+/// As a cap does not keep anybody from logging out, so does no stricter layer further in.
+#[tokio::test]
+async fn a_log_out_that_a_layer_further_in_refuses_ends_the_session() {
+    for inner_cookie in ["sid", "admin_sid"] {
+        let clock = ManualClock::new();
+        let user = layer(&clock, "user", |builder| builder.cookie("sid").logout_path("/logout")).await;
+        let inner =
+            layer(&clock, "admin", |builder| builder.cookie(inner_cookie).idle_timeout(IDLE / 3)).await;
+        let site = site([&user, &inner]);
+        clock.advance(IDLE / 3);
+        let request = || with(post("/logout"), "cookie", "sid=USER; admin_sid=ADMIN");
+        let forged = with(request(), "sec-fetch-site", "cross-site");
+        assert_eq!(site.clone().oneshot(forged).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+        assert!(matches!(peek(&user).await, Decision::Live(_)), "nobody has looked at the form's token");
+        clock.advance(IDLE / 3);
+        let answer = site.clone().oneshot(request()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "the layer further in");
+        assert!(removes_cookie(&answer));
+        assert!(matches!(peek(&user).await, Decision::Ended { reason: EndReason::SignedOut, .. }));
+    }
+}
+
 async fn peek(layer: &SessionTimeoutLayer) -> Decision {
     layer.sessions().peek(&SessionId::from("USER")).await.unwrap()
 }

@@ -36,6 +36,7 @@ fn is_announced(location: &str, cookie: &'static str) -> bool {
 fn only_a_form_posted_to_the_log_in_page_may_be_a_log_in() {
     assert!(attempt(Method::POST, "/login").is_some());
     assert!(attempt(Method::POST, "https://shop.example/login").is_some());
+    assert!(attempt(Method::POST, "/log%69n/").is_some(), "whoever logs in there has logged in");
     assert!(attempt(Method::GET, "/login").is_none());
     assert!(attempt(Method::POST, "/account").is_none());
 }

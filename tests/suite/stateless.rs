@@ -15,8 +15,9 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
     Access, Clock, Companion, ConfigError, CookieAttributes, Decision, EndReason, KeyError, Limits, Live,
-    ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestStore, Rotated, SameSite,
-    SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore, Store,
+    ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestHead, RequestStore, Rotated,
+    SameSite, SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore,
+    Store,
 };
 
 const K1: &str = "the first of two keys, 32 bytes!";
@@ -114,6 +115,28 @@ impl Browser {
 
 const OK: StatusCode = StatusCode::OK;
 const OVER: StatusCode = StatusCode::UNAUTHORIZED;
+
+#[tokio::test]
+async fn a_log_in_that_is_recognized_begins_the_record_anew_under_a_new_id_alone() {
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
+    let is_login = |request: &RequestHead<'_>, _: &Response<()>| request.path() == "/login";
+    let app = around(builder(store).fresh_login(is_login), &clock);
+    let mut browser = Browser::logged_in(&app, "A").await;
+    let step = IDLE / 2;
+    let mut age = Duration::ZERO;
+    while age + step < ABSOLUTE {
+        app.advance(step);
+        age += step;
+        browser.send(&app, set_cookie(post("/login"), "sid=A")).await;
+        assert_eq!(browser.visit(&app).await, StatusCode::OK, "{age:?}");
+    }
+    let redirected = browser.clone();
+    browser.send(&app, set_cookie(post("/login"), "sid=B")).await;
+    app.advance(step);
+    assert_eq!(browser.visit(&app).await, StatusCode::OK, "a new id");
+    assert_eq!({ redirected }.visit(&app).await, StatusCode::UNAUTHORIZED, "the same id");
+}
 
 #[tokio::test]
 async fn a_session_lives_while_it_is_used_and_ends_at_both_limits() {
