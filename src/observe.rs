@@ -32,9 +32,8 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
-    /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
-    pub(crate) told: Option<Box<(crate::Live, crate::Access)>>,
+    pub(crate) told: Option<Box<crate::client::Told>>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -248,8 +247,7 @@ impl Visit {
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
             )
         {
-            let (live, access) = &**told;
-            client.tell(response.headers_mut(), live, *access);
+            client.tell(response.headers_mut(), told);
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();
@@ -307,7 +305,7 @@ fn has_cache_directive(headers: &HeaderMap, names: &[&str]) -> bool {
 }
 
 /// The application says that this answer is the same for everybody.
-fn is_for_shared_caches(headers: &HeaderMap) -> bool {
+pub(crate) fn is_for_shared_caches(headers: &HeaderMap) -> bool {
     has_cache_directive(headers, &["public", "s-maxage"])
 }
 

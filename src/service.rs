@@ -363,7 +363,10 @@ fn visit_live<Q>(
     };
     let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
     #[cfg(feature = "client")]
-    let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
+    let told = config
+        .client
+        .is_some()
+        .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
     if config.with_extension {
         request.extensions_mut().insert(Session { config: Arc::clone(config), own_store: own.clone(), live });

@@ -8,7 +8,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::{Client, Endpoint, Operation};
+use super::{Client, Endpoint, Operation, SEC_FETCH_SITE};
 use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
@@ -17,7 +17,6 @@ use crate::{
     service::{Admission, Checked, look},
 };
 
-const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const IDLE_FOR: &str = "session-idle-for";
 const USER: &str = "session-user";
 pub(super) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
