@@ -243,18 +243,19 @@ test('T51 a <base> of another site leads nothing there', async (t) => {
 });
 
 for (const [what, markup] of [
-  ['a link', `<a data-session-logout href="${EVIL}/">Bye</a>`],
-  ['a form', `<form data-session-logout action="${EVIL}/" method="post"></form>`],
-  ['a form by a name of its own', `<form data-session-logout action="${EVIL}/"><input name="action" value="/"></form>`],
-  ['a button', `<form action="/"><button data-session-logout formaction="${EVIL}/">Bye</button></form>`],
-  ["a button of a form", `<form action="${EVIL}/"><button data-session-logout>Bye</button></form>`],
-  ['what is in a link', `<a href="${EVIL}/"><b data-session-logout>Bye</b></a>`],
-  ['what is in a button', `<form action="${EVIL}/"><button><b data-session-logout>Bye</b></button></form>`],
-  ['a label', `<label data-session-logout for="hidden">Bye</label><form action="${EVIL}/"><button id="hidden"></button></form>`],
-  ['a drawn link', `<svg><a href="${EVIL}/"><foreignObject><b data-session-logout>Bye</b></foreignObject></a></svg>`],
-  ['a link that runs', '<a data-session-logout href="javascript:location=`//evil.example/`">Bye</a>'],
+  ['a link to another site', `<a data-session-logout href="${EVIL}/">Bye</a>`],
+  ['a form to another site', `<form data-session-logout action="${EVIL}/" method="post"></form>`],
+  ['a form to another site that names its address otherwise', `<form data-session-logout action="${EVIL}/"><input name="action" value="/"></form>`],
+  ['a form that is sent nowhere', '<form data-session-logout action="/logout" method="dialog"></form>'],
+  ['a button to another site', `<form action="/"><button data-session-logout formaction="${EVIL}/">Bye</button></form>`],
+  ['a button of a form to another site', `<form action="${EVIL}/"><button data-session-logout>Bye</button></form>`],
+  ['what is in a link to another site', `<a href="${EVIL}/"><b data-session-logout>Bye</b></a>`],
+  ['what is in a button to another site', `<form action="${EVIL}/"><button><b data-session-logout>Bye</b></button></form>`],
+  ['a label of a button to another site', `<label data-session-logout for="hidden">Bye</label><form action="${EVIL}/"><button id="hidden"></button></form>`],
+  ['what is in a drawn link to another site', `<svg><a href="${EVIL}/"><foreignObject><b data-session-logout>Bye</b></foreignObject></a></svg>`],
+  ['a link that is a script', '<a data-session-logout href="javascript:location=`//evil.example/`">Bye</a>'],
 ])
-  test(`T51 signing out does not press ${what} that leads to another site`, async (t) => {
+  test(`T51 signing out does not press ${what}`, async (t) => {
     const s = await watched(t, { server: { csp: LAX, attributes: 'data-login-url="/login"' } });
     s.stub.page('/comments', { body: markup });
     const page = await s.open('/comments');
@@ -309,11 +310,11 @@ async function named(t, options = {}) {
   const s = await watched(t, { ...options, server: { csp: LAX, attributes: 'data-login-url="/login"', ...options.server } });
   const plain = await s.open('/two');
   const inputs = (await names(plain, 'HTMLFormElement')).map((name) => `<input type="hidden" name="${name}">`).join('');
+  const globals = (await plain.evaluate(() => Object.getOwnPropertyNames(window))).map((name) => `<a id="${name}" href="${EVIL}/"></a>`).join('');
   const images = [...(await names(plain, 'HTMLDocument')), 'prerendering', 'sessionTimeout'].map((name) => `<img name="${name}" data-base="${EVIL}/" data-login-url="${EVIL}/">`);
   await plain.close();
-  s.markup = `${images.join('')}<a id="sessionTimeout" href="${EVIL}/">here</a>`;
   s.stub.page('/named', {
-    body: `${s.markup}<form tabindex="0" id="focused"><input type="hidden" name="selectionStart"><input type="hidden" name="isConnected"></form>
+    body: `${images.join('')}${globals}<form tabindex="0" id="focused"><input type="hidden" name="selectionStart"><input type="hidden" name="isConnected"></form>
 ${FORM.replace('</form>', `${inputs}</form>`)}<form id="logout" action="/logout" method="post">${inputs}<button>Leave</button></form>`,
   });
   const page = await s.context.newPage();

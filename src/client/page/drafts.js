@@ -207,8 +207,7 @@ const save = async (form, expired = false) => {
     saved.delete(form);
     return true;
   }
-  // A session's draft is of no use after it: the work is lost, and nobody is told otherwise.
-  if (page.isClosed() || !storage || (expired && isOfSession(owner))) return false;
+  if (page.isClosed() || !storage) return false;
   const text = JSON.stringify({ expired, fields: contents(form) });
   if (saved.get(form) === text) return true;
   try {
@@ -233,6 +232,8 @@ const save = async (form, expired = false) => {
 const flush = async (expired) => {
   const results = await Promise.all(forms().map((form) => save(form, expired)));
   const others = [...doc.forms].filter((form) => !plain(form).matches(FORM));
+  // A session's draft goes with it.
+  if (expired && isOfSession(owner)) others.push(...forms());
   return results.every(Boolean) && !others.some(isDirty);
 };
 

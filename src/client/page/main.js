@@ -348,11 +348,11 @@ if (logout) logoutSelectors.unshift(isPath ? `a[href="${logout}"],form[action="$
 const logoutSelector = logoutSelectors.join();
 
 /**
- * Whether pressing it can lead nowhere but to this site: anybody's markup may say that it signs out.
+ * Whether pressing it leads somewhere, and nowhere but to this site: anybody's markup may say that it signs out.
  * @param {Element} it
  */
 const staysHere = (it) => {
-  if (it instanceof HTMLFormElement) return onSite(plain(it).action);
+  if (it instanceof HTMLFormElement) return plain(it).method !== 'dialog' && onSite(plain(it).action);
   const pressed = /** @type {HTMLAnchorElement & HTMLButtonElement} */ (it.closest('a,area,button,input,label') ?? it);
   const urls = [pressed.href, pressed.formAction, pressed.form && plain(pressed.form).action];
   return pressed instanceof HTMLElement && pressed.localName !== 'label' && urls.every((url) => !url || onSite(url));
