@@ -410,7 +410,8 @@ impl SessionTimeoutBuilder {
     /// session has left; it renews nothing), `POST keep-alive` (with `Session-Idle-For: <milliseconds>`, the time since
     /// the user was last active), `POST sign-out`, and `GET draft-key` (a key of the session's owner, to seal drafts with
     /// in the browser). All but `status` answer to this site's own pages alone. And the application's answers to live
-    /// sessions tell the time left in `Session-Timeout` and `Server-Timing`. Default: off.
+    /// sessions tell the time left in `Session-Timeout` and `Server-Timing`, unless a shared cache may keep them; those that
+    /// say nothing of caches become `private`. Default: off.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -431,7 +432,8 @@ impl SessionTimeoutBuilder {
     }
 
     /// From what the digests of sessions and users and the keys of drafts are derived: 32 random bytes. Default: new ones
-    /// with every process, so that drafts cannot be read after a restart; several processes have to share them.
+    /// with every process, so that drafts cannot be read after a restart, and open pages have to be reloaded; several
+    /// processes have to share them.
     pub fn client_secret(mut self, secret: [u8; 32]) -> Self {
         self.client.secret = Some(secret);
         self

@@ -49,9 +49,8 @@ pub(crate) struct Visit {
     /// This request was no activity of its session: a layer further in says so.
     pub(crate) withdrawal: Option<Box<Live>>,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
-    /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
-    pub(crate) told: Option<Box<(crate::Live, crate::Access)>>,
+    pub(crate) told: Option<Box<crate::client::Told>>,
     /// Kept only where `fresh_login` will ask for it.
     pub(crate) head: Option<Box<OwnedHead>>,
 }
@@ -356,8 +355,7 @@ impl Visit {
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
             )
         {
-            let (live, access) = &**told;
-            client.tell(response.headers_mut(), live, *access);
+            client.tell(response.headers_mut(), told);
         }
         if let Some(refused) = &self.refused_within {
             response.extensions_mut().insert((**refused).clone());
@@ -418,7 +416,7 @@ fn has_cache_directive(headers: &HeaderMap, names: &[&str]) -> bool {
 }
 
 /// The application says that this answer is the same for everybody.
-fn is_for_shared_caches(headers: &HeaderMap) -> bool {
+pub(crate) fn is_for_shared_caches(headers: &HeaderMap) -> bool {
     has_cache_directive(headers, &["public", "s-maxage"])
 }
 

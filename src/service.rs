@@ -423,7 +423,10 @@ fn visit_live<Q>(
         has_first_id: live.id_age >= live.age,
     };
     #[cfg(feature = "client")]
-    let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
+    let told = config
+        .client
+        .is_some()
+        .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
     let ended_itself = config.with_extension.then(|| {
         let ended_itself = Arc::default();

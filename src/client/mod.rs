@@ -1,6 +1,7 @@
 //! What a page needs to tell its user in time: endpoints of the layer's own, and headers on the application's answers.
 
 mod endpoints;
+mod private;
 mod script;
 
 use std::{fmt::Write, time::Duration};
@@ -11,11 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::Sha256;
 
 pub(crate) use self::endpoints::answer;
-use self::script::Script;
+use self::{private::keep_private, script::Script};
 use crate::{Access, Live, Owner, RequestHead, SessionKey};
 
 const SESSION_TIMEOUT: HeaderName = HeaderName::from_static("session-timeout");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// How the page is told.
 pub(crate) struct Client {
@@ -23,6 +25,30 @@ pub(crate) struct Client {
     pub(crate) base: String,
     pub(crate) warn_before: Duration,
     pub(crate) secret: [u8; 32],
+}
+
+/// What an answer of the application's is to tell of its session.
+pub(crate) struct Told {
+    live: Live,
+    access: Access,
+    /// A page of this site may read it, or it is the page.
+    is_for_page: bool,
+}
+
+impl Told {
+    pub(crate) fn of(head: &RequestHead<'_>, live: Live, access: Access) -> Self {
+        Self { live, access, is_for_page: is_for_page(head) }
+    }
+}
+
+/// A page of another site could read the timing of what it loads from here, if the application lets it
+/// (`Timing-Allow-Origin`). Older browsers, and programs, do not say who asks.
+fn is_for_page(head: &RequestHead<'_>) -> bool {
+    let says = |name, value: &str| head.headers().get(name).is_some_and(|said| said == value);
+    !head.headers().contains_key(SEC_FETCH_SITE)
+        || says(SEC_FETCH_SITE, "same-origin")
+        || says(SEC_FETCH_SITE, "none")
+        || says("sec-fetch-dest", "document")
 }
 
 /// What was asked for below the base path.
@@ -103,8 +129,12 @@ impl Client {
     }
 
     /// Tells the time left with an answer of the application's: to programs in seconds (RFC 9651), to scripts in the
-    /// page, which can read no other header of what they did not fetch themselves, as a timing.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, live: &Live, access: Access) {
+    /// page, which can read no other header of what they did not fetch themselves, as a timing. It is nobody else's.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, told: &Told) {
+        if !keep_private(headers) {
+            return;
+        }
+        let Told { live, access, is_for_page } = told;
         let (remaining, warn) = (live.remaining, self.warn_before);
         let mut field = format!("remaining={}", remaining.shortest().as_secs());
         if let Some(absolute) = remaining.absolute {
@@ -115,14 +145,16 @@ impl Client {
         let timing = format!(
             r#"st;dur={};desc="{} {} {} {} {}""#,
             remaining.shortest().as_millis(),
-            live.idle_timeout(access).as_millis(),
+            live.idle_timeout(*access).as_millis(),
             remaining.absolute.map_or_else(|| "-".to_owned(), |absolute| absolute.as_millis().to_string()),
             warn.as_millis(),
             self.session_digest(live.key),
             live.owner.as_ref().map_or_else(|| "-".to_owned(), |owner| self.user_digest(owner)),
         );
-        if let (Ok(field), Ok(timing)) = (HeaderValue::try_from(field), HeaderValue::try_from(timing)) {
+        if let Ok(field) = HeaderValue::try_from(field) {
             headers.insert(SESSION_TIMEOUT, field);
+        }
+        if *is_for_page && let Ok(timing) = HeaderValue::try_from(timing) {
             headers.append(SERVER_TIMING, timing);
         }
     }

@@ -504,6 +504,136 @@ test('T38 data-drafts="tab" keeps drafts in the tab where they cannot be sealed'
   await restored(s, page, 'of nobody');
 });
 
+const TAB = 'data-login-url="/login" data-drafts="tab"';
+
+const inTab = (page) => page.evaluate(() => Object.keys(sessionStorage).filter((name) => name.startsWith('session-timeout:draft:')).map((name) => atob(sessionStorage.getItem(name).split('.')[1])).join());
+
+/** Somebody types, whom nobody knows; their session ends, and in the same tab another one begins. */
+async function nextSession(t, end) {
+  const s = await stubScene(t, { user: null, server: { attributes: TAB } });
+  await s.logIn(null);
+  const page = await s.open();
+  await page.fill('#text', 'of nobody');
+  await s.draftSaved(page);
+  assert.match(await inTab(page), /of nobody/);
+  await end(s, page);
+  return { s, page };
+}
+
+async function notFilledIn(s, page) {
+  assert.equal(await page.inputValue('#text'), '');
+  assert.equal(s.seen('event', 'draft-restore'), 0);
+  assert.equal(await s.text(page, 'bar'), '');
+  assert.equal(await inTab(page), '');
+}
+
+for (const [what, end] of [
+  ['after it expired', (s, page) => expired(s, page)],
+  ['after it was revoked', async (s, page) => {
+    s.stub.end(s.sid);
+    await page.goto('/');
+    await s.at(page, '/login');
+  }],
+  ['though it never ended', (s, page) => page.goto('/login')],
+])
+  for (const user of ['', 'ada'])
+    test(`T34 what was typed in a session of nobody is not filled into one ${user ? 'of somebody' : 'of somebody else'}, ${what}`, async (t) => {
+      const { s, page } = await nextSession(t, end);
+      if (user) await back(s, page, user);
+      else {
+        await s.logIn(null, 'another');
+        await page.goto('/');
+        await s.ready(page);
+      }
+      await notFilledIn(s, page);
+    });
+
+test('T34 what was typed in a session of nobody is gone as soon as the session is known to be over', async (t) => {
+  const { s, page } = await nextSession(t, expired);
+  await s.ready(page);
+  await s.until('it is gone', async () => (await inTab(page)) === '');
+});
+
+test('T34 and when they sign out', async (t) => {
+  const { s, page } = await nextSession(t, async (s, page) => {
+    await page.evaluate(() => void globalThis.sessionTimeout.signOut());
+    await s.at(page, '/login');
+  });
+  await s.ready(page);
+  await s.until('it is gone', async () => (await inTab(page)) === '');
+});
+
+test('T34 a page of a session of nobody is not shown to whoever comes next', async (t) => {
+  const s = await stubScene(t, { user: null, server: { attributes: `${TAB} data-on-expire="screen"` } });
+  await s.logIn(null);
+  const page = await s.open();
+  await page.fill('#text', 'of nobody');
+  await s.advance(60_000);
+  await s.opened(page, 'veil');
+  await s.logIn(null, 'another');
+  await page.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.becomes(page, 'replaced');
+  assert.match(await s.text(page, 'veil'), /another session/);
+  assert.equal((await page.evaluate(() => document.body.innerText)).trim(), '');
+  assert.equal(s.seen('event', 'resumed'), 0);
+  await s.part(page, 'signin').click();
+  await s.until('it is loaded again', () => s.stub.requests('/').length === 2);
+  await s.ready(page);
+  await notFilledIn(s, page);
+});
+
+test('T30 nobody is sent away from what a session of nobody takes with it without being asked', async (t) => {
+  const s = await stubScene(t, {
+    user: null,
+    server: { attributes: TAB },
+    allow: [/'beforeunload' confirmation panel/],
+    before: () => addEventListener('DOMContentLoaded', () => addEventListener('beforeunload', (event) => event.preventDefault())),
+  });
+  await s.logIn(null);
+  const page = await s.open();
+  let asked = 0;
+  page.on('dialog', (dialog) => {
+    asked += 1;
+    void dialog.dismiss();
+  });
+  await page.click('#text');
+  await page.keyboard.type('of nobody');
+  await s.draftSaved(page);
+  await s.advance(60_000);
+  await s.until('the question', () => asked === 1);
+});
+
+test("T34 nor does anybody get a user's draft that could not be sealed; that user does", async (t) => {
+  const s = await stubScene(t, { before: BLOCKED['no WebCrypto'], server: { attributes: TAB } });
+  const page = await s.open();
+  const typed = async (text) => {
+    await page.fill('#text', text);
+    await s.draftSaved(page);
+  };
+  await typed('of ada');
+  await expired(s, page);
+  await back(s, page, 'ada');
+  await restored(s, page, 'of ada');
+  await typed('of ada again');
+  await expired(s, page);
+  await back(s, page, 'grace');
+  assert.equal(await page.inputValue('#text'), '');
+  assert.equal(await inTab(page), '');
+});
+
+test("T34 a session of nobody in between, as a log-in page may have, leaves the user's draft in the tab", async (t) => {
+  const s = await stubScene(t, { before: BLOCKED['no WebCrypto'], server: { attributes: TAB } });
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.logIn(null);
+  await page.goto('/login');
+  await s.ready(page);
+  await back(s, page, 'ada');
+  await restored(s, page, 'of ada');
+});
+
 test('drafts go when the user signs out, and stay when the session ends', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

@@ -83,13 +83,15 @@ function look({ isHidden, throttled }) {
   // In truth each page here is visible, until it is left.
   const { get: truth } = Object.getOwnPropertyDescriptor(Document.prototype, 'visibilityState');
   Object.defineProperty(Document.prototype, 'visibilityState', { get: () => (truth.call(document) === 'hidden' ? 'hidden' : globalThis.visibility) });
-  Object.defineProperty(Document.prototype, 'hidden', { get: () => document.visibilityState === 'hidden' });
+  // As markup cannot name them.
+  const [send, query] = [Document.prototype.dispatchEvent, Document.prototype.querySelectorAll];
+  Object.defineProperty(Document.prototype, 'hidden', { get: () => truth.call(document) === 'hidden' || globalThis.visibility === 'hidden' });
   globalThis.become = (visibility) => {
     globalThis.visibility = visibility;
-    document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
+    send.call(document, new Event('visibilitychange', { bubbles: true }));
   };
   globalThis.part = (name) =>
-    [...document.querySelectorAll('session-timeout')].map((host) => host.shadowRoot?.querySelector(`[part~="${name}"]`)).find(Boolean) ?? null;
+    [...query.call(document, 'session-timeout')].map((host) => host.shadowRoot?.querySelector(`[part~="${name}"]`)).find(Boolean) ?? null;
   globalThis.isOpen = (name) => globalThis.part(name)?.open === true;
   globalThis.longest = 0;
   const setTimer = globalThis.setTimeout;

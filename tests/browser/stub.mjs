@@ -163,7 +163,7 @@ export class Stub {
     const { method, path, url, id } = request;
     const session = this.sessions.get(id);
     const isLive = session && this.#left(session) > 0;
-    if (path === '/log') return { status: 204 };
+    if (path === '/log' || path === '/favicon.ico') return { status: 204 };
     if (path === '/probe.js')
       return { headers: { 'Content-Type': 'text/javascript' }, body: this.probe ?? '' };
     if (path === '/login' && method === 'POST') {

@@ -124,9 +124,13 @@ for (const [what, act] of [
       await s.settle(page);
       return s.keepAlives();
     };
-    await page.evaluate(() => (document.hasFocus = () => false));
+    await page.evaluate(() => {
+      const { hasFocus } = Document.prototype;
+      Document.prototype.hasFocus = () => false;
+      globalThis.giveBack = () => (Document.prototype.hasFocus = hasFocus);
+    });
     assert.equal(await keepsAlive(), 0);
-    await page.evaluate(() => delete document.hasFocus);
+    await page.evaluate(() => void globalThis.giveBack());
     s.stub.touch(s.sid);
     await page.evaluate(() => globalThis.sessionTimeout.check());
     await keepsAlive();

@@ -339,6 +339,113 @@ async fn timings_of_the_applications_own_stay_and_the_time_left_is_told_once() {
     assert_eq!(all("session-timeout").collect::<Vec<_>>(), ["remaining=900, absolute=28800, warn=120"]);
 }
 
+/// What an application that sends these headers has told of a live session.
+async fn told_with(headers: &[(&'static str, &'static str)]) -> Response<Bytes> {
+    let app = signed_in("A", "ada").await;
+    let headers = headers.to_vec();
+    let application = tower::service_fn(move |_: Request<Full<Bytes>>| {
+        let response = headers.iter().fold(Response::builder(), |it, (name, value)| it.header(*name, *value));
+        std::future::ready(Ok::<_, std::convert::Infallible>(
+            response.body(Full::<Bytes>::default()).unwrap(),
+        ))
+    });
+    let service = tower::Layer::layer(&app.layer, application);
+    let response = tower::ServiceExt::oneshot(service, sid(get("/account", &[]), "A")).await.unwrap();
+    response.map(|_| Bytes::new())
+}
+
+/// T58, of the time left and the digests: what may be kept by a cache for all tells nobody's.
+#[tokio::test]
+async fn an_answer_that_a_shared_cache_may_keep_tells_nothing_and_stays_as_it_is() {
+    let answers: [&[(&'static str, &'static str)]; 23] = [
+        &[("cache-control", "public")],
+        &[("cache-control", "PUBLIC, max-age=0")],
+        &[("cache-control", "max-age=60")],
+        &[("cache-control", "no-transform, Max-Age=60")],
+        &[("cache-control", "s-maxage=60")],
+        &[("cache-control", "private, s-maxage=60")],
+        &[("cache-control", "private"), ("cache-control", "public")],
+        &[("cache-control", "immutable")],
+        &[("cache-control", "stale-while-revalidate=60")],
+        &[("cache-control", "must-understand, max-age=1")],
+        &[("cache-control", "private=\"set-cookie\"")],
+        &[("cache-control", "max-age=60, x=\"a, private, b\"")],
+        &[("cache-control", "xprivate")],
+        &[("cache-control", "max-age=1;private")],
+        &[("expires", "Thu, 01 Jan 2099 00:00:00 GMT")],
+        &[("last-modified", "Thu, 01 Jan 2020 00:00:00 GMT")],
+        &[("last-modified", "Thu, 01 Jan 2020 00:00:00 GMT"), ("cache-control", "must-revalidate")],
+        &[("cdn-cache-control", "max-age=60")],
+        &[("cache-control", "private"), ("cdn-cache-control", "max-age=60")],
+        &[("cache-control", "no-store"), ("example-cdn-cache-control", "max-age=60")],
+        &[("cache-control", "private"), ("surrogate-control", "max-age=60")],
+        &[("cache-control", "private"), ("edge-control", "cache-maxage=60s")],
+        &[("cache-control", "private"), ("x-accel-expires", "60")],
+    ];
+    for headers in answers {
+        let response = told_with(headers).await;
+        assert_eq!(header(&response, "session-timeout"), "", "{headers:?}");
+        assert_eq!(header(&response, "server-timing"), "", "{headers:?}");
+        assert_eq!(response.headers().len(), headers.len(), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_is_kept_by_no_shared_cache() {
+    let private: [&[(&'static str, &'static str)]; 5] = [
+        &[("cache-control", "private")],
+        &[("cache-control", "no-store")],
+        &[("cache-control", "max-age=60, Private")],
+        &[("cache-control", "max-age=60"), ("cache-control", "no-cache,no-store")],
+        &[("cache-control", "private, max-age=60"), ("last-modified", "Thu, 01 Jan 2020 00:00:00 GMT")],
+    ];
+    let undecided: [&[(&'static str, &'static str)]; 6] = [
+        &[],
+        &[("cache-control", "")],
+        &[("cache-control", "no-cache")],
+        &[("cache-control", "max-age=0, must-revalidate")],
+        &[("cache-control", "No-Cache, must-revalidate"), ("expires", "0")],
+        &[("etag", "\"1\"")],
+    ];
+    for (headers, added) in
+        private.map(|headers| (headers, false)).into_iter().chain(undecided.map(|it| (it, true)))
+    {
+        let response = told_with(headers).await;
+        assert_ne!(header(&response, "session-timeout"), "", "{headers:?}");
+        assert_ne!(header(&response, "server-timing"), "", "{headers:?}");
+        let controls = response.headers().get_all("cache-control");
+        let given = headers.iter().filter(|(name, _)| *name == "cache-control").count();
+        assert_eq!(controls.iter().count(), given + usize::from(added), "{headers:?}");
+        assert!(!added || controls.iter().any(|control| control == "private"), "{headers:?}");
+    }
+}
+
+/// It could read the timing, digests and all, where the application sends `Timing-Allow-Origin`.
+#[tokio::test]
+async fn what_a_page_of_another_site_loads_has_no_timing() {
+    let app = signed_in("A", "ada").await;
+    let cases: [(&[(&'static str, &str)], bool); 9] = [
+        (&[], true),
+        (&[("sec-fetch-site", "same-origin"), ("sec-fetch-dest", "image")], true),
+        (&[("sec-fetch-site", "none"), ("sec-fetch-dest", "document")], true),
+        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "document")], true),
+        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")], false),
+        (&[("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")], false),
+        (&[("sec-fetch-site", "same-site"), ("sec-fetch-dest", "empty")], false),
+        (&[("sec-fetch-site", "cross-site")], false),
+        (&[("sec-fetch-site", "something-new"), ("sec-fetch-dest", "empty")], false),
+    ];
+    for (headers, is_told) in cases {
+        let response = app.send(sid(get("/account", headers), "A")).await;
+        assert_eq!(!header(&response, "server-timing").is_empty(), is_told, "{headers:?}");
+        assert_ne!(
+            header(&response, "session-timeout"),
+            "",
+            "a program of another site may be told, {headers:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn answers_to_live_sessions_tell_the_time_left() {
     let app = signed_in("A", "ada").await;

@@ -1,5 +1,6 @@
 /** Drafts are loaded where a page has a form for them, or something of them was kept: most pages need none. */
 import { english, message } from './messages.js';
+import { doc, onSite, plain } from './dom.js';
 import { FORM, PREFIX, SUBMITTED } from './names.js';
 import { base, fire, option, tag } from './options.js';
 import { button, element, root, sheet, show } from './view.js';
@@ -8,15 +9,15 @@ import { button, element, root, sheet, show } from './view.js';
 let drafts;
 /** @type {Promise<void> | undefined} */
 let loading;
-/** Whose page this is. @type {string | null} */
-let user;
+/** Whose drafts are those of this page: a user's, or a session's. @type {string | undefined} */
+let owner;
 /** Nothing is saved any more: the user signed out, or somebody else is signed in. */
 let closed = false;
 
 const isClosed = () => closed;
 
 const isNeeded = () =>
-  document.querySelector(FORM + ',[data-session-draft-clear]') ||
+  doc.querySelector(FORM + ',[data-session-draft-clear]') ||
   [localStorage, sessionStorage].some((kept) =>
     Object.keys(kept).some((name) => name.startsWith(PREFIX) || name === SUBMITTED),
   );
@@ -37,14 +38,16 @@ const load = async () => {
 };
 
 /** Looks for forms, and for what was kept of them. */
-export const scan = async () => (await load())?.scan(user);
+export const scan = async () => {
+  if (owner) (await load())?.scan(owner);
+};
 
 /**
- * Begins, for this user.
- * @param {string | null} digest
+ * Begins, for this user or session.
+ * @param {string} digest
  */
 export const begin = (digest) => {
-  user = digest;
+  owner = digest;
   return scan();
 };
 
@@ -56,10 +59,10 @@ export const begin = (digest) => {
 export const flush = async (expired) => !!(await drafts?.flush(expired));
 
 /**
- * The user signed out: nothing of theirs stays.
- * @param {string | null} [digest]
+ * The user signed out, or a session is over that no user is known of: nothing of theirs stays.
+ * @param {string} [digest] or how it begins
  */
-export const forget = async (digest = user) => {
+export const forget = async (digest = owner) => {
   closed = true;
   (await load())?.forget(digest);
 };
@@ -79,7 +82,8 @@ export const refused = () => sessionStorage.removeItem(SUBMITTED);
 export const clear = async (name) => (await load())?.clear(name);
 
 /** @param {unknown} target @returns {target is HTMLFormElement} */
-export const isDraftForm = (target) => target instanceof HTMLFormElement && target.matches(FORM);
+export const isDraftForm = (target) =>
+  target instanceof HTMLFormElement && plain(target).matches(FORM) && !!onSite(plain(target).action);
 
 /** @param {HTMLFormElement} form */
 export const submitted = (form) => drafts?.submitted(form);

@@ -1,10 +1,12 @@
 /**
  * Drafts of the forms that ask for it: sealed with a key that only the user's next log-in brings back.
  *
- * A draft is `<time>.<sealed fields>` in `localStorage`, under user, path and the form's key.
+ * A draft is `<time>.<sealed fields>` in `localStorage`, under user, path and the form's key. What cannot be sealed is in
+ * `sessionStorage`, if the page asks for it; and under the session, if no user is known.
  */
 
-import { FORM, PREFIX, SUBMITTED } from './names.js';
+import { doc, onSite, plain } from './dom.js';
+import { FORM, OF_SESSION, PREFIX, SUBMITTED } from './names.js';
 
 /**
  * What this needs of the script that loads it.
@@ -46,8 +48,8 @@ const STYLE = `.bar{box-sizing:border-box;border:1px solid var(--st-border,GrayT
 
 /** @type {Page} */
 let page;
-/** @type {string | undefined} */
-let user;
+/** Whose drafts these are: a user's, or a session's. @type {string | undefined} */
+let owner;
 /** @type {CryptoKey | undefined} */
 let key;
 /** @type {Storage | undefined} */
@@ -57,10 +59,20 @@ const secrets = new WeakSet();
 /** @type {WeakMap<HTMLFormElement, string>} */
 const saved = new WeakMap();
 
-const forms = () => [.../** @type {NodeListOf<HTMLFormElement>} */ (document.querySelectorAll(FORM))];
+/** Not those of anybody's markup that lead to another site. */
+const forms = () =>
+  [.../** @type {NodeListOf<HTMLFormElement>} */ (doc.querySelectorAll(FORM))].filter((form) =>
+    onSite(plain(form).action),
+  );
 
 /** @param {HTMLFormElement} form */
-const place = (form) => PREFIX + user + ':' + location.pathname + ':' + form.dataset.sessionDraft;
+const keyOf = (form) => plain(form).dataset.sessionDraft;
+
+/** @param {string | undefined} whose */
+const isOfSession = (whose) => !!whose?.startsWith(OF_SESSION);
+
+/** @param {HTMLFormElement} form */
+const place = (form) => PREFIX + owner + ':' + location.pathname + ':' + keyOf(form);
 
 /** @param {unknown} problem */
 const failed = (problem) => {
@@ -116,10 +128,10 @@ const renderedText = new WeakMap();
  * @returns {[name: string, field: HTMLElement, value: unknown, rendered: unknown][]}
  */
 const fieldsOf = (form) => {
-  const controls = /** @type {Control[]} */ ([...form.elements]);
+  const controls = /** @type {Control[]} */ ([...plain(form).elements]);
   controls.forEach(noteSecret);
   const editable = /** @type {NodeListOf<HTMLElement>} */ (
-    form.querySelectorAll('[contenteditable][data-session-draft-field]')
+    plain(form).querySelectorAll('[contenteditable][data-session-draft-field]')
   );
   return [
     ...controls.filter(mayBeKept).map((it) => /** @type {const} */ ([it.name, it, ...read(it)])),
@@ -205,7 +217,7 @@ const save = async (form, expired = false) => {
     if (used > LARGEST_IN_ALL) throw new RangeError('all drafts are larger than 512 KiB');
     storage.setItem(place(form), sealed);
     saved.set(form, text);
-    page.fire('draft-saved', { key: form.dataset.sessionDraft });
+    page.fire('draft-saved', { key: keyOf(form) });
     return true;
   } catch (problem) {
     return failed(problem);
@@ -219,7 +231,9 @@ const save = async (form, expired = false) => {
  */
 const flush = async (expired) => {
   const results = await Promise.all(forms().map((form) => save(form, expired)));
-  const others = [...document.forms].filter((form) => !form.matches(FORM));
+  const others = [...doc.forms].filter((form) => !plain(form).matches(FORM));
+  // A session's draft goes with it.
+  if (expired && isOfSession(owner)) others.push(...forms());
   return results.every(Boolean) && !others.some(isDirty);
 };
 
@@ -281,7 +295,7 @@ const restore = async (form) => {
     drop(name);
     saved.delete(form);
   };
-  if (!page.fire('draft-restore', { key: form.dataset.sessionDraft, restore: apply, discard })) return;
+  if (!page.fire('draft-restore', { key: keyOf(form), restore: apply, discard })) return;
   const untouched = !isDirty(form) && same(before.map((it) => it[3]), draft.fields.map((it) => it[3]));
   if (draft.expired && untouched) {
     apply();
@@ -323,13 +337,18 @@ const clear = (name) => {
   for (const stored of places()) if (stored.endsWith(':' + name)) drop(stored);
 };
 
-/** Fetches the key, and throws away what is too old. */
+/** Fetches the key, and throws away what is too old, or can be nobody's any more. */
 const open = async () => {
   for (const name of places(localStorage)) {
     const age = Date.now() - parseInt(localStorage.getItem(name) ?? '');
     if (!(age < KEPT_FOR)) localStorage.removeItem(name);
   }
-  if (user !== '-' && crypto.subtle) {
+  for (const name of places(sessionStorage)) {
+    const whose = name.slice(PREFIX.length).split(':')[0];
+    // After a user's session there may be one that no user is known of yet, on the page where they log in.
+    if (whose !== owner && (isOfSession(whose) || !isOfSession(owner))) sessionStorage.removeItem(name);
+  }
+  if (!isOfSession(owner) && crypto.subtle) {
     const answer = await fetch(page.base + 'draft-key', { cache: 'no-store' });
     if (answer.ok) {
       const secret = toBytes((await answer.json()).key.replace(/-/g, '+').replace(/_/g, '/'));
@@ -343,19 +362,19 @@ const open = async () => {
 
 /**
  * Looks for forms, and for what was kept of them.
- * @param {string | null} digest of the user
+ * @param {string} whose a user's digest, or a session's
  */
-const scan = async (digest) => {
+const scan = async (whose) => {
   try {
     const found = forms();
     // Notes what is a secret, and what an element for editing shows before anybody edits it.
     found.forEach(fieldsOf);
-    if (!user) {
-      user = digest ?? '-';
+    if (!owner) {
+      owner = whose;
       await open();
     }
     if (!storage || page.isClosed()) return;
-    for (const it of document.querySelectorAll('[data-session-draft-clear]')) {
+    for (const it of doc.querySelectorAll('[data-session-draft-clear]')) {
       clear(it.getAttribute('data-session-draft-clear') ?? '');
     }
     settleSubmitted();
@@ -366,12 +385,12 @@ const scan = async (digest) => {
 };
 
 /**
- * The user signed out: nothing of theirs stays.
- * @param {string | null} digest
+ * Nothing of theirs stays.
+ * @param {string | undefined} whose or how it begins
  */
-const forget = (digest) => {
+const forget = (whose) => {
   for (const kept of [localStorage, sessionStorage]) {
-    for (const name of places(kept)) if (name.startsWith(PREFIX + digest + ':')) kept.removeItem(name);
+    for (const name of places(kept)) if (name.startsWith(PREFIX + whose)) kept.removeItem(name);
   }
 };
 
@@ -389,8 +408,8 @@ let pause;
 const changed = ({ target }) => {
   if (!(target instanceof HTMLElement)) return;
   noteSecret(target);
-  const form = /** @type {Control} */ (target).form ?? target.closest('form');
-  if (form?.matches(FORM)) {
+  const form = plain(/** @type {Control} */ (target)).form ?? plain(target).closest('form');
+  if (form && plain(form).matches(FORM)) {
     clearTimeout(pause);
     // All of them: the pause is also that of a form left a moment ago.
     pause = setTimeout(flush, 800);

@@ -4,9 +4,11 @@
  * Local time only decides when to ask the server; only the server's answer opens the warning or ends the page.
  */
 import { jumped, now, since, timer } from './clock.js';
+import { doc, onSite, plain } from './dom.js';
 import * as drafts from './drafting.js';
 import { inWords, message, timeOfDay } from './messages.js';
-import { base, fire, loginUrl, option } from './options.js';
+import { OF_SESSION } from './names.js';
+import { base, fire, here, home, loginUrl, option } from './options.js';
 import { ask, readTiming } from './server.js';
 import { hide, isVeiled, unveil, veil, warning } from './view.js';
 
@@ -16,6 +18,8 @@ import { hide, isVeiled, unveil, veil, warning } from './view.js';
  */
 
 const SIGNED_OUT = 'session-timeout:signed-out';
+/** Why a session may have ended, as far as other tabs are believed. */
+const REASONS = ['idle', 'absolute', 'signed_out', 'revoked'];
 const NO_DETAIL = {};
 
 /** @type {State} */
@@ -24,7 +28,7 @@ let state = 'starting';
 let status;
 /** Whom this page was loaded for. @type {string | null | undefined} */
 let user;
-/** @type {string | null | undefined} */
+/** Of which session. @type {string | null | undefined} */
 let session;
 /** How long before the end the next warning is due, in milliseconds. */
 let lead = 0;
@@ -47,7 +51,10 @@ let asking;
 /** @type {BroadcastChannel | undefined} */
 let channel;
 
-const isHidden = () => document.visibilityState === 'hidden';
+/** Whose drafts these are: the user's; where nobody says who that is, the session's. */
+const whose = () => user ?? OF_SESSION + session;
+
+const isHidden = () => doc.visibilityState === 'hidden';
 const isOn = () => state === 'active' || state === 'warning' || state === 'unknown';
 const remaining = () => (status ? status.expires_in_ms - since(status.asked) : 0);
 
@@ -91,7 +98,8 @@ const take = (told) => {
   retryDelay = 0;
   retry();
   if (told.state !== 'active') return over(told.reason ?? hint);
-  if (user !== undefined && told.user !== user) return replaced();
+  // Where nobody says who the user is, another session may be anybody's.
+  if (user !== undefined && (told.user !== user || (!user && told.session !== session))) return replaced();
   const isFirst = user === undefined;
   const isBack = isVeiled() || (!isFirst && told.session !== session);
   const wasEnded = state === 'ended';
@@ -109,12 +117,12 @@ const take = (told) => {
 };
 
 const begin = () => {
-  tell('active', { user });
+  tell('active', { whose: whose() });
   const left = sessionStorage.getItem(SIGNED_OUT);
   sessionStorage.removeItem(SIGNED_OUT);
-  if (left && left !== user) drafts.forget(left);
+  if (left && left !== whose()) drafts.forget(left);
   drafts.keep(true);
-  drafts.begin(user ?? null);
+  drafts.begin(whose());
 };
 
 /**
@@ -151,7 +159,7 @@ const openWarning = (left) => {
   drafts.flush();
   if (!fire('warning', { remaining: left, canExtend })) return;
   view = warning({ canExtend, at: timeOfDay(left), stay, signOut });
-  if (isHidden()) document.title = message('alert') + ' ' + document.title;
+  if (isHidden()) doc.title = message('alert') + ' ' + doc.title;
   if (away) view.say(message('offline'), 'shown');
 };
 
@@ -164,7 +172,7 @@ const closeWarning = () => {
 
 const restoreTitle = () => {
   const prefix = message('alert') + ' ';
-  if (document.title.startsWith(prefix)) document.title = document.title.slice(prefix.length);
+  if (doc.title.startsWith(prefix)) doc.title = doc.title.slice(prefix.length);
 };
 
 /** What a screen reader was told last, and when. @type {{ stage: number, at: import('./clock.js').Instant } | undefined} */
@@ -240,18 +248,19 @@ const over = async (reason) => {
     const left = sessionStorage.getItem(SIGNED_OUT);
     sessionStorage.removeItem(SIGNED_OUT);
     if (left) drafts.forget(left);
+    drafts.forget(OF_SESSION);
     drafts.refused();
     return tell('ended', { reason: left ? 'signed_out' : undefined });
   }
   state = 'ended';
   fire('ended', { reason });
   tell('ended', { reason });
-  if (reason === 'signed_out') drafts.forget();
-  else {
+  if (reason !== 'signed_out') {
     // A sign-out that was asked for, and then called off.
     if (reason) sessionStorage.removeItem(SIGNED_OUT);
     await flushed();
   }
+  if (reason === 'signed_out' || !user) drafts.forget();
   if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
   const stays = option('on-expire') === 'screen';
   veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
@@ -274,7 +283,7 @@ const replaced = () => {
   plan();
   drafts.keep(false);
   fire('replaced');
-  veil(message('replaced'), '', 'reload', location.pathname + location.search);
+  veil(message(user ? 'replaced' : 'other-session'), '', 'reload', here());
 };
 
 // The user's activity.
@@ -299,7 +308,7 @@ const plan = () => {
 const renewal = timer(plan);
 
 const active = () => {
-  if (state !== 'active' || isHidden() || !document.hasFocus()) return;
+  if (state !== 'active' || isHidden() || !doc.hasFocus()) return;
   activity = now();
   plan();
 };
@@ -309,7 +318,9 @@ let composing = false;
 
 const framed = () => {
   try {
-    return top !== self && /** @type {any} */ (top).sessionTimeout;
+    // Its own: markup can name an element or a frame so, too.
+    const script = top !== self && Object.getOwnPropertyDescriptor(top, 'sessionTimeout')?.value;
+    return script?.active && script;
   } catch {
     // A page of another site around this one.
     return undefined;
@@ -330,22 +341,36 @@ for (const type of ['keydown', 'input', 'pointerdown', 'touchstart', 'wheel']) {
 // Signing out.
 
 const logout = option('logout');
-const logoutSelector =
-  '[data-session-logout]' +
-  (logout ? ',' + (logout[0] === '/' ? `a[href="${logout}"],form[action="${logout}"]` : logout) : '');
+const isPath = logout?.[0] === '/';
+/** The application's word comes first. */
+const logoutSelectors = ['[data-session-logout]'];
+if (logout) logoutSelectors.unshift(isPath ? `a[href="${logout}"],form[action="${logout}"]` : logout);
+const logoutSelector = logoutSelectors.join();
+
+/**
+ * Whether pressing it leads somewhere, and nowhere but to this site: anybody's markup may say that it signs out.
+ * @param {Element} it
+ */
+const staysHere = (it) => {
+  if (it instanceof HTMLFormElement) return plain(it).method !== 'dialog' && onSite(plain(it).action);
+  const pressed = /** @type {HTMLAnchorElement & HTMLButtonElement} */ (it.closest('a,area,button,input,label') ?? it);
+  const urls = [pressed.href, pressed.formAction, pressed.form && plain(pressed.form).action];
+  return pressed instanceof HTMLElement && pressed.localName !== 'label' && urls.every((url) => !url || onSite(url));
+};
 
 const markSignedOut = () => {
-  if (user) sessionStorage.setItem(SIGNED_OUT, user);
+  if (session) sessionStorage.setItem(SIGNED_OUT, whose());
 };
 
 const signOut = async () => {
   markSignedOut();
-  const target = document.querySelector(logoutSelector);
-  if (target instanceof HTMLFormElement) return target.requestSubmit();
+  const target = logoutSelectors.flatMap((selector) => [...doc.querySelectorAll(selector)]).find(staysHere);
+  if (target instanceof HTMLFormElement) return plain(target).requestSubmit();
   if (target instanceof HTMLElement) return target.click();
-  if (logout) return location.assign(logout);
+  const path = isPath && onSite(logout);
+  if (path) return location.assign(path);
   const told = await ask('sign-out', { method: 'POST' });
-  if (told) location.assign(option('login-url') ?? '/');
+  if (told) location.assign(onSite(option('login-url')) ?? home);
   else view?.say(message('offline'), 'shown');
 };
 
@@ -373,16 +398,17 @@ const guard = async (event) => {
   held = undefined;
   if (!isOn()) return;
   passing = form;
-  form.requestSubmit(/** @type {HTMLElement | null} */ (event.submitter));
+  plain(form).requestSubmit(/** @type {HTMLElement | null} */ (event.submitter));
 };
 
 // The page, its other tabs, and what wakes it up.
 
 const openChannel = () => {
-  channel = new BroadcastChannel('session-timeout:' + base.replace(/\/$/, ''));
+  channel = new BroadcastChannel('session-timeout:' + base);
   channel.onmessage = ({ data }) => {
-    if (data.type === 'ended') hint = data.reason;
-    if (data.type === 'ended' ? isOn() : data.type === 'renewed' ? warned || away : data.user !== user || !isOn()) {
+    if (!data) return;
+    if (data.type === 'ended') hint = REASONS.find((reason) => reason === data.reason);
+    if (data.type === 'ended' ? isOn() : data.type === 'renewed' ? warned || away : data.whose !== whose() || !isOn()) {
       if (state !== 'anonymous' && state !== 'starting') check();
     }
   };
@@ -401,10 +427,17 @@ const start = () => {
   if (atLoad) take(atLoad);
   else check();
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) {
-      const told = readTiming(/** @type {PerformanceResourceTiming} */ (entry));
-      if (!told || (status && told.asked.steady <= status.asked.steady)) continue;
-      if (state === 'ended' || state === 'replaced') continue;
+    for (const entry of /** @type {PerformanceResourceTiming[]} */ (list.getEntries())) {
+      const told = readTiming(entry);
+      if (!told || state === 'ended' || state === 'replaced') continue;
+      // The layer's answers to this page know its session's digest. What else there is, and what another site may have
+      // answered in the end, may be anybody's: the server is asked.
+      if (!isOn() || told.session !== session || told.user !== user || entry.redirectStart) {
+        if (isOn()) wakeUp();
+        else check();
+        continue;
+      }
+      if (status && told.asked.steady <= status.asked.steady) continue;
       const isRenewed = told.expires_in_ms > remaining() + 1000;
       take(told);
       if (isRenewed) tell('renewed');
@@ -418,7 +451,7 @@ const start = () => {
     } else if (isOn()) drafts.flush();
   });
   for (const type of ['focus', 'online']) addEventListener(type, wakeUp);
-  document.addEventListener('resume', wakeUp);
+  doc.addEventListener('resume', wakeUp);
   addEventListener('pagehide', ({ persisted }) => {
     // A message would throw the page out of the cache.
     channel?.close();
@@ -439,22 +472,22 @@ const start = () => {
     'submit',
     (event) => {
       const of = [event.target, event.submitter];
-      if (of.some((it) => it instanceof Element && it.matches(logoutSelector))) markSignedOut();
+      if (of.some((it) => it instanceof Element && plain(it).matches(logoutSelector) && staysHere(it))) markSignedOut();
     },
     true,
   );
   addEventListener(
     'click',
     ({ target }) => {
-      const pressed = target instanceof Element && target.closest(logoutSelector);
-      if (pressed && !(pressed instanceof HTMLFormElement)) markSignedOut();
+      const pressed = target instanceof Element && plain(target).closest(logoutSelector);
+      if (pressed && !(pressed instanceof HTMLFormElement) && staysHere(pressed)) markSignedOut();
     },
     true,
   );
 };
 
-Object.assign(window, {
-  sessionTimeout: {
+Object.defineProperty(window, 'sessionTimeout', {
+  value: {
     get state() {
       return state;
     },
@@ -470,7 +503,7 @@ Object.assign(window, {
 });
 
 if (!outer) {
-  if (/** @type {any} */ (document).prerendering) {
-    document.addEventListener('prerenderingchange', start, { once: true });
+  if (/** @type {any} */ (doc).prerendering) {
+    doc.addEventListener('prerenderingchange', start, { once: true });
   } else start();
 }

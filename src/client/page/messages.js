@@ -1,3 +1,4 @@
+import { doc } from './dom.js';
 import { option } from './options.js';
 
 /** @type {Record<string, string>} */
@@ -20,13 +21,14 @@ export const english = {
   lost: 'Connection lost',
   'lost-text': 'Your entries are kept on this device.',
   replaced: 'You are now signed in as someone else',
+  'other-session': 'This page is of another session',
   reload: 'Reload',
   signin: 'Sign in',
   again: 'Sign in again',
   alert: '(!)',
 };
 
-const block = document.querySelector('script[data-session-timeout-messages]');
+const block = doc.querySelector('script[data-session-timeout-messages]');
 /** @type {Record<string, string>} */
 let given = {};
 try {
@@ -35,7 +37,7 @@ try {
   // The English ones do.
 }
 
-export const language = document.documentElement.lang || undefined;
+export const language = doc.documentElement.lang || undefined;
 
 /** @param {string} key */
 const own = (key) => option('msg-' + key) ?? given[key];
@@ -44,7 +46,7 @@ const own = (key) => option('msg-' + key) ?? given[key];
  * @param {string} key
  * @param {string} [time]
  */
-export const message = (key, time = '') => (own(key) ?? english[key] ?? '').replace('{time}', time);
+export const message = (key, time = '') => String(own(key) ?? english[key] ?? '').replace('{time}', time);
 
 /**
  * One number of minutes or seconds, in the language of the page.

@@ -1,4 +1,5 @@
 import { at, now } from './clock.js';
+import { onSite } from './dom.js';
 import { base } from './options.js';
 
 /**
@@ -40,24 +41,41 @@ export const ask = async (endpoint, init) => {
   return undefined;
 };
 
+/** How the layer describes a session; what others call `st` is theirs. */
+const MARK = /^(\d+) (\d+|-) (\d+) ([\w-]{22}) ([\w-]{22}|-)$/;
+
 /**
  * What an answer to the page, or to a request of its scripts, tells by the way.
  * @param {PerformanceResourceTiming | undefined} entry
  * @returns {Status | undefined}
  */
 export const readTiming = (entry) => {
-  // An answer out of the cache repeats what was true once.
-  const timing = entry && entry.transferSize > 0 && entry.serverTiming?.find(({ name }) => name === 'st');
-  if (!timing) return undefined;
-  const [idle, absolute, warn, session, user] = timing.description.split(' ');
-  return {
-    state: 'active',
-    expires_in_ms: timing.duration,
-    idle_ms: +idle,
-    warn_ms: +warn,
-    can_extend: absolute === '-' || timing.duration < +absolute,
-    session,
-    user: user === '-' ? null : user,
-    asked: at(entry.requestStart || entry.startTime),
-  };
+  // No other site tells, and no cache, of the browser or of a service worker, which repeats what was true once. (An
+  // answer that the server only confirmed counts as none of its body.)
+  if (
+    !entry ||
+    !onSite(entry.name) ||
+    entry.workerStart ||
+    /** @type {any} */ (entry).deliveryType ||
+    entry.transferSize <= entry.encodedBodySize
+  ) {
+    return undefined;
+  }
+  for (const { name, duration, description } of entry.serverTiming ?? []) {
+    const mark = name === 'st' && MARK.exec(description);
+    if (mark) {
+      const [, idle, absolute, warn, session, user] = mark;
+      return {
+        state: 'active',
+        expires_in_ms: duration,
+        idle_ms: +idle,
+        warn_ms: +warn,
+        can_extend: absolute === '-' || duration < +absolute,
+        session,
+        user: user === '-' ? null : user,
+        asked: at(entry.requestStart || entry.startTime),
+      };
+    }
+  }
+  return undefined;
 };

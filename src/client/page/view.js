@@ -1,4 +1,5 @@
 import { now, since } from './clock.js';
+import { doc, plain } from './dom.js';
 import { language, message } from './messages.js';
 
 const STYLE = `:host{font:var(--st-font,1rem/1.5 system-ui,sans-serif)}
@@ -27,7 +28,7 @@ export const sheet = (text) => {
 };
 
 const hiding = sheet(HIDDEN);
-const host = document.createElement('session-timeout');
+const host = doc.createElement('session-timeout');
 export const root = host.attachShadow({ mode: 'open' });
 root.adoptedStyleSheets = [sheet(STYLE)];
 
@@ -35,8 +36,8 @@ root.adoptedStyleSheets = [sheet(STYLE)];
 export const show = () => {
   if (host.isConnected) return;
   if (language) host.lang = language;
-  host.dir = getComputedStyle(document.documentElement).direction;
-  document.documentElement.append(host);
+  host.dir = getComputedStyle(doc.documentElement).direction;
+  doc.documentElement.append(host);
 };
 
 /**
@@ -46,7 +47,7 @@ export const show = () => {
  * @param {(HTMLElement | string)[]} children
  */
 export const element = (name, part, attributes = {}, ...children) => {
-  const made = document.createElement(name);
+  const made = doc.createElement(name);
   made.className = part;
   made.setAttribute('part', part);
   for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
@@ -100,7 +101,8 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
   };
   show();
   root.append(dialog);
-  const before = /** @type {HTMLInputElement | null} */ (document.activeElement);
+  const active = doc.activeElement;
+  const before = active && plain(/** @type {HTMLInputElement} */ (active));
   const [from, to] = [before?.selectionStart, before?.selectionEnd];
   const selection = getSelection();
   const range = selection?.rangeCount ? selection.getRangeAt(0) : undefined;
@@ -113,7 +115,7 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
     if (from != null) before?.setSelectionRange(from, to ?? from);
     else if (range) selection?.addRange(range);
     if (before && !before.isConnected) {
-      const main = document.querySelector('main') ?? document.body;
+      const main = doc.querySelector('main') ?? doc.body;
       if (!main.hasAttribute('tabindex')) main.tabIndex = -1;
       main.focus();
     }
@@ -184,16 +186,16 @@ let lift;
 
 /** Hides the page at once, also where no dialog can be shown: in `pagehide`, for a page that may come back. */
 export const hide = () => {
-  if (!isVeiled()) document.adoptedStyleSheets.push(hiding);
+  if (!isVeiled()) doc.adoptedStyleSheets.push(hiding);
 };
 
 export const unveil = () => {
   lift?.();
   lift = undefined;
-  document.adoptedStyleSheets = document.adoptedStyleSheets.filter((used) => used !== hiding);
+  doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
 };
 
-export const isVeiled = () => document.adoptedStyleSheets.includes(hiding);
+export const isVeiled = () => doc.adoptedStyleSheets.includes(hiding);
 
 /**
  * Hides the page behind an explanation.
