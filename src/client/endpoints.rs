@@ -9,7 +9,7 @@ use http::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Client, Endpoint, Operation, SEC_FETCH_SITE};
+use super::{Client, Endpoint, Operation};
 use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
