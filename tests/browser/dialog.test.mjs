@@ -360,6 +360,11 @@ test('T44 the time may be that of a clock', async (t) => {
   assert.equal(await s.text(page, 'clock'), '1:05');
 });
 
+test('T44 a language that is none keeps nobody from being warned', async (t) => {
+  const { s, page } = await warned(t, { server: { lang: 'en_US' } });
+  assert.match(await s.text(page, 'clock'), /\d/);
+});
+
 test('T44 texts that cannot be read leave the English ones', async (t) => {
   const s = await stubScene(t);
   s.stub.page('/words', { head: '<script type="application/json" data-session-timeout-messages>{"title":</script>', body: FORM });

@@ -154,6 +154,17 @@ test('T23 a session of nobody is not that of somebody', async (t) => {
   assert.equal(await s.state(page), 'replaced');
 });
 
+test('T23 nor is it that of another nobody, and a page in view notices at once', async (t) => {
+  const s = await stubScene(t, { user: null });
+  await s.logIn(null);
+  const page = await s.open('/two');
+  await s.logIn(null, 'another');
+  const other = await s.open();
+  await s.becomes(page, 'replaced');
+  await s.opened(page, 'veil');
+  assert.equal(await s.state(other), 'active');
+});
+
 test('T24 after a log-in elsewhere the page goes on with everything in it', async (t) => {
   const s = await stubScene(t, { server: { attributes: 'data-login-url="/login" data-on-expire="screen"' } });
   s.stub.page('/plain', { body: '<textarea id="free"></textarea>' });

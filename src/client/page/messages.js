@@ -37,7 +37,13 @@ try {
   // The English ones do.
 }
 
-export const language = doc.documentElement.lang || undefined;
+/** The page's; the browser's, where that is none (`en_US`). @type {string | undefined} */
+export let language;
+try {
+  [language] = Intl.getCanonicalLocales(doc.documentElement.lang);
+} catch {
+  // The browser's does.
+}
 
 /** @param {string} key */
 const own = (key) => option('msg-' + key) ?? given[key];
