@@ -100,10 +100,56 @@ fn id(number: u64) -> String {
 
 pub fn print() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(print_all());
+    runtime.block_on(async {
+        print_rates().await;
+        println!();
+        print_memory().await;
+    });
 }
 
-async fn print_all() {
+/// Bytes of the server's memory for each session.
+async fn print_memory() {
+    let server = Server::start().await;
+    let mut connection = server.connect().await;
+    let policy = Policy::new(Limits::default());
+    let store = RedisStore::new(connection.clone());
+    let used = async |connection: &mut MultiplexedConnection| {
+        let memory: String =
+            redis::cmd("INFO").arg("memory").query_async(connection).await.expect("it answers");
+        let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        used.expect("a number").trim().parse::<f64>().expect("a number")
+    };
+    let start = async |id: String, new: NewSession| {
+        store.start(&SessionId::from(id), &new, &policy).await.expect("it answers");
+    };
+    println!("{:<56}{:>12}", "Redis, a session", "bytes");
+    let mut before = used(&mut connection).await;
+    let mut row = async |what: &str| {
+        let now = used(&mut connection).await;
+        println!("{what:<56}{:>12.0}", (now - before) / SESSIONS as f64);
+        before = now;
+    };
+    for number in 0..SESSIONS {
+        start(id(number), NewSession::new()).await;
+    }
+    row("without an owner").await;
+    for number in 0..SESSIONS {
+        start(format!("owned-{number}"), NewSession::new().owner(format!("user-{number}"))).await;
+    }
+    row("with an owner of its own").await;
+    for number in 0..SESSIONS {
+        let Ok(Decision::Live(live)) =
+            store.check(&SessionId::from(id(number)), &policy, Access::Renew).await
+        else {
+            panic!("it is live")
+        };
+        let new = SessionId::from(format!("rotated-{number}"));
+        store.rotate(live.key, &new, live.presented, &policy).await.expect("it answers");
+    }
+    row("a further id of it").await;
+}
+
+async fn print_rates() {
     let server = Server::start().await;
     let mut connection = server.connect().await;
     let policy = Policy::new(Limits::default());
