@@ -59,6 +59,8 @@ struct Shared<S> {
     clock: Box<dyn Clock>,
     hasher: SipHasher24,
     shards: Box<[Mutex<HashTable<Entry>>]>,
+    /// How long a layer waits for an answer, in nanoseconds; zero before there is one.
+    deadline: AtomicU64,
     /// How many ids are remembered, over all shards.
     ids: AtomicUsize,
     /// Numbers the windows.
@@ -160,6 +162,7 @@ impl<S: Store> CachedStore<S> {
             clock: Box::new(SystemClock),
             hasher: SipHasher24::new_with_key(&key),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            deadline: AtomicU64::new(0),
             ids: AtomicUsize::new(0),
             windows: AtomicU64::new(0),
             last_change: AtomicU64::new(0),
@@ -315,6 +318,16 @@ impl<S: Store> Shared<S> {
         });
     }
 
+    /// A layer waits no longer than its deadline; nor does this, for what nobody answers has to be told again.
+    async fn in_time<T: Send + 'static>(&self, answer: Answer<T>) -> Result<T, StoreError> {
+        let deadline = Duration::from_nanos(self.deadline.load(Relaxed));
+        if deadline.is_zero() {
+            return answer.await;
+        }
+        let late = |_| Err(StoreError::new("no answer within the deadline"));
+        tokio::time::timeout(deadline, answer.into_future()).await.unwrap_or_else(late)
+    }
+
     /// Tells the store what it has missed.
     async fn close_window(self: Arc<Self>, id: IdHash, window: u64) {
         let entry = self.take(id, |entry| entry.window == window);
@@ -322,7 +335,7 @@ impl<S: Store> Shared<S> {
         for attempt in 0..ATTEMPTS {
             let asked = self.clock.now();
             let ago = asked.saturating_sub(entry.active);
-            let told = self.store.renew(entry.live.key, ago, &entry.policy).await;
+            let told = self.in_time(self.store.renew(entry.live.key, ago, &entry.policy)).await;
             if let Ok(verdict) = told {
                 if let Verdict::Live(remaining) = verdict {
                     let passed = asked.saturating_sub(entry.asked);
@@ -440,6 +453,7 @@ impl<S: Store> Store for CachedStore<S> {
     }
 
     fn attach(&self, layer: &LayerSettings) {
+        self.0.deadline.fetch_max(nanos(layer.deadline), Relaxed);
         self.0.store.attach(layer);
     }
 

@@ -1,6 +1,7 @@
-//! Processes with caches before one store, in virtual time, with answers that are slow or lost, processes that die and a
+//! Processes with caches before one store, in virtual time, with answers that are slow, late or lost, processes that die and a
 //! store that falls back to what its replica had. Each admission and refusal is held against the bounds that
 //! docs/scale.md states.
+#![cfg(feature = "shared")]
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
@@ -15,8 +16,8 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{self, timeout};
 use tower_session_timeout::{
-    Access, Answer, CachedStore, Clock, Decision, EndReason, IdTag, Limits, Live, NewSession, Policy,
-    Rotated, SessionId, SessionKey, Started, Store, StoreError, Verdict,
+    Access, Answer, Backend, BoxFuture, CachedStore, Clock, Decision, EndReason, Key, LayerSettings, Limits,
+    Loaded, NewSession, Policy, SessionId, SharedStore, Started, Store, StoreError, Swap, Swapped,
 };
 
 use crate::support::RuntimeClock;
@@ -39,22 +40,17 @@ enum Faults {
     None,
     /// Commands or their answers are lost.
     Loss,
+    /// The network stands still for seconds, and delivers everything later.
+    Stalls,
     /// And processes die.
     Crashes,
     /// And the store falls back by up to 2 seconds.
     Failovers,
 }
 
-#[derive(Clone)]
-struct Record {
-    started: Duration,
-    active: Duration,
-    ended: Option<EndReason>,
-}
+type Records = HashMap<Key, Vec<u8>>;
 
-type Records = HashMap<Vec<u8>, Record>;
-
-/// The store, as the rule says. A session's key is its only id.
+/// The server, which loads and swaps.
 struct Server {
     clock: RuntimeClock,
     records: Mutex<(Records, VecDeque<(Duration, Records)>)>,
@@ -65,23 +61,30 @@ fn policy() -> Policy {
     Policy::new(Limits::new(IDLE, ABSOLUTE))
 }
 
-fn key_of(id: &[u8]) -> SessionKey {
-    let mut key = [0; 16];
-    key[..id.len()].copy_from_slice(id);
-    SessionKey::new(key)
-}
-
 impl Server {
-    fn change<T>(&self, change: impl FnOnce(&mut Records, Duration) -> T) -> T {
+    fn load(&self, key: Key) -> Loaded {
+        self.commands.fetch_add(1, Relaxed);
+        Loaded { record: self.records.lock().unwrap().0.get(&key).cloned(), now: self.clock.now() }
+    }
+
+    fn swap(&self, swap: Swap) -> Swapped {
+        self.commands.fetch_add(1, Relaxed);
         let now = self.clock.now();
         let mut records = self.records.lock().unwrap();
+        let is_late = swap.not_after.is_some_and(|latest| now > latest);
+        if is_late || records.0.get(&swap.key) != swap.expected.as_ref() {
+            return Swapped::Lost;
+        }
         let before = records.0.clone();
         records.1.push_back((now, before));
         while records.1.front().is_some_and(|(when, _)| *when + 2 * FALLS_BACK < now) {
             records.1.pop_front();
         }
-        self.commands.fetch_add(1, Relaxed);
-        change(&mut records.0, now)
+        match swap.record {
+            Some(record) => records.0.insert(swap.key, record),
+            None => records.0.remove(&swap.key),
+        };
+        Swapped::Done
     }
 
     /// As it was then.
@@ -93,122 +96,77 @@ impl Server {
             }
         }
     }
-
-    fn check(&self, id: &[u8], access: Access) -> Decision {
-        self.change(|records, now| {
-            let Some(record) = records.get_mut(id) else { return Decision::UNKNOWN };
-            let (idle_for, age) = (now - record.active.min(now), now - record.started);
-            if let Some(reason) = record.ended {
-                return Decision::Ended { reason, owned: false };
-            }
-            if let Verdict::Over(reason) = policy().judge(None, idle_for, age) {
-                record.ended = Some(reason);
-                return Decision::Ended { reason, owned: false };
-            }
-            match access {
-                Access::Renew | Access::Hold => record.active = now,
-                Access::RenewAgo(ago) => record.active = record.active.max(now.saturating_sub(ago)),
-                Access::Peek => {}
-            }
-            let remaining = policy().renewed(None, now - record.active, age);
-            Decision::Live(Live::new(key_of(id), IdTag::new([0; 8]), idle_for, age, remaining))
-        })
-    }
-
-    fn renew(&self, session: SessionKey, ago: Duration) -> Verdict {
-        let id = {
-            let records = self.records.lock().unwrap();
-            records.0.keys().find(|id| key_of(id) == session).cloned().unwrap_or_default()
-        };
-        match self.check(&id, Access::RenewAgo(ago)) {
-            Decision::Live(live) => Verdict::Live(live.remaining),
-            Decision::Ended { reason, .. } | Decision::Capped(reason) => Verdict::Over(reason),
-        }
-    }
 }
 
-/// The way to the server: slow, and perhaps lossy.
+/// The way to the server: slow, and perhaps lossy, or standing still for a while.
 #[derive(Clone)]
 struct Network {
     server: Arc<Server>,
     random: Arc<Mutex<StdRng>>,
     loses: bool,
+    stalls: bool,
     /// The process at this end is there.
     is_up: Arc<AtomicBool>,
 }
 
 impl Network {
-    fn send<T: Send + 'static>(&self, command: impl FnOnce(&Server) -> T + Send + 'static) -> Answer<T> {
+    fn send<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&Server) -> T + Send + 'static,
+    ) -> BoxFuture<Result<T, StoreError>> {
         let (there, back, lost) = {
             let mut random = self.random.lock().unwrap();
-            let half = u64::try_from(DEADLINE.as_millis()).unwrap() / 2;
-            let way = |random: &mut StdRng| Duration::from_millis(random.random_range(0..half));
+            // A look-up and a swap are in time, both of them.
+            let usual = u64::try_from(DEADLINE.as_millis()).unwrap() / 5;
+            let stalls = self.stalls;
+            let way = |random: &mut StdRng| {
+                let is_stalled = stalls && random.random_range(0..20) == 0;
+                Duration::from_millis(random.random_range(0..if is_stalled { 20_000 } else { usual }))
+            };
             (way(&mut random), way(&mut random), if self.loses { random.random_range(0..20) } else { 9 })
         };
         let (server, is_up) = (Arc::clone(&self.server), Arc::clone(&self.is_up));
-        Answer::Pending(Box::pin(async move {
-            let all = async {
-                time::sleep(there).await;
-                if lost == 0 || !is_up.load(Relaxed) {
-                    std::future::pending::<()>().await;
-                }
-                let answer = command(&server);
-                if lost == 1 {
-                    std::future::pending::<()>().await;
-                }
-                time::sleep(back).await;
-                answer
-            };
-            timeout(DEADLINE, all).await.map_err(StoreError::new)
-        }))
+        // What is under way arrives, whether or not somebody still waits for it.
+        let carried = tokio::spawn(async move {
+            time::sleep(there).await;
+            if lost == 0 || !is_up.load(Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            let answer = command(&server);
+            if lost == 1 {
+                std::future::pending::<()>().await;
+            }
+            time::sleep(back).await;
+            answer
+        });
+        Box::pin(async move { carried.await.map_err(StoreError::new) })
     }
 }
 
-impl Store for Network {
-    fn check(&self, id: &SessionId<'_>, _: &Policy, access: Access) -> Answer<Decision> {
-        let id = id.expose().to_vec();
-        self.send(move |server| server.check(&id, access))
+impl Backend for Network {
+    fn load(&self, key: Key) -> BoxFuture<Result<Loaded, StoreError>> {
+        self.send(move |server| server.load(key))
     }
 
-    fn remaining(&self, _: SessionKey, _: &Policy) -> Answer<Verdict> {
-        unreachable!("nobody asks")
+    fn swap(&self, swap: Swap) -> BoxFuture<Result<Swapped, StoreError>> {
+        self.send(move |server| server.swap(swap))
     }
+}
 
-    fn renew(&self, session: SessionKey, ago: Duration, _: &Policy) -> Answer<Verdict> {
-        // It arrives later than it was told.
-        let told = self.server.clock.now();
-        self.send(move |server| {
-            server.renew(session, ago.saturating_add(server.clock.now().saturating_sub(told)))
-        })
-    }
+/// What a process asks, as a layer does.
+type Node = CachedStore<SharedStore<Network>>;
 
-    fn start(&self, id: &SessionId<'_>, _: &NewSession, _: &Policy) -> Answer<Started> {
-        let id = id.expose().to_vec();
-        self.send(move |server| {
-            server.change(|records, now| {
-                records.insert(id.clone(), Record { started: now, active: now, ended: None });
-                Started::New(key_of(&id))
-            })
-        })
-    }
+fn node(network: Network, clock: &RuntimeClock) -> Node {
+    let store = SharedStore::on_clock(network, clock.clone()).granularity(Duration::ZERO);
+    let node = CachedStore::new(store, WINDOW).clock(clock.clone());
+    let mut layer = LayerSettings::new(policy().limits);
+    layer.deadline = DEADLINE;
+    node.attach(&layer);
+    node
+}
 
-    fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
-        unreachable!("nobody rotates")
-    }
-
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
-        unreachable!("nobody restarts")
-    }
-
-    fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        self.send(move |server| {
-            server.change(|records, _| {
-                let mut live =
-                    records.iter_mut().filter(|(id, record)| key_of(id) == session && record.ended.is_none());
-                live.next().map(|(_, record)| record.ended = Some(reason)).is_some()
-            })
-        })
-    }
+async fn ask<T: Send + 'static>(answer: Answer<T>) -> Option<T> {
+    timeout(DEADLINE, answer.into_future()).await.ok()?.ok()
 }
 
 /// How far one seed strayed from what a store that is asked with every request would have said.
@@ -311,15 +269,16 @@ async fn run(seed: u64, faults: Faults) -> Strayed {
     let network = Network {
         server: Arc::clone(&server),
         random: Arc::new(Mutex::new(StdRng::seed_from_u64(random.random()))),
-        loses: faults != Faults::None,
+        loses: !matches!(faults, Faults::None | Faults::Stalls),
+        stalls: faults == Faults::Stalls,
         is_up: Arc::new(AtomicBool::new(true)),
     };
     let new_node = || {
         let network = Network { is_up: Arc::new(AtomicBool::new(true)), ..network.clone() };
-        (Arc::clone(&network.is_up), CachedStore::new(network, WINDOW).clock(clock.clone()))
+        (Arc::clone(&network.is_up), node(network, &clock))
     };
     let nodes: Vec<_> = (0..NODES).map(|_| Arc::new(Mutex::new(new_node()))).collect();
-    let reliable = Network { loses: false, ..network.clone() };
+    let reliable = node(Network { loses: false, stalls: false, ..network.clone() }, &clock);
     let failovers = Arc::new(Mutex::new(Vec::new()));
     let mut users = Vec::new();
     for number in 0..SESSIONS {
@@ -328,7 +287,8 @@ async fn run(seed: u64, faults: Faults) -> Strayed {
         users.push(tokio::spawn(async move {
             let id = number.to_string().into_bytes();
             let asked = clock.now();
-            reliable.start(&SessionId::from(&id[..]), &NewSession::new(), &policy()).await.unwrap();
+            let started = reliable.start(&SessionId::from(&id[..]), &NewSession::new(), &policy()).await;
+            let Ok(Started::New(key)) = started else { panic!("{started:?}") };
             let mut story = Story { began: (asked, clock.now()), ..Story::default() };
             // Some users are sent to the same node again, some end their sessions, and some come back just in time.
             let is_sticky = random.random_bool(0.5);
@@ -348,12 +308,12 @@ async fn run(seed: u64, faults: Faults) -> Strayed {
                 let here = || nodes[node].lock().unwrap().1.clone();
                 if ends_after == Some(request) {
                     let asked = clock.now();
-                    while here().end(key_of(&id), EndReason::SignedOut).await.is_err() {}
+                    while ask(here().end(key, EndReason::SignedOut)).await.is_none() {}
                     story.ended = Some(End { node, asked, answered: clock.now() });
                 }
                 let sent = clock.now();
-                let decision = here().check(&SessionId::from(&id[..]), &policy(), Access::Hold).await;
-                let is_live = decision.ok().map(|decision| matches!(decision, Decision::Live(_)));
+                let decision = ask(here().check(&SessionId::from(&id[..]), &policy(), Access::Hold)).await;
+                let is_live = decision.map(|decision| matches!(decision, Decision::Live(_)));
                 story.requests.push(Request { sent, decided: clock.now(), node, is_live });
             }
             story
@@ -396,7 +356,7 @@ fn worst(faults: Faults, seeds: std::ops::Range<u64>) -> Strayed {
         assert_eq!(strayed.late_end_here, Duration::ZERO, "{faults:?} {seed}: {strayed:?}");
         let early = match faults {
             Faults::None => Duration::ZERO,
-            Faults::Loss | Faults::Crashes => WINDOW + DEADLINE,
+            Faults::Loss | Faults::Stalls | Faults::Crashes => WINDOW + DEADLINE,
             // Forgotten activity may have followed a long pause.
             Faults::Failovers => IDLE,
         };
@@ -406,11 +366,11 @@ fn worst(faults: Faults, seeds: std::ops::Range<u64>) -> Strayed {
     seeds.map(one).fold(Strayed::default(), Strayed::worst)
 }
 
-const ALL: [Faults; 4] = [Faults::None, Faults::Loss, Faults::Crashes, Faults::Failovers];
+const ALL: [Faults; 5] = [Faults::None, Faults::Loss, Faults::Stalls, Faults::Crashes, Faults::Failovers];
 
 #[test]
 fn no_seed_strays_further_than_documented() {
-    let [calm, loss, crashes, failovers] = ALL.map(|faults| worst(faults, 0..100));
+    let [calm, loss, _, crashes, failovers] = ALL.map(|faults| worst(faults, 0..100));
     assert!(calm.commands < calm.requests, "the cache saves something: {calm:?}");
     // The simulation meets what it is about.
     assert!(calm.late_end_elsewhere > Duration::ZERO, "{calm:?}");
