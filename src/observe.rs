@@ -276,7 +276,6 @@ impl Visit {
                     }
                 })
             }
-            (Happened::RefusedWithin, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
@@ -305,7 +304,7 @@ impl Visit {
             (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
                 Box::pin(async move { end(&config, &own, key).await })
             }
-            (Happened::SignedOut, _) => Box::pin(std::future::ready(Settled::Pass)),
+            (Happened::SignedOut | Happened::RefusedWithin, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::LoggedOut, _) => {
                 let ended = self.logout.as_mut().map(|logout| logout.end());
                 Box::pin(async move {

@@ -310,11 +310,11 @@ impl<S: Store> Shared<S> {
             shard.insert_unique(id.high, entry, |entry| entry.id.high);
         }
         drop(shard);
-        let shared = Arc::clone(self);
+        let cache = Arc::clone(self);
         let end = tokio::time::sleep(until.saturating_sub(now));
         runtime.spawn(async move {
             end.await;
-            shared.close_window(id, window).await;
+            cache.close_window(id, window).await;
         });
     }
 
