@@ -11,7 +11,7 @@ use http_body_util::Full;
 use tower::{Layer, Service};
 use tower_session_timeout::{
     EndReason, ExtractSessionId, Found, MemoryStore, NewSession, Owner, RequestHead, SessionEvent, SessionId,
-    SessionTimeoutBuilder, VerifiedId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, VerifiedId,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -159,7 +159,29 @@ async fn a_session_nobody_has_seen_can_be_ended_by_beginning_it() {
     let (sessions, id) = (app.layer.sessions(), SessionId::from("A"));
     sessions.start(&id, &NewSession::new()).await.unwrap();
     assert!(sessions.end(&id).await.unwrap());
-    assert_eq!(status(&app, "A", Duration::ZERO).await, StatusCode::UNAUTHORIZED);
+    for minute in 0..15 {
+        assert_eq!(status(&app, "A", MINUTE * minute).await, StatusCode::UNAUTHORIZED, "{minute}");
+        app.advance(MINUTE);
+        app.store.sweep();
+    }
+    assert!(app.store.is_empty());
+}
+
+/// An end is remembered for as long as any layer on the store could adopt its token, whichever layer it ended under.
+#[tokio::test]
+async fn what_ended_under_a_stricter_layer_is_not_adopted_by_a_laxer_one() {
+    let strict = app();
+    let lax = verified(SessionTimeoutLayer::builder().idle_timeout(IDLE * 4).absolute_timeout(ABSOLUTE));
+    let lax = lax.store(Arc::clone(&strict.store)).build().unwrap();
+    let lax = App::around(lax, strict.clock.clone(), Arc::clone(&strict.store));
+    assert_eq!(status(&strict, "A", Duration::ZERO).await, StatusCode::OK);
+    strict.layer.sessions().end_all(&Owner::from("alice"), None).await.unwrap();
+    for minute in 0..60 {
+        assert_eq!(status(&lax, "A", MINUTE * minute).await, StatusCode::UNAUTHORIZED, "{minute}");
+        strict.advance(MINUTE);
+        strict.store.sweep();
+    }
+    assert!(strict.store.is_empty(), "no token of it is fresh to anybody any more");
 }
 
 /// An id alone, as a cookie is, is never adopted.
