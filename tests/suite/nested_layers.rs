@@ -224,8 +224,10 @@ async fn an_inner_layers_log_out_ends_the_outer_ones_session() {
             let forged = with(sid(post("/area/logout"), "USER"), "x-status", "403");
             assert_eq!(site.clone().oneshot(forged).await.unwrap().status(), StatusCode::FORBIDDEN);
             assert!(matches!(peek(&user).await, Decision::Live(_)), "refused by the application");
+            clock.advance(past);
             let answer = site.clone().oneshot(sid(post("/area/logout"), "USER")).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(header(&answer, "x-session"), "user", "the application logs out whom it knows");
             assert!(removes_cookie(&answer), "{:?}", set_cookies(&answer));
             let over = peek(&user).await;
             assert!(
