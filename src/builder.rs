@@ -619,6 +619,15 @@ impl SessionTimeoutBuilder {
             let reason = "it is compared with request paths, which have no query";
             return Err(ConfigError::InvalidPath { path: path.clone(), reason });
         }
+        if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
+            return Err(ConfigError::LogoutByGetWithoutPath);
+        }
+        if self.fresh_login.is_some() && matches!(self.source, Some(SourceChoice::Custom(_))) {
+            return Err(ConfigError::FreshLoginWithoutCookie);
+        }
+        if let Some(media_type) = self.end_streams.iter().find(|media_type| !is_media_type(media_type)) {
+            return Err(ConfigError::InvalidMediaType { media_type: media_type.clone() });
+        }
         Ok(())
     }
 }
@@ -701,6 +710,12 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
+/// A type and a subtype (RFC 9110 §8.3.1), without parameters.
+fn is_media_type(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
+    text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+}
+
 fn is_attribute_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b';'
 }
@@ -760,6 +775,15 @@ pub enum ConfigError {
     SlidesWithoutCookie,
     /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
     CompanionsWithoutCookie,
+    /// `fresh_login` recognizes a log-in by its new session cookie, and ids travel elsewhere.
+    FreshLoginWithoutCookie,
+    /// `logout_by_get` without a `logout_path`.
+    LogoutByGetWithoutPath,
+    /// What no answer's content type can be.
+    InvalidMediaType {
+        /// The media type.
+        media_type: String,
+    },
     /// A cookie browsers or parsers do not agree upon.
     InvalidCookie {
         /// The cookie's name.
@@ -797,6 +821,15 @@ impl fmt::Display for ConfigError {
             Self::CompanionsWithoutCookie => f.write_str(
                 "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \
                  another store",
+            ),
+            Self::FreshLoginWithoutCookie => f.write_str(
+                "fresh_login: session ids do not travel in a cookie here, so no answer brings a new one: begin \
+                 sessions with `Sessions::start`",
+            ),
+            Self::LogoutByGetWithoutPath => f.write_str("logout_by_get: there is no `logout_path`"),
+            Self::InvalidMediaType { media_type } => write!(
+                f,
+                "end_streams: {media_type:?} is no media type: a type, a slash and a subtype, without parameters"
             ),
             Self::NoSessionId => f.write_str(
                 "nothing says where the session id travels: call `cookie`, `bearer` or `session_id`",

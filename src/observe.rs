@@ -167,6 +167,11 @@ impl Visit {
             _ => Said::Nothing,
         };
         self.watch_lifetime(&said);
+        let is_live = matches!(self.session, VisitedSession::Live { .. });
+        if said == Said::Nothing && !is_live && response.headers().contains_key(SET_COOKIE) {
+            // A log-in, if it is one, is that of a layer further out, whose cookie it sets.
+            return self.withdrawal.is_some().then_some(Happened::RefusedWithin);
+        }
         let announced = response.extensions_mut().remove::<NewSession>().map(Login::Announced);
         match said {
             Said::Set(value) => {

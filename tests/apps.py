@@ -473,6 +473,38 @@ def the_proxy_passes_on_what_is_not_its_own(check, servers):
     check.equal("without an application there is no answer", ask(proxy, "GET", "/", {}).status, 502)
 
 
+class Greeter(BaseHTTPRequestHandler):
+    """An application that gives everybody a session."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Set-Cookie", "sid=greeted-by-the-application; Path=/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def a_log_out_while_the_application_is_down_ends_the_session(check, servers):
+    greeter = ThreadingHTTPServer(("127.0.0.1", 0), Greeter)
+    threading.Thread(target=greeter.serve_forever, daemon=True).start()
+    proxy = servers.start_proxy(f"127.0.0.1:{greeter.server_port}", "sid")
+    ask(proxy, "GET", "/", {})
+    cookie = {"Cookie": "sid=greeted-by-the-application"}
+    check.equal("a session is live", ask(proxy, "GET", "/account", cookie).status, 200)
+    greeter.shutdown()
+    greeter.server_close()
+    forged = ask(proxy, "POST", "/logout", cookie | {"Sec-Fetch-Site": "cross-site"})
+    seen = (forged.status, ask(proxy, "GET", "/account", cookie).headers["session-ended"])
+    check.equal("a form of another site ends nothing", seen, (502, None))
+    answer = ask(proxy, "POST", "/logout", cookie)
+    check.equal("a log-out is not answered by the application", answer.status, 502)
+    check("but the browser forgets the cookie", "sid=;" in (answer.headers["set-cookie"] or ""), answer.headers)
+    seen = ask(proxy, "GET", "/account", cookie).headers["session-ended"]
+    check.equal("and the session is over", seen, "signed-out")
+
+
 def the_proxy_explains_mistakes(check, _):
     upstream = ["--upstream", "http://127.0.0.1:1"]
     cookie = ["--cookie", "sid"]
@@ -502,7 +534,11 @@ OF_A_GUEST_SITE = [
     no_redirect_from_the_log_in_page_outlives_the_absolute_timeout,
     a_visitors_session_gets_an_absolute_timeout_of_its_own_with_the_log_in,
 ]
-OF_THE_PROXY = [the_proxy_passes_on_what_is_not_its_own, the_proxy_explains_mistakes]
+OF_THE_PROXY = [
+    the_proxy_passes_on_what_is_not_its_own,
+    a_log_out_while_the_application_is_down_ends_the_session,
+    the_proxy_explains_mistakes,
+]
 
 
 def run(scenario, label, subject):

@@ -156,6 +156,28 @@ fn paths_that_match_nothing_or_too_much_are_refused() {
 }
 
 #[test]
+fn what_could_have_no_effect_is_refused() {
+    let error = refusal(SessionTimeoutBuilder::logout_by_get);
+    assert_eq!(error, ConfigError::LogoutByGetWithoutPath);
+    assert!(error.to_string().contains("`logout_path`"));
+    accepted(|b| b.logout_by_get().logout_path("/logout"));
+
+    let error = refusal(|b| b.bearer().fresh_login(|_, _| true));
+    assert_eq!(error, ConfigError::FreshLoginWithoutCookie);
+    assert!(error.to_string().contains("`Sessions::start`"));
+    accepted(|b| b.fresh_login(|_, _| true));
+
+    for media_type in
+        ["", "text", "text/", "/plain", "text/event-stream; charset=utf-8", "text/a/b", "text/*, a/b"]
+    {
+        let error = refusal(|b| b.end_streams(["text/event-stream", media_type]));
+        assert_eq!(error, ConfigError::InvalidMediaType { media_type: media_type.to_owned() });
+        assert!(error.to_string().contains(&format!("{media_type:?}")), "{error}");
+    }
+    accepted(|b| b.end_streams(["text/event-stream", "application/grpc+proto", "Application/X-NDJSON"]));
+}
+
+#[test]
 fn presets_are_what_their_standards_say() {
     let minutes = |limits: Limits| (limits.idle().as_secs() / 60, limits.absolute().unwrap().as_secs() / 60);
     assert_eq!(minutes(Limits::owasp_high_value()), (5, 4 * 60));

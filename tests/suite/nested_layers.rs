@@ -40,6 +40,10 @@ fn application() -> Site {
         let reason = request.extensions().get::<EndReason>().map_or("none", |reason| reason.as_str());
         response.headers_mut().insert("x-session", owner.parse().unwrap());
         response.headers_mut().insert("x-reason", reason.parse().unwrap());
+        if let Some(cookie) = request.headers().get("x-set-cookie") {
+            response.headers_mut().insert("set-cookie", cookie.clone());
+            response.extensions_mut().insert(NewSession::new().owner("newcomer"));
+        }
         if let Some(status) = request.headers().get("x-status") {
             *response.status_mut() = status.to_str().unwrap().parse().unwrap();
         }
@@ -168,6 +172,23 @@ async fn a_tokens_session_is_none_of_a_cookies_and_the_other_way_round() {
     }
 }
 
+#[tokio::test]
+async fn a_log_in_is_that_of_the_layer_whose_cookie_it_sets() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let site = site([&user, &admin]);
+    let login = with(post("/"), "x-set-cookie", "sid=NEW");
+    assert_eq!(set_cookies(&site.clone().oneshot(login).await.unwrap()), ["sid=NEW"]);
+    let Decision::Live(live) = user.sessions().peek(&SessionId::from("NEW")).await.unwrap() else {
+        panic!("it has begun")
+    };
+    assert_eq!(live.owner, Some(Owner::from("newcomer")));
+    let login = with(sid(post("/"), "USER"), "x-set-cookie", "admin_sid=NEW");
+    assert_eq!(set_cookies(&site.clone().oneshot(login).await.unwrap()), ["admin_sid=NEW"]);
+    assert_eq!(session(&site, &[("cookie", "sid=USER; admin_sid=NEW")]).await, "newcomer");
+    assert!(matches!(peek(&user).await, Decision::Live(_)), "the other session goes on");
+}
+
 /// Of three, the outermost and the innermost time the same sessions: the one in between does not come between them.
 #[tokio::test]
 async fn layers_on_one_cookie_find_each_other_past_others() {
@@ -225,8 +246,10 @@ async fn an_inner_layers_log_out_ends_the_outer_ones_session() {
             let forged = with(sid(post("/area/logout"), "USER"), "x-status", "403");
             assert_eq!(site.clone().oneshot(forged).await.unwrap().status(), StatusCode::FORBIDDEN);
             assert!(matches!(peek(&user).await, Decision::Live(_)), "refused by the application");
+            clock.advance(past);
             let answer = site.clone().oneshot(sid(post("/area/logout"), "USER")).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
+            assert_eq!(header(&answer, "x-session"), "user", "the application logs out whom it knows");
             assert!(removes_cookie(&answer), "{:?}", set_cookies(&answer));
             let over = peek(&user).await;
             assert!(
