@@ -7,8 +7,8 @@ use http::{HeaderName, Response};
 use http_body::Body;
 
 use crate::{
-    BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, Limits, MemoryStore,
-    Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
+    BearerToken, CookieAttributes, CookieChunks, Ended, EventSink, ExtractSessionId, FromHeader, Limits,
+    MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
     config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, Observed},
@@ -29,6 +29,7 @@ const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
 pub struct SessionTimeoutBuilder {
     source: Option<SourceChoice>,
     cookie_attributes: CookieAttributes,
+    cookie_chunks: Option<CookieChunks>,
     sliding_cookie: Option<CookieAttributes>,
     limits: Limits,
     beyond_400_days: bool,
@@ -64,6 +65,7 @@ impl SessionTimeoutBuilder {
         Self {
             source: None,
             cookie_attributes: CookieAttributes::new(),
+            cookie_chunks: None,
             sliding_cookie: None,
             limits: Limits::default(),
             beyond_400_days: false,
@@ -106,6 +108,31 @@ impl SessionTimeoutBuilder {
         Self { cookie_attributes: attributes, ..self }
     }
 
+    /// The session cookie may be split over several, as Auth.js, NextAuth.js and Supabase do with a long session: `NAME.0`,
+    /// `NAME.1`, …, up to 16. The session id is then the chunks together, from the first on, in order; it is the same id as
+    /// that of a cookie in one piece. Chunks are set, changed and removed as one; those that the layer removes are all the
+    /// request carried. Default: it may not, and `NAME.<number>` is taken out of requests.
+    ///
+    /// Chunks of which one is missing or is there twice, with different values, are a session that is over. Where both the
+    /// whole and chunks are there, the live one of them goes on, alone.
+    ///
+    /// Auth.js reads every cookie whose name begins with that of the session cookie. With [`CookieChunks::AuthJs`], and
+    /// where the name is one that Auth.js gives by itself (`authjs.session-token`, `next-auth.session-token`, with any
+    /// prefix), all others of these are taken out of requests.
+    ///
+    /// ```
+    /// use tower_session_timeout::{CookieChunks, SessionTimeoutLayer};
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("__Secure-authjs.session-token")
+    ///     .cookie_chunks(CookieChunks::AuthJs)
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn cookie_chunks(self, chunks: CookieChunks) -> Self {
+        Self { cookie_chunks: Some(chunks), ..self }
+    }
+
     /// The session id is a bearer token: `Authorization: Bearer …` (RFC 6750). Begin sessions with
     /// [`Sessions::start`](crate::Sessions::start).
     pub fn bearer(self) -> Self {
@@ -125,14 +152,22 @@ impl SessionTimeoutBuilder {
 
     /// The session id is found by a closure.
     ///
+    /// A header field may come more than once: look at all of them (`get_all`), for the application may look at another
+    /// than the first. [`header`](Self::header) does. An empty id is refused.
+    ///
     /// On public pages an ended session's id is removed by removing `Cookie` and `Authorization`; if the closure
     /// still finds one, the request is refused. Implement [`ExtractSessionId`] to do better.
     ///
     /// ```
     /// use tower_session_timeout::{SessionId, SessionTimeoutLayer};
     ///
+    /// #[derive(Clone)]
+    /// struct DeviceCertificate { fingerprint: String }
+    ///
     /// let layer = SessionTimeoutLayer::builder()
-    ///     .session_id_from(|head| head.headers().get("x-session").map(|id| SessionId::from(id.as_bytes())))
+    ///     .session_id_from(|head| {
+    ///         head.extensions().get().map(|device: &DeviceCertificate| SessionId::from(&*device.fingerprint))
+    ///     })
     ///     .build();
     /// # layer.unwrap();
     /// ```
@@ -489,7 +524,8 @@ impl SessionTimeoutBuilder {
                 };
                 let sliding = self.sliding_cookie.map(secured);
                 let attributes = secured(self.cookie_attributes);
-                Source::Cookie(SessionCookie::new(&name, &attributes, sliding, store.companions()))
+                let chunks = self.cookie_chunks;
+                Source::Cookie(SessionCookie::new(&name, &attributes, chunks, sliding, store.companions()))
             }
         };
         let sink = self.on_event;
@@ -558,6 +594,8 @@ impl SessionTimeoutBuilder {
             }
         } else if self.sliding_cookie.is_some() {
             return Err(ConfigError::SlidesWithoutCookie);
+        } else if self.cookie_chunks.is_some() {
+            return Err(ConfigError::ChunksWithoutCookie);
         }
         if self.store.as_ref().is_some_and(|store| !store.companions().is_empty()) {
             match &self.source {
@@ -721,6 +759,8 @@ pub enum ConfigError {
     },
     /// Only a session cookie can slide, and ids travel elsewhere.
     SlidesWithoutCookie,
+    /// Only a session cookie can be split over several, and ids travel elsewhere.
+    ChunksWithoutCookie,
     /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
     CompanionsWithoutCookie,
     /// A cookie browsers or parsers do not agree upon.
@@ -756,6 +796,9 @@ impl fmt::Display for ConfigError {
             ),
             Self::SlidesWithoutCookie => {
                 f.write_str("slide_cookie: session ids do not travel in a cookie here")
+            }
+            Self::ChunksWithoutCookie => {
+                f.write_str("cookie_chunks: session ids do not travel in a cookie here")
             }
             Self::CompanionsWithoutCookie => f.write_str(
                 "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \

@@ -97,13 +97,10 @@ impl Config {
     }
 
     /// Whether answers of this type end with their session.
-    pub(crate) fn ends_streams_of(&self, content_type: Option<&HeaderValue>) -> bool {
+    pub(crate) fn ends_streams_of(&self, content_type: &HeaderValue) -> bool {
         let kind =
-            content_type.map(|kind| kind.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default());
-        kind.is_some_and(|kind| {
-            let kind = kind.trim_ascii();
-            self.end_streams.iter().any(|ended| kind.eq_ignore_ascii_case(ended.as_bytes()))
-        })
+            content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        self.end_streams.iter().any(|ended| kind.eq_ignore_ascii_case(ended.as_bytes()))
     }
 
     /// Whether an ended session goes on here, without its id.
@@ -134,9 +131,20 @@ impl Config {
         if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
-        let id = SessionId::from(cookie.carried(head.headers()).id?);
-        let set_cookie = cookie.slid(id.expose(), live.remaining.shortest())?;
-        Some(Box::new(SlidCookie { id: id.into_owned(), set_cookie }))
+        cookie.slid(head.headers(), live.remaining.shortest()).map(Box::new)
+    }
+
+    /// An empty id names no session; one of no plausible length neither.
+    pub(crate) fn is_plausible(&self, id: &SessionId<'_>) -> bool {
+        id.is_plausible(self.longest_id())
+    }
+
+    fn longest_id(&self) -> usize {
+        self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, SessionCookie::longest_id)
+    }
+
+    fn implausible_id(&self) -> StoreError {
+        StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()))
     }
 
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
@@ -200,8 +208,8 @@ impl Config {
         id: &SessionId<'_>,
         new: &NewSession,
     ) -> Result<Started, StoreError> {
-        if !id.is_plausible() {
-            return Err(implausible_id());
+        if !self.is_plausible(id) {
+            return Err(self.implausible_id());
         }
         let started = self.ask(self.store(own).start(id, new, &self.policy)).await?;
         self.observed.a_start.store(true, Relaxed);
@@ -234,8 +242,8 @@ impl Config {
         presented: IdTag,
         new: &SessionId<'_>,
     ) -> Result<Rotated, StoreError> {
-        if !new.is_plausible() {
-            return Err(implausible_id());
+        if !self.is_plausible(new) {
+            return Err(self.implausible_id());
         }
         let rotated = self.ask(self.store(own).rotate(key, new, presented, &self.policy)).await?;
         if rotated == Rotated::New {
@@ -308,8 +316,4 @@ impl Config {
             sink.send(event);
         }
     }
-}
-
-fn implausible_id() -> StoreError {
-    StoreError::new(format!("a session id has between 1 and {MAX_SESSION_ID_LENGTH} bytes"))
 }

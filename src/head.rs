@@ -1,6 +1,6 @@
 //! What closures see of a request: everything but its body, by reference.
 
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Uri, header::AsHeaderName};
 
 /// A request without its body.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +48,16 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
+    /// Whether one of the fields of this name has this value.
     pub(crate) fn header_is(&self, name: &str, value: &str) -> bool {
-        self.headers.get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+        let mut fields = self.headers.get_all(name).iter();
+        fields.any(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    }
+
+    /// The value of a field that comes once.
+    pub(crate) fn only(&self, name: impl AsHeaderName) -> Option<&'a HeaderValue> {
+        let mut fields = self.headers.get_all(name).iter();
+        fields.next().filter(|_| fields.next().is_none())
     }
 }
 

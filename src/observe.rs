@@ -13,7 +13,7 @@ use crate::{
     BoxFuture, EndReason, IdTag, NewSession, Rotated, SessionId, SessionKey, Started,
     body::SessionBody,
     config::{Config, OwnStore},
-    cookie::{Said, SessionCookie, SlidCookie},
+    cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
     keep::Keeper,
@@ -32,6 +32,8 @@ pub(crate) struct Visit {
     /// A `POST` to the log-out path.
     pub(crate) is_logout: bool,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
+    /// Of a session cookie that may be chunked, what the client has of it.
+    pub(crate) had: Option<Box<Had>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<(crate::Live, crate::Access)>>,
@@ -133,7 +135,9 @@ impl Visit {
             return Some(Happened::LoggedOut);
         }
         let said = match self.config.source.cookie() {
-            Some(cookie) if response.headers().contains_key(SET_COOKIE) => cookie.said(response.headers()),
+            Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
+                cookie.said(response.headers(), self.had())
+            }
             _ => Said::Nothing,
         };
         let announced = response.extensions_mut().remove::<NewSession>();
@@ -146,6 +150,11 @@ impl Visit {
                 && !is_for_shared_caches(response.headers()))
             .then_some(Happened::Slid),
         }
+    }
+
+    fn had(&self) -> &Had {
+        static NOTHING: Had = Had::NOTHING;
+        self.had.as_deref().unwrap_or(&NOTHING)
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
@@ -215,10 +224,11 @@ impl Visit {
         let VisitedSession::Live { key, .. } = self.session else {
             return response.map(SessionBody::application);
         };
-        let content_type = response.headers().get(CONTENT_TYPE);
+        let mut kinds = response.headers().get_all(CONTENT_TYPE).iter();
+        let content_type = kinds.find(|kind| self.config.ends_streams_of(kind));
         let has_length =
             response.body().size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH);
-        if !self.config.ends_streams_of(content_type) || has_length {
+        if content_type.is_none() || has_length {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
@@ -255,22 +265,25 @@ impl Visit {
         let headers: &mut HeaderMap = response.headers_mut();
         match happened {
             // An answer with several values has the last one settled: only that one may leave.
-            Some((Happened::Set { value, .. }, Settled::Pass)) => cookie.retain_set(headers, Some(value)),
+            Some((Happened::Set { .. }, Settled::Pass)) => cookie.let_set_leave(headers, self.had()),
+            Some((Happened::SignedOut, Settled::Pass)) => cookie.let_removed_leave(headers, self.had()),
             Some((Happened::Slid, Settled::Pass)) => {
                 if let Some(slid) = &self.slid_cookie {
-                    headers.append(SET_COOKIE, slid.set_cookie.clone());
+                    for cookie in &slid.set_cookies {
+                        headers.append(SET_COOKIE, cookie.clone());
+                    }
                     keep_from_shared_caches(headers);
                 }
             }
-            Some((_, Settled::DropCookie)) => cookie.retain_set(headers, None),
+            Some((_, Settled::DropCookie)) => cookie.let_none_leave(headers),
             Some((_, Settled::RemoveCookie)) => {
-                cookie.retain_set(headers, None);
-                remove_from_browser(cookie, headers);
+                cookie.let_none_leave(headers);
+                remove_from_browser(cookie, headers, self.had().parts);
             }
             None | Some((Happened::Reauthenticated, _))
                 if matches!(self.session, VisitedSession::Stripped { forget_cookie: true }) =>
             {
-                remove_from_browser(cookie, headers);
+                remove_from_browser(cookie, headers, self.had().parts);
             }
             _ => {}
         }
@@ -320,8 +333,8 @@ fn keep_from_shared_caches(headers: &mut HeaderMap) {
 }
 
 /// What a cache would hand to others would sign them out (T58).
-fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap) {
-    cookie.remove_from_browser(headers);
+fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap, parts: Parts) {
+    cookie.remove_from_browser(headers, parts);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     respond::vary_by(headers, COOKIE);
 }

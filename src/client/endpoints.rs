@@ -13,6 +13,7 @@ use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
     config::{Config, OwnStore},
+    cookie::Parts,
     respond,
     service::{Admission, Checked, look},
 };
@@ -83,8 +84,10 @@ struct Asked {
     is_same_origin: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
-    user: Option<Vec<u8>>,
+    /// Of which user the page is; if it names several, it is of none.
+    users: Vec<Vec<u8>>,
     id: Option<SessionId<'static>>,
+    parts: Parts,
 }
 
 /// Answers a request to one of the endpoints.
@@ -126,8 +129,9 @@ fn ask_and_answer<Q>(
         is_head: *head.method() == Method::HEAD,
         is_same_origin: is_same_origin(&head),
         idle_for: idle_for(head.headers()),
-        user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
+        users: head.headers().get_all(USER).iter().map(|user| user.as_bytes().to_vec()).collect(),
         id: config.source.id(&head),
+        parts: config.source.parts(head.headers()),
     };
     let (config, own) = (Arc::clone(config), own.clone());
     Box::pin(async move {
@@ -177,7 +181,8 @@ async fn respond_to(
                 return Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())));
             };
             let now = Status::active(client, live);
-            if asked.user.as_ref().is_some_and(|user| now.user.as_ref().map(String::as_bytes) != Some(user)) {
+            let is_other = |user: &Vec<u8>| now.user.as_ref().map(String::as_bytes) != Some(user);
+            if asked.users.iter().any(is_other) {
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
@@ -196,7 +201,7 @@ async fn respond_to(
             };
             let mut response = json(StatusCode::OK, &ended);
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
-                cookie.remove_from_browser(response.headers_mut());
+                cookie.remove_from_browser(response.headers_mut(), asked.parts);
             }
             Ok(response)
         }
@@ -223,22 +228,24 @@ async fn renew(
 
 /// Fetch metadata, which no page can set; else the `Origin` of older browsers.
 fn is_same_origin(head: &RequestHead<'_>) -> bool {
-    if let Some(site) = head.headers().get(SEC_FETCH_SITE) {
-        return site == "same-origin";
+    let mut sites = head.headers().get_all(SEC_FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return sites.all(|site| site == "same-origin");
     }
-    let origin = head.headers().get(ORIGIN).and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
+    let origin = head.only(ORIGIN).and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
     let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
     match head.uri().authority() {
         Some(asked) => asked == origin,
-        None => head.headers().get(HOST).is_some_and(|host| host == origin.as_str()),
+        None => head.only(HOST).is_some_and(|host| host == origin.as_str()),
     }
 }
 
+/// Of several, the longest: activity is what a page can vouch for.
 fn idle_for(headers: &HeaderMap) -> Option<Duration> {
-    match headers.get(IDLE_FOR) {
-        None => Some(Duration::ZERO),
-        Some(ms) => ms.to_str().ok()?.parse().ok().map(Duration::from_millis),
-    }
+    headers.get_all(IDLE_FOR).iter().try_fold(Duration::ZERO, |longest, ms| {
+        let ms = ms.to_str().ok()?.parse().ok()?;
+        Some(longest.max(Duration::from_millis(ms)))
+    })
 }
 
 fn json(code: StatusCode, body: &impl Serialize) -> Response<RefusalBody> {

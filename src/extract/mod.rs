@@ -12,7 +12,10 @@ use http::{
 };
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
-use crate::{Limits, NewSession, Owner, RequestHead, SessionId, cookie::SessionCookie};
+use crate::{
+    Limits, NewSession, Owner, RequestHead, SessionId,
+    cookie::{Keep, Parts, SessionCookie},
+};
 
 /// Finds the session id in a request.
 ///
@@ -124,9 +127,7 @@ impl Source {
     #[cfg(feature = "client")]
     pub(crate) fn id(&self, head: &RequestHead<'_>) -> Option<SessionId<'static>> {
         match self {
-            Self::Cookie(cookie) => {
-                cookie.carried(head.headers()).id.map(|id| SessionId::from(id).into_owned())
-            }
+            Self::Cookie(cookie) => cookie.carried(head.headers()).id.map(SessionId::into_owned),
             Self::Custom(extractor) => match extractor.extract(head) {
                 Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => Some(id.into_owned()),
                 Found::Nothing | Found::Unusable | Found::Misconfigured(_) => None,
@@ -138,7 +139,7 @@ impl Source {
     pub(crate) fn remove<B>(&self, request: &mut http::Request<B>) -> bool {
         match self {
             Self::Cookie(cookie) => {
-                cookie.strip(request.headers_mut(), |_| false);
+                cookie.strip(request.headers_mut(), Keep::NoSession);
                 true
             }
             Self::Custom(extractor) => {
@@ -151,6 +152,11 @@ impl Source {
                 )
             }
         }
+    }
+
+    /// The parts of the session cookie that came with these fields.
+    pub(crate) fn parts(&self, headers: &HeaderMap) -> Parts {
+        self.cookie().map(|cookie| cookie.parts(headers)).unwrap_or_default()
     }
 
     pub(crate) fn challenge(&self) -> HeaderValue {

@@ -1,0 +1,162 @@
+//! The session cookie's name, and what laxer parsers than RFC 6265bis take for it.
+//!
+//! A name is made of token characters (RFC 9110 §5.6.2); to one parser or another, every other byte separates. So the
+//! name may begin anywhere, and what comes before an `=` is what counts.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memchr3};
+use percent_encoding::percent_decode;
+
+use super::read::trim_by;
+
+/// What a byte can be in a name that is read as the session's: its first, its last, one that parsers differ about.
+const BEGINS: u8 = 1;
+const ENDS: u8 = 2;
+const LAX: u8 = 4;
+
+/// Which longer names are read as the session's, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Longer {
+    /// `NAME.0`, `NAME.1`, …: chunks, to libraries that split a long session.
+    Chunks,
+    /// Every name that begins with it, as Auth.js has it.
+    All,
+}
+
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) exact: Box<[u8]>,
+    /// As the laxest parser reads it.
+    folded: Box<[u8]>,
+    longer: Longer,
+    /// For each byte, what it can be. What laxer parsers do to a name leaves its characters standing, but for the lax ones.
+    bytes: Box<[u8; 256]>,
+}
+
+impl Name {
+    /// A valid name: the builder has looked.
+    pub(super) fn new(name: &str, longer: Longer) -> Self {
+        let folded: Box<[u8]> = name.bytes().map(fold).collect();
+        let (first, last) = (folded[0], folded[folded.len() - 1]);
+        let mut bytes = Box::new([0; 256]);
+        for byte in 0..=u8::MAX {
+            let can = [
+                (BEGINS, fold(byte) == first),
+                (ENDS, fold(byte) == last || byte.is_ascii_digit()),
+                (LAX, !is_token(byte) || matches!(byte, b'%' | b'+')),
+            ];
+            bytes[usize::from(byte)] = can.iter().filter(|can| can.1).fold(0, |all, can| all | can.0);
+        }
+        Self { exact: name.as_bytes().into(), folded, longer, bytes }
+    }
+
+    /// Might a parser find the session cookie in this pair? It is asked of all pairs but the session's own.
+    #[inline]
+    pub(super) fn is_disguised_in(&self, pair: &[u8]) -> bool {
+        let Some(end) = memchr(b'=', pair) else { return false };
+        let (name, value) = (&pair[..end], &pair[end + 1..]);
+        (self.may_be_ours(name) && self.stands_before_equals(name, true))
+            // A value is somebody's session only from an `=` within it, and few have one.
+            || memchr(b'=', value).is_some() && self.stands_in_value(value, name.is_empty())
+    }
+
+    /// Nearly all names are not, by a look at each byte.
+    #[inline]
+    fn may_be_ours(&self, name: &[u8]) -> bool {
+        let [first, .., last] = name else { return !name.is_empty() };
+        let of = |byte: &u8| self.bytes[usize::from(*byte)];
+        let begins_and_ends = of(first) & BEGINS != 0 && (of(last) & ENDS != 0 || self.longer == Longer::All);
+        begins_and_ends || name.iter().fold(0, |all, byte| all | of(byte)) & LAX != 0
+    }
+
+    /// `is_nameless`: the value's first piece is where other pairs have their name. Else a value may begin with our name:
+    /// there, everybody knows of a value.
+    #[cold]
+    fn stands_in_value(&self, value: &[u8], is_nameless: bool) -> bool {
+        let mut begin = 0;
+        memchr_iter(b'=', value).any(|end| {
+            let piece = &value[begin..end];
+            let is_first = begin == 0;
+            begin = end + 1;
+            if is_first && !is_nameless && piece.iter().copied().all(is_token) {
+                return false;
+            }
+            let is_name = is_first && is_nameless;
+            (is_name || self.may_end_with_ours(piece)) && self.stands_before_equals(piece, is_name)
+        })
+    }
+
+    /// Of a value, which can be long, a look at the last byte tells.
+    fn may_end_with_ours(&self, piece: &[u8]) -> bool {
+        let Some(&last) = piece.last() else { return false };
+        self.bytes[usize::from(last)] & (ENDS | LAX) != 0
+            || self.longer == Longer::All
+            || memchr3(b'%', b'[', 0, piece).is_some()
+    }
+
+    /// Whether the name stands at the end of what is before an `=`, between separators. `is_name`: it is the pair's name,
+    /// and counts as a whole, too.
+    #[cold]
+    fn stands_before_equals(&self, piece: &[u8], is_name: bool) -> bool {
+        let last_run = last_run_of(trim_end(piece));
+        // PHP reads a space within a name as `_`.
+        self.reads_as_ours(last_run)
+            || (is_name && self.reads_as_ours(piece))
+            // PHP's arrays.
+            || memchr_iter(b'[', piece).any(|bracket| self.reads_as_ours(last_run_of(&piece[..bracket])))
+    }
+
+    /// Whether this becomes the session's name after percent-decoding, dropping what is no token, ignoring case,
+    /// and reading `.`, `+`, space and `[` as `_` (PHP), or ending it at `[` (PHP) or NUL (C).
+    fn reads_as_ours(&self, name: &[u8]) -> bool {
+        let decoded: Cow<'_, [u8]> = percent_decode(name).into();
+        let until = |end| memchr(end, &decoded).map_or(&*decoded, |at| &decoded[..at]);
+        [&*decoded, until(b'['), until(0)].into_iter().any(|name| {
+            let name = trim_by(name, |byte| !is_token(byte));
+            // As a space, `+` is trimmed, too.
+            [name, trim_by(name, |byte| !is_token(byte) || byte == b'+')].into_iter().any(|name| {
+                let dropped = name.iter().copied().filter(|&byte| is_token(byte));
+                let replaced =
+                    name.iter().copied().filter(|&byte| is_token(byte) || byte == b' ' || byte == b'[');
+                self.is_read_in(dropped) || self.is_read_in(replaced)
+            })
+        })
+    }
+
+    fn is_read_in(&self, mut name: impl Iterator<Item = u8>) -> bool {
+        let begins_with_ours = self.folded.iter().all(|&byte| name.next().map(fold) == Some(byte));
+        begins_with_ours
+            && match (self.longer, name.next()) {
+                (_, None) | (Longer::All, _) => true,
+                (Longer::Chunks, Some(b'.')) => {
+                    let mut rest = name.peekable();
+                    rest.peek().is_some() && rest.all(|byte| byte.is_ascii_digit())
+                }
+                (Longer::Chunks, _) => false,
+            }
+    }
+}
+
+fn trim_end(piece: &[u8]) -> &[u8] {
+    let end = piece.iter().rposition(|&byte| is_token(byte)).map_or(0, |last| last + 1);
+    &piece[..end]
+}
+
+/// The token at the very end.
+fn last_run_of(piece: &[u8]) -> &[u8] {
+    let start = piece.iter().rposition(|&byte| !is_token(byte)).map_or(0, |last| last + 1);
+    &piece[start..]
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'.' | b' ' | b'[' | b'+' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    }
+}
+
+/// RFC 9110 §5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
