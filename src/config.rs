@@ -144,7 +144,9 @@ impl Config {
     }
 
     fn implausible_id(&self) -> StoreError {
-        StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()))
+        let error = StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()));
+        self.store_failed(&error);
+        error
     }
 
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {

@@ -310,10 +310,11 @@ pub(crate) fn admit<Q>(
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
-            let parts = config.source.parts(request.headers());
-            if let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) {
-                cookie.strip(request.headers_mut(), Keep::Session(&id));
-            }
+            let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) else {
+                return Ok(visit_live(config, own, request, live, access));
+            };
+            let parts = cookie.parts(request.headers());
+            cookie.strip(request.headers_mut(), Keep::Session(&id));
             let mut visit = visit_live(config, own, request, live, access);
             if let Some(had) = &mut visit.had {
                 had.parts = parts;

@@ -44,18 +44,23 @@ struct Effect<'a> {
 impl SessionCookie {
     /// What the answer says about the session cookie, by what the browser has of it afterwards.
     pub(crate) fn said(&self, headers: &HeaderMap, had: &Had) -> Said {
-        if self.chunks.is_none() && self.sets_chunks(headers) && !self.told_of_chunks.swap(true, Relaxed) {
-            event::warn(
-                "an answer set a chunk of the session cookie, which no browser will send past this layer: if the session \
-                 library splits long sessions over several cookies, call `cookie_chunks`",
-            );
+        if self.sets_stray_chunks(headers) {
+            if self.is_chunked() {
+                return Said::Set(Vec::new());
+            }
+            if !self.told_of_chunks.swap(true, Relaxed) {
+                event::warn(
+                    "an answer set a chunk of the session cookie, which is taken out of requests: if the session library \
+                     splits long sessions over several cookies, call `cookie_chunks`",
+                );
+            }
         }
         let effects = self.effects(headers);
         let is_set = effects.iter().any(|effect| effect.value.is_some());
         let jar = self.jar_after(&effects, had);
         match jar.joined().or(jar.whole) {
             Some(id) if is_set => Said::Set(id),
-            // Some chunks without the others: no id, and no session begins.
+            // Some chunks without the others are no id, and no session begins.
             None if is_set => Said::Set(Vec::new()),
             _ if effects.is_empty() => Said::Nothing,
             // Without one of its parts, a session is none.
@@ -105,19 +110,27 @@ impl SessionCookie {
     fn remove(&self, headers: &mut HeaderMap, parts: Parts) {
         let Ok(name) = str::from_utf8(&self.name.exact) else { return };
         for part in parts.iter() {
-            for removal in removals(&part.name(name), &self.attributes) {
-                headers.append(SET_COOKIE, removal);
+            if part == Part::Whole {
+                append(headers, self.removals.iter().cloned());
+            } else {
+                append(headers, removals(&part.name(name), &self.attributes));
             }
         }
     }
 
-    /// A chunk, of a cookie that is not declared as chunked.
-    fn sets_chunks(&self, headers: &HeaderMap) -> bool {
-        headers.get_all(SET_COOKIE).iter().any(|field| {
-            let cookie = SetCookie::parse(field.as_bytes());
-            let part = cookie.name.strip_prefix(&*self.name.exact).and_then(Part::of_rest);
-            matches!(part, Some(Part::Chunk(_))) && !cookie.is_removal()
-        })
+    /// Whether a chunk is set that is no part of a session here: there may be none, or none of this number.
+    fn sets_stray_chunks(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .any(|field| self.is_stray_chunk(&SetCookie::parse(field.as_bytes())))
+    }
+
+    fn is_stray_chunk(&self, cookie: &SetCookie<'_>) -> bool {
+        let number = cookie.name.strip_prefix(&*self.name.exact).and_then(|rest| rest.strip_prefix(b"."));
+        number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+            && self.part(cookie).is_none()
+            && !cookie.is_removal()
     }
 
     fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
@@ -144,7 +157,10 @@ impl SessionCookie {
     fn retain(&self, headers: &mut HeaderMap, keep: impl Fn(Part, &SetCookie<'_>) -> bool) {
         retain(headers, |field| {
             let cookie = SetCookie::parse(field);
-            self.part(&cookie).is_none_or(|part| keep(part, &cookie))
+            match self.part(&cookie) {
+                Some(part) => keep(part, &cookie),
+                None => !self.is_chunked() || !self.is_stray_chunk(&cookie),
+            }
         });
     }
 
@@ -168,5 +184,11 @@ impl SessionCookie {
             }
         }
         effects
+    }
+}
+
+fn append(headers: &mut HeaderMap, cookies: impl Iterator<Item = HeaderValue>) {
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
     }
 }

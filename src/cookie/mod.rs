@@ -23,15 +23,15 @@ pub(crate) use self::{
     name::is_token,
     read::Keep,
 };
-use self::{
-    attributes::set_cookie,
-    chunks::Part,
-    companions::CompanionCookies,
-    name::{Longer, Name},
-};
 pub use self::{
     attributes::{CookieAttributes, SameSite},
     chunks::{CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH},
+};
+use self::{
+    attributes::{removals, set_cookie},
+    chunks::Part,
+    companions::CompanionCookies,
+    name::{Longer, Name},
 };
 use crate::{MAX_SESSION_ID_LENGTH, SessionId};
 
@@ -51,10 +51,12 @@ pub(crate) struct SlidCookie {
 #[derive(Debug)]
 pub(crate) struct SessionCookie {
     name: Name,
-    attributes: CookieAttributes,
+    attributes: Box<CookieAttributes>,
+    /// Those of the cookie in one piece.
+    removals: Vec<HeaderValue>,
     chunks: Option<CookieChunks>,
     told_of_chunks: AtomicBool,
-    sliding: Option<CookieAttributes>,
+    sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
 
@@ -72,10 +74,11 @@ impl SessionCookie {
         let longer = if is_auth_js { Longer::All } else { Longer::Chunks };
         Self {
             name: Name::new(name, longer),
-            attributes: attributes.clone(),
+            attributes: Box::new(attributes.clone()),
+            removals: removals(name, attributes).collect(),
             chunks,
             told_of_chunks: AtomicBool::new(false),
-            sliding,
+            sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),
         }

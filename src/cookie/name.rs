@@ -5,15 +5,17 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
 use percent_encoding::percent_decode;
 
-use super::read::trim_by;
+use super::read::{trim_by, trim_start};
 
 /// What a byte can be in a name that is read as the session's: its first, its last, one that parsers differ about.
 const BEGINS: u8 = 1;
 const ENDS: u8 = 2;
 const LAX: u8 = 4;
+/// And what is no separator.
+const TOKEN: u8 = 8;
 
 /// Which longer names are read as the session's, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,37 @@ pub(super) struct Name {
     bytes: Box<[u8; 256]>,
 }
 
+/// Made by [`Name::suspects_in`].
+pub(super) struct Suspects<'a, 'n> {
+    name: &'n Name,
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Suspects<'a, '_> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let rest = trim_start(self.rest?);
+            let (length, mut is_suspect) = self.name.look_at_name(rest);
+            let mut end = length;
+            if let Some(value) = rest.get(length + 1..).filter(|_| rest[length] == b'=') {
+                let at = memchr2(b'=', b';', value).unwrap_or(value.len());
+                end = length + 1 + at;
+                if value.get(at) == Some(&b'=') {
+                    is_suspect = true;
+                    end += memchr(b';', &value[at..]).unwrap_or(value.len() - at);
+                }
+            }
+            self.rest = rest.get(end + 1..);
+            if is_suspect {
+                return Some(&rest[..end]);
+            }
+        }
+    }
+}
+
 impl Name {
     /// A valid name: the builder has looked.
     pub(super) fn new(name: &str, longer: Longer) -> Self {
@@ -45,46 +78,60 @@ impl Name {
                 (BEGINS, fold(byte) == first),
                 (ENDS, fold(byte) == last || byte.is_ascii_digit()),
                 (LAX, !is_token(byte) || matches!(byte, b'%' | b'+')),
+                (TOKEN, is_token(byte)),
             ];
             bytes[usize::from(byte)] = can.iter().filter(|can| can.1).fold(0, |all, can| all | can.0);
         }
         Self { exact: name.as_bytes().into(), folded, longer, bytes }
     }
 
+    /// Looks at the name that a pair begins with: its length, and whether it might be ours to some parser. Nearly all are
+    /// not. What follows is an `=`, unless it is no name.
+    #[inline]
+    fn look_at_name(&self, pair: &[u8]) -> (usize, bool) {
+        let mut seen = 0;
+        for (length, &byte) in pair.iter().enumerate() {
+            if byte == b'=' {
+                let Some(last) = length.checked_sub(1) else { return (0, true) };
+                let begins = self.bytes[usize::from(pair[0])] & BEGINS != 0;
+                let ends = self.longer == Longer::All || self.bytes[usize::from(pair[last])] & ENDS != 0;
+                return (length, begins && ends || seen & LAX != 0);
+            }
+            if byte == b';' {
+                return (length, false);
+            }
+            seen |= self.bytes[usize::from(byte)];
+        }
+        (pair.len(), false)
+    }
+
+    /// The pairs of a `Cookie` field in which a parser might find the session cookie. To leave out nearly all others takes a
+    /// look at each name, and at whether there is another `=` behind it.
+    pub(super) fn suspects_in<'a>(&self, field: &'a [u8]) -> Suspects<'a, '_> {
+        Suspects { name: self, rest: Some(field) }
+    }
+
     /// Might a parser find the session cookie in this pair? It is asked of all pairs but the session's own.
-    #[inline]
     pub(super) fn is_disguised_in(&self, pair: &[u8]) -> bool {
-        let Some(end) = memchr(b'=', pair) else { return false };
-        let (name, value) = (&pair[..end], &pair[end + 1..]);
-        (self.may_be_ours(name) && self.stands_before_equals(name, true))
-            // A value is somebody's session only from an `=` within it, and few have one.
-            || memchr(b'=', value).is_some() && self.stands_in_value(value, name.is_empty())
+        let (length, may_be_ours) = self.look_at_name(pair);
+        let (name, value) = pair.split_at(length);
+        (may_be_ours && self.stands_before_equals(name, true)) || self.stands_in_value(value, name.is_empty())
     }
 
-    /// Nearly all names are not, by a look at each byte.
-    #[inline]
-    fn may_be_ours(&self, name: &[u8]) -> bool {
-        let [first, .., last] = name else { return !name.is_empty() };
-        let of = |byte: &u8| self.bytes[usize::from(*byte)];
-        let begins_and_ends = of(first) & BEGINS != 0 && (of(last) & ENDS != 0 || self.longer == Longer::All);
-        begins_and_ends || name.iter().fold(0, |all, byte| all | of(byte)) & LAX != 0
-    }
-
-    /// `is_nameless`: the value's first piece is where other pairs have their name. Else a value may begin with our name:
-    /// there, everybody knows of a value.
+    /// Behind an `=`, all parsers know of a value until something separates; unless the pair has no name.
     #[cold]
     fn stands_in_value(&self, value: &[u8], is_nameless: bool) -> bool {
+        let Some(value) = value.strip_prefix(b"=") else { return false };
         let mut begin = 0;
         memchr_iter(b'=', value).any(|end| {
-            let piece = &value[begin..end];
-            let is_first = begin == 0;
-            begin = end + 1;
-            if is_first && !is_nameless && piece.iter().copied().all(is_token) {
-                return false;
-            }
-            let is_name = is_first && is_nameless;
-            (is_name || self.may_end_with_ours(piece)) && self.stands_before_equals(piece, is_name)
+            let piece = &value[std::mem::replace(&mut begin, end + 1)..end];
+            let may_be_ours = is_nameless || self.may_end_with_ours(piece) && !self.is_token(piece);
+            may_be_ours && self.stands_before_equals(piece, is_nameless)
         })
+    }
+
+    fn is_token(&self, piece: &[u8]) -> bool {
+        piece.iter().all(|&byte| self.bytes[usize::from(byte)] & TOKEN != 0)
     }
 
     /// Of a value, which can be long, a look at the last byte tells.

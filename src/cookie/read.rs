@@ -47,14 +47,16 @@ impl SessionCookie {
         }
         let mut id = None;
         let mut carried = Carried::default();
-        for pair in pairs(headers) {
-            match self.classify(pair) {
-                Pair::Other => {}
-                Pair::Session(_, value) => match id {
-                    None => id = Some(value),
-                    Some(first) => carried.several |= first != value,
-                },
-                Pair::Disguised => carried.disguised = true,
+        for field in headers.get_all(&COOKIE) {
+            for pair in self.name.suspects_in(field.as_bytes()) {
+                match self.classify(pair) {
+                    Pair::Other => {}
+                    Pair::Session(_, value) => match id {
+                        None => id = Some(value),
+                        Some(first) => carried.several |= first != value,
+                    },
+                    Pair::Disguised => carried.disguised = true,
+                }
             }
         }
         Carried { id: id.map(SessionId::from), ..carried }
@@ -235,7 +237,7 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 #[inline]
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
