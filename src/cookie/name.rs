@@ -86,7 +86,7 @@ impl Name {
     }
 
     /// Looks at the name that a pair begins with: its length, and whether it might be ours to some parser. Nearly all are
-    /// not. What follows is an `=`, unless it is no name.
+    /// not. What follows is an `=`, or it is all there is.
     #[inline]
     fn look_at_name(&self, pair: &[u8]) -> (usize, bool) {
         let mut seen = 0;
@@ -98,11 +98,12 @@ impl Name {
                 return (length, begins && ends || seen & LAX != 0);
             }
             if byte == b';' {
-                return (length, false);
+                return (length, seen & LAX != 0);
             }
             seen |= self.bytes[usize::from(byte)];
         }
-        (pair.len(), false)
+        // Without an `=`, it may get one from the next field, where servers put fields together with a comma.
+        (pair.len(), seen & LAX != 0)
     }
 
     /// The pairs of a `Cookie` field in which a parser might find the session cookie. To leave out nearly all others takes a
@@ -149,6 +150,8 @@ impl Name {
         let last_run = last_run_of(trim_end(piece));
         // PHP reads a space within a name as `_`.
         self.reads_as_ours(last_run)
+            // A date is a value of its own to WebOb, and the next name may be right behind it.
+            || last_run.strip_prefix(b"GMT").is_some_and(|name| self.reads_as_ours(name))
             || (is_name && self.reads_as_ours(piece))
             // PHP's arrays.
             || memchr_iter(b'[', piece).any(|bracket| self.reads_as_ours(last_run_of(&piece[..bracket])))

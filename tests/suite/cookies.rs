@@ -125,6 +125,8 @@ async fn what_a_laxer_parser_reads_as_the_session_is_removed() {
         ("an array behind an old separator", b"a=1,sid[x]=EVIL"),
         ("a plus, once a space to PHP", b"+sid=EVIL"),
         ("a quoted string over two pairs", b"y\" sid=EVIL"),
+        ("an array that may go on in another field (PHP)", b"sid[x]EVIL"),
+        ("right behind a date (WebOb)", b"a=Thu, 01-Jan-1970 00:00:00 GMTsid=EVIL"),
         ("several at once", b"\xa0%53I\xadD[0] =EVIL"),
     ];
     for (why, disguise) in disguises {

@@ -6,14 +6,16 @@
 use std::{
     collections::VecDeque,
     fmt::Write as _,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
 };
 
-use crate::support::{App, get, header};
+use crate::support::{
+    App, get, header,
+    lines::{Lines, folder},
+};
 use http::{HeaderValue, header::COOKIE};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tower_cookies::cookie::Cookie;
@@ -35,10 +37,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/parsers")
-}
-
 /// What a parser found: its name, and the hex of the value.
 type Found = Vec<(String, String)>;
 
@@ -50,51 +48,21 @@ fn found(line: &str) -> Found {
         .collect()
 }
 
-/// A program that answers each line with a line.
-struct Lines(Child);
+/// The parsers of Python and of Node.
+struct Parsers(Lines);
 
-impl Lines {
-    fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        Self(child.expect("`tests/run parsers` installs what this needs"))
-    }
-
-    fn python() -> Self {
+impl Parsers {
+    fn of_python() -> Self {
         let python = std::env::var("PARSERS_PYTHON").expect("`tests/run parsers` sets it");
-        Self::start(Command::new(python).arg(folder().join("parsers.py")))
+        Self(Lines::of(&python, "parsers.py"))
     }
 
-    fn node() -> Self {
-        Self::start(Command::new("node").arg(folder().join("parsers.mjs")))
+    fn of_node() -> Self {
+        Self(Lines::of("node", "parsers.mjs"))
     }
 
     fn ask(&mut self, questions: &[String]) -> Vec<Found> {
-        let text = questions.join("\n") + "\n";
-        let mut stdin = self.0.stdin.take().expect("it listens");
-        let writer = thread::spawn(move || {
-            stdin.write_all(text.as_bytes()).unwrap();
-            stdin.flush().unwrap();
-            stdin
-        });
-        let mut stdout = BufReader::new(self.0.stdout.as_mut().expect("it answers"));
-        let answers = questions
-            .iter()
-            .map(|question| {
-                let mut line = String::new();
-                assert!(stdout.read_line(&mut line).unwrap() > 0, "no answer to {question}");
-                found(&line)
-            })
-            .collect();
-        assert!(stdout.buffer().is_empty(), "one line for each");
-        self.0.stdin = Some(writer.join().unwrap());
-        answers
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.ask(questions).iter().map(|answer| found(answer)).collect()
     }
 }
 
@@ -330,20 +298,24 @@ async fn send(app: &App, sent: Vec<Vec<u8>>) -> Option<Passed> {
 #[ignore = "needs what `tests/run parsers` installs"]
 fn the_parsers_find_sessions() {
     let line = format!("sid\t{}", hex(b"a=1; sid=OLD"));
-    let python = Lines::python().ask(std::slice::from_ref(&line)).remove(0);
-    let node = Lines::node().ask(std::slice::from_ref(&line)).remove(0);
+    let python = Parsers::of_python().ask(std::slice::from_ref(&line)).remove(0);
+    let node = Parsers::of_node().ask(std::slice::from_ref(&line)).remove(0);
     let php = Php::start().ask("sid", &[b"a=1; sid=OLD".to_vec()]).remove(0);
     assert_eq!((python.len(), node.len(), php.len(), rust("sid", b"a=1; sid=OLD").len()), (10, 4, 1, 2));
     for (parser, value) in python.into_iter().chain(node).chain(php).chain(rust("sid", b"a=1; sid=OLD")) {
         assert_eq!(value, hex(OLD.as_bytes()), "{parser}");
     }
-    let mut node = Lines::node();
+    let mut node = Parsers::of_node();
     for joiner in ["Auth.js", "NextAuth.js", "Supabase"] {
         let found = node.ask(&[format!("sid\t{}\t{joiner}", hex(b"sid.1=D; sid.0=OL; a=1"))]).remove(0);
         assert_eq!(found.len(), 4);
         assert!(found.iter().all(|(_, value)| *value == hex(OLD.as_bytes())), "{joiner}");
     }
-    assert_eq!(Lines::python().ask(&[format!("sid\t{}", hex(b"a=b]sid=OLD"))])[0].len(), 1, "WebOb alone");
+    assert_eq!(
+        Parsers::of_python().ask(&[format!("sid\t{}", hex(b"a=b]sid=OLD"))])[0].len(),
+        1,
+        "WebOb alone"
+    );
 }
 
 #[tokio::test]
@@ -390,8 +362,8 @@ async fn try_headers(
     let mut headers = Headers::new(seed, name);
     let mut tried = VecDeque::new();
     let (mut asked, mut live, mut passed_on) = (0, 0, 0);
-    let mut node = Lines::node();
-    let mut others = joiner.is_none().then(|| (Lines::python(), Php::start()));
+    let mut node = Parsers::of_node();
+    let mut others = joiner.is_none().then(|| (Parsers::of_python(), Php::start()));
     while asked < count {
         tried.clear();
         while tried.len() < BATCH && asked < count {
