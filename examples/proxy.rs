@@ -34,13 +34,14 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, time};
 use tower::{ServiceBuilder, service_fn};
-use tower_session_timeout::{RequestHead, SessionTimeoutBuilder, SessionTimeoutLayer};
+use tower_session_timeout::{CookieChunks, RequestHead, SessionTimeoutBuilder, SessionTimeoutLayer};
 
 const USAGE: &str = "\
 Usage: proxy --upstream URL --cookie NAME [OPTIONS]
 
   --upstream URL      the application: http://HOST[:PORT]
   --cookie NAME       its session cookie
+  --cookie-chunks LIBRARY  that splits a long one over NAME.0, NAME.1, …: auth-js (NextAuth.js, too) or supabase
   --listen ADDRESS    where to listen; port 0 picks one [default: 127.0.0.1:3000]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
@@ -85,6 +86,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
             "--listen" => listen = value()?,
             "--upstream" => upstream = Some(origin(&value()?)?),
             "--cookie" => cookie = Some(value()?),
+            "--cookie-chunks" => layer = layer.cookie_chunks(chunks(&value()?)?),
             "--idle" => layer = layer.idle_timeout(seconds(&value()?)?),
             "--absolute" => layer = layer.absolute_timeout(seconds(&value()?)?),
             "--login-path" => layer = with_login_path(layer, value()?),
@@ -96,6 +98,14 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
     let upstream = upstream.ok_or("--upstream is missing")?;
     let cookie = cookie.ok_or("--cookie is missing")?;
     Ok(Options { listen, upstream, layer: layer.cookie(cookie).build()? })
+}
+
+fn chunks(library: &str) -> Result<CookieChunks, String> {
+    match library {
+        "auth-js" => Ok(CookieChunks::AuthJs),
+        "supabase" => Ok(CookieChunks::Supabase),
+        _ => Err(format!("{library:?} is neither auth-js nor supabase")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
