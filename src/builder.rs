@@ -97,7 +97,8 @@ impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
     ///
-    /// Names are exact (RFC 6265bis §5.6).
+    /// Names are exact (RFC 6265bis §5.6). For Auth.js, NextAuth.js and Supabase, call [`cookie_chunks`](Self::cookie_chunks),
+    /// too.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         Self { source: Some(SourceChoice::Cookie(name.into())), ..self }
     }

@@ -13,7 +13,6 @@ use super::{
 use crate::event;
 
 /// What an answer's `Set-Cookie` fields say about the session cookie.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Nothing,
     Set(Vec<u8>),
@@ -22,7 +21,6 @@ pub(crate) enum Said {
 
 /// What the client has of the session cookie as the answer reaches it. Only of a cookie that may be chunked is anything
 /// known, and needed.
-#[derive(Debug)]
 pub(crate) struct Had {
     /// The fields that the application was given of a live session.
     pub(crate) given: Vec<HeaderValue>,

@@ -85,7 +85,7 @@ impl Parts {
 }
 
 /// The values of all parts, as one client has them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Jar<V> {
     pub(super) whole: Option<V>,
     pub(super) chunks: [Option<V>; MAX_CHUNKS],

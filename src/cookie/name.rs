@@ -98,12 +98,13 @@ impl Name {
                 return (length, begins && ends || seen & LAX != 0);
             }
             if byte == b';' {
-                return (length, seen & LAX != 0);
+                return (length, seen & LAX != 0 || self.longer == Longer::All);
             }
             seen |= self.bytes[usize::from(byte)];
         }
-        // Without an `=`, it may get one from the next field, where servers put fields together with a comma.
-        (pair.len(), seen & LAX != 0)
+        // Without an `=`, it may get one from the next field, where servers put fields together with a comma; or have a value
+        // all the same (Next.js).
+        (pair.len(), seen & LAX != 0 || self.longer == Longer::All)
     }
 
     /// The pairs of a `Cookie` field in which a parser might find the session cookie. To leave out nearly all others takes a

@@ -13,7 +13,7 @@ use crate::SessionId;
 const MAX_VALUES: usize = 8;
 
 /// What the `Cookie` fields of a request hold.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Carried<'a> {
     pub(crate) id: Option<SessionId<'a>>,
     /// There are different values for the session's name.

@@ -9,7 +9,7 @@ use memchr::memchr;
 use super::{date, read::trim};
 use crate::clock::wall_clock;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct SetCookie<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],

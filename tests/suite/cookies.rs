@@ -220,6 +220,8 @@ async fn what_begins_with_the_session_cookie_of_auth_js_is_removed() {
         for longer in ["x", ".0", ".x", "-1", "]", "_", "%", " .0"] {
             let response = app.send(cookies(&[format!("{name}{longer}=EVIL; lang=en").as_bytes()])).await;
             assert_eq!(text(&response), "lang=en", "{name}{longer}");
+            let response = app.send(cookies(&[format!("{name}{longer}; lang=en").as_bytes()])).await;
+            assert_eq!(text(&response), "lang=en", "{name}{longer}, which has a value to Next.js");
         }
         let others = "authjs.csrf-token=1; next-auth.callback-url=2; authjs.session=3";
         assert_eq!(text(&app.send(cookies(&[others.as_bytes()])).await), others);
