@@ -1,12 +1,13 @@
 //! A session cookie that is split over several: `NAME.0`, `NAME.1`, …
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::support::{App, IDLE, NANO, get, post, set_cookie, set_cookies, with};
+use crate::support::{App, IDLE, NANO, cases, get, post, set_cookie, set_cookies, with};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use proptest::prelude::*;
 use tower_session_timeout::{
     ConfigError, CookieAttributes, CookieChunks, Decision, MAX_CHUNKED_SESSION_ID_LENGTH, NewSession,
     SessionId, SessionTimeoutLayer,
@@ -307,6 +308,47 @@ async fn sixteen_full_chunks_are_the_longest_session() {
     let too_long = "x".repeat(MAX_CHUNKED_SESSION_ID_LENGTH + 1);
     assert_eq!(seen(&app, &format!("sid={too_long}")).await, None);
     assert!(app.layer.sessions().start(&SessionId::from(too_long), &NewSession::new()).await.is_err());
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// I11: whatever an application sets and removes, and whatever is in the browser from before.
+    #[test]
+    fn after_an_answer_that_sets_a_part_the_browser_has_one_live_session(
+        before in proptest::collection::btree_map(0..5_usize, "[a-c]", 0..4),
+        answers in proptest::collection::vec(proptest::collection::vec((0..5_usize, "[d-z]?"), 1..5), 1..4),
+    ) {
+        const PARTS: [&str; 5] = ["sid", "sid.0", "sid.1", "sid.2", "sid.3"];
+        let mut jar: BTreeMap<usize, String> = before;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let app = app();
+            for answer in answers {
+                let fields = answer.iter().map(|(part, value)| format!("{}={value}", PARTS[*part]));
+                let mut request = fields.fold(get("/public/", &[]), |request, field| set_cookie(request, &field));
+                if !jar.is_empty() {
+                    let pairs: Vec<String> = jar.iter().map(|(part, value)| format!("{}={value}", PARTS[*part])).collect();
+                    request = with(request, "cookie", &pairs.join("; "));
+                }
+                let mut is_set = false;
+                for field in set_cookies(&app.send(request).await) {
+                    let (name, rest) = field.split_once('=').unwrap();
+                    let part = PARTS.iter().position(|part| *part == name).unwrap();
+                    let value = rest.split(';').next().unwrap();
+                    is_set |= !value.is_empty();
+                    if value.is_empty() { jar.remove(&part) } else { jar.insert(part, value.to_owned()) };
+                }
+                if is_set {
+                    let parts: Vec<usize> = jar.keys().copied().collect();
+                    let is_one = parts == [0] || parts == (1..=parts.len()).collect::<Vec<_>>();
+                    assert!(is_one, "{answer:?}: {jar:?}");
+                    let id: String = jar.values().map(String::as_str).collect();
+                    assert!(matches!(app.peek(&id).await, Decision::Live(_)), "{answer:?}: {jar:?}");
+                }
+            }
+        });
+    }
 }
 
 #[test]
