@@ -41,7 +41,7 @@ use tokio::{
     time::{self, Instant},
 };
 use tower::{ServiceBuilder, service_fn};
-use tower_session_timeout::{RequestHead, SessionTimeoutLayer};
+use tower_session_timeout::{CookieChunks, RequestHead, SessionTimeoutLayer};
 
 use self::log_in::LogIn;
 
@@ -53,6 +53,7 @@ Usage: proxy --upstream URL --cookie NAME [OPTIONS]
 
   --upstream URL      the application: http://HOST[:PORT]
   --cookie NAME       its session cookie
+  --cookie-chunks LIBRARY  that splits a long one over NAME.0, NAME.1, …: auth-js (NextAuth.js, too) or supabase
   --listen ADDRESS    where to listen; port 0 picks one [default: 127.0.0.1:3000]
   --idle SECONDS      sessions end after so long without a request [default: 900]
   --absolute SECONDS  sessions end so long after the log-in, whatever happens [default: 28800]
@@ -106,6 +107,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
             "--listen" => listen = value()?,
             "--upstream" => upstream = Some(origin(&value()?)?),
             "--cookie" => cookie = Some(value()?),
+            "--cookie-chunks" => layer = layer.cookie_chunks(chunks(&value()?)?),
             "--idle" => layer = layer.idle_timeout(seconds(&value()?)?),
             "--absolute" => layer = layer.absolute_timeout(seconds(&value()?)?),
             "--login-path" => login_path = Some(value()?),
@@ -128,6 +130,14 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
         layer = layer.login_path(location);
     }
     Ok(Options { listen, upstream, log_in, answer_timeout, layer: layer.cookie(cookie).build()? })
+}
+
+fn chunks(library: &str) -> Result<CookieChunks, String> {
+    match library {
+        "auth-js" => Ok(CookieChunks::AuthJs),
+        "supabase" => Ok(CookieChunks::Supabase),
+        _ => Err(format!("{library:?} is neither auth-js nor supabase")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

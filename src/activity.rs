@@ -36,7 +36,7 @@ impl Rules {
 pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
     *head.method() == Method::OPTIONS
         || head.headers().keys().any(|name| match name.as_str() {
-            SESSION_ACTIVITY => head.header_is(SESSION_ACTIVITY, "passive"),
+            SESSION_ACTIVITY => lists(head, SESSION_ACTIVITY, "passive"),
             "sec-purpose" | "purpose" => is_prefetch(head),
             // An event stream that reconnects by itself.
             "last-event-id" => true,
@@ -46,9 +46,14 @@ pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
 
 /// `Sec-Purpose: prefetch`, also with parameters or `;prerender`; `Purpose: prefetch` of older browsers.
 pub(crate) fn is_prefetch(head: &RequestHead<'_>) -> bool {
-    ["sec-purpose", "purpose"].into_iter().filter_map(|name| head.headers().get(name)).any(|purpose| {
-        let mut items = purpose.as_bytes().split(|&byte| byte == b',' || byte == b';');
-        items.any(|item| item.trim_ascii().eq_ignore_ascii_case(b"prefetch"))
+    ["sec-purpose", "purpose"].into_iter().any(|name| lists(head, name, "prefetch"))
+}
+
+/// Whether one of the fields of this name has this item, with or without parameters.
+fn lists(head: &RequestHead<'_>, name: &str, wanted: &str) -> bool {
+    head.headers().get_all(name).iter().any(|field| {
+        let mut items = field.as_bytes().split(|&byte| byte == b',' || byte == b';');
+        items.any(|item| item.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
     })
 }
 

@@ -7,8 +7,9 @@ use http::{HeaderName, Response};
 use http_body::Body;
 
 use crate::{
-    BearerToken, CookieAttributes, Ended, EventSink, ExtractSessionId, FromHeader, LayerSettings, Limits,
-    MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId, SessionTimeoutLayer, Store,
+    BearerToken, CookieAttributes, CookieChunks, Ended, EventSink, ExtractSessionId, FromHeader,
+    LayerSettings, Limits, MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId,
+    SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
     config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods},
@@ -30,6 +31,7 @@ const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
 pub struct SessionTimeoutBuilder {
     source: Option<SourceChoice>,
     cookie_attributes: CookieAttributes,
+    cookie_chunks: Option<CookieChunks>,
     sliding_cookie: Option<CookieAttributes>,
     limits: Limits,
     beyond_400_days: bool,
@@ -66,6 +68,7 @@ impl SessionTimeoutBuilder {
         Self {
             source: None,
             cookie_attributes: CookieAttributes::new(),
+            cookie_chunks: None,
             sliding_cookie: None,
             limits: Limits::default(),
             beyond_400_days: false,
@@ -98,7 +101,8 @@ impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
     ///
-    /// Names are exact (RFC 6265bis §5.6).
+    /// Names are exact (RFC 6265bis §5.6). For Auth.js, NextAuth.js and Supabase, call [`cookie_chunks`](Self::cookie_chunks),
+    /// too.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         Self { source: Some(SourceChoice::Cookie(name.into())), ..self }
     }
@@ -107,6 +111,31 @@ impl SessionTimeoutBuilder {
     /// [`CookieAttributes::new`].
     pub fn cookie_attributes(self, attributes: CookieAttributes) -> Self {
         Self { cookie_attributes: attributes, ..self }
+    }
+
+    /// The session cookie may be split over several, as Auth.js, NextAuth.js and Supabase do with a long session: `NAME.0`,
+    /// `NAME.1`, …, up to 16. The session id is then the chunks together, from the first on, in order; it is the same id as
+    /// that of a cookie in one piece. Chunks are set, changed and removed as one; those that the layer removes are all the
+    /// request carried. Default: it may not, and `NAME.<number>` is taken out of requests.
+    ///
+    /// Chunks of which one is missing or is there twice, with different values, are a session that is over. Where both the
+    /// whole and chunks are there, the live one of them goes on, alone.
+    ///
+    /// Auth.js reads every cookie whose name begins with that of the session cookie. With [`CookieChunks::AuthJs`], and
+    /// where the name is one that Auth.js gives by itself (`authjs.session-token`, `next-auth.session-token`, with any
+    /// prefix), all others of these are taken out of requests.
+    ///
+    /// ```
+    /// use tower_session_timeout::{CookieChunks, SessionTimeoutLayer};
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("__Secure-authjs.session-token")
+    ///     .cookie_chunks(CookieChunks::AuthJs)
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn cookie_chunks(self, chunks: CookieChunks) -> Self {
+        Self { cookie_chunks: Some(chunks), ..self }
     }
 
     /// The session id is a bearer token: `Authorization: Bearer …` (RFC 6750). Begin sessions with
@@ -128,14 +157,22 @@ impl SessionTimeoutBuilder {
 
     /// The session id is found by a closure.
     ///
+    /// A header field may come more than once: look at all of them (`get_all`), for the application may look at another
+    /// than the first. [`header`](Self::header) does. An empty id is refused.
+    ///
     /// On public pages an ended session's id is removed by removing `Cookie` and `Authorization`; if the closure
     /// still finds one, the request is refused. Implement [`ExtractSessionId`] to do better.
     ///
     /// ```
     /// use tower_session_timeout::{SessionId, SessionTimeoutLayer};
     ///
+    /// #[derive(Clone)]
+    /// struct DeviceCertificate { fingerprint: String }
+    ///
     /// let layer = SessionTimeoutLayer::builder()
-    ///     .session_id_from(|head| head.headers().get("x-session").map(|id| SessionId::from(id.as_bytes())))
+    ///     .session_id_from(|head| {
+    ///         head.extensions().get().map(|device: &DeviceCertificate| SessionId::from(&*device.fingerprint))
+    ///     })
     ///     .build();
     /// # layer.unwrap();
     /// ```
@@ -519,7 +556,8 @@ impl SessionTimeoutBuilder {
                 };
                 let sliding = self.sliding_cookie.map(secured);
                 let attributes = secured(self.cookie_attributes);
-                Source::Cookie(SessionCookie::new(&name, &attributes, sliding, store.companions()))
+                let chunks = self.cookie_chunks;
+                Source::Cookie(SessionCookie::new(&name, &attributes, chunks, sliding, store.companions()))
             }
         };
         store.attach(&LayerSettings {
@@ -595,6 +633,8 @@ impl SessionTimeoutBuilder {
             }
         } else if self.sliding_cookie.is_some() {
             return Err(ConfigError::SlidesWithoutCookie);
+        } else if self.cookie_chunks.is_some() {
+            return Err(ConfigError::ChunksWithoutCookie);
         }
         if self.store.as_ref().is_some_and(|store| !store.companions().is_empty()) {
             match &self.source {
@@ -773,6 +813,8 @@ pub enum ConfigError {
     },
     /// Only a session cookie can slide, and ids travel elsewhere.
     SlidesWithoutCookie,
+    /// Only a session cookie can be split over several, and ids travel elsewhere.
+    ChunksWithoutCookie,
     /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
     CompanionsWithoutCookie,
     /// `fresh_login` recognizes a log-in by its new session cookie, and ids travel elsewhere.
@@ -817,6 +859,9 @@ impl fmt::Display for ConfigError {
             ),
             Self::SlidesWithoutCookie => {
                 f.write_str("slide_cookie: session ids do not travel in a cookie here")
+            }
+            Self::ChunksWithoutCookie => {
+                f.write_str("cookie_chunks: session ids do not travel in a cookie here")
             }
             Self::CompanionsWithoutCookie => f.write_str(
                 "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \

@@ -91,8 +91,8 @@ impl Config {
     }
 
     /// Whether answers of this type end with their session.
-    pub(crate) fn ends_streams_of(&self, content_type: Option<&HeaderValue>) -> bool {
-        content_type.is_some_and(|kind| self.end_streams.iter().any(|ended| is_of_type(kind, ended)))
+    pub(crate) fn ends_streams_of(&self, content_type: &HeaderValue) -> bool {
+        self.end_streams.iter().any(|ended| is_of_type(content_type, ended))
     }
 
     /// Whether an ended session goes on here, without its id.
@@ -135,9 +135,22 @@ impl Config {
         if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
-        let id = SessionId::from(cookie.carried(head.headers()).id?);
-        let set_cookie = cookie.slid(id.expose(), live.remaining.shortest())?;
-        Some(Box::new(SlidCookie { id: id.into_owned(), set_cookie }))
+        cookie.slid(head.headers(), live.remaining.shortest()).map(Box::new)
+    }
+
+    /// An empty id names no session; one of no plausible length neither.
+    pub(crate) fn is_plausible(&self, id: &SessionId<'_>) -> bool {
+        id.is_plausible(self.longest_id())
+    }
+
+    fn longest_id(&self) -> usize {
+        self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, SessionCookie::longest_id)
+    }
+
+    fn implausible_id(&self) -> StoreError {
+        let error = StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()));
+        self.store_failed(&error);
+        error
     }
 
     /// Whether another layer times the same sessions.
@@ -206,8 +219,8 @@ impl Config {
         id: &SessionId<'_>,
         new: &NewSession,
     ) -> Result<Started, StoreError> {
-        if !id.is_plausible() {
-            return Err(implausible_id());
+        if !self.is_plausible(id) {
+            return Err(self.implausible_id());
         }
         let started = self.ask(self.store(own).start(id, new, &self.policy)).await?;
         self.hints.session();
@@ -240,8 +253,8 @@ impl Config {
         presented: IdTag,
         new: &SessionId<'_>,
     ) -> Result<Rotated, StoreError> {
-        if !new.is_plausible() {
-            return Err(implausible_id());
+        if !self.is_plausible(new) {
+            return Err(self.implausible_id());
         }
         let rotated = self.ask(self.store(own).rotate(key, new, presented, &self.policy)).await?;
         if rotated == Rotated::New {
@@ -314,8 +327,4 @@ impl Config {
             sink.send(event);
         }
     }
-}
-
-fn implausible_id() -> StoreError {
-    StoreError::new(format!("a session id has between 1 and {MAX_SESSION_ID_LENGTH} bytes"))
 }

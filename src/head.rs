@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Uri,
-    header::{HOST, ORIGIN},
+    header::{AsHeaderName, HOST, ORIGIN},
 };
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -78,7 +78,7 @@ impl<'a> RequestHead<'a> {
         let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
         match self.uri.authority() {
             Some(asked) => asked == origin,
-            None => self.headers.get(HOST).is_some_and(|host| host == origin.as_str()),
+            None => self.only(HOST).is_some_and(|host| host == origin.as_str()),
         }
     }
 
@@ -87,8 +87,16 @@ impl<'a> RequestHead<'a> {
         self.headers.get_all(SEC_FETCH_DEST).iter().all(|dest| dest == "document" || dest == "empty")
     }
 
+    /// Whether one of the fields of this name has this value.
     pub(crate) fn header_is(&self, name: &str, value: &str) -> bool {
-        self.headers.get(name).is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+        let mut fields = self.headers.get_all(name).iter();
+        fields.any(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    }
+
+    /// The value of a field that comes once.
+    pub(crate) fn only(&self, name: impl AsHeaderName) -> Option<&'a HeaderValue> {
+        let mut fields = self.headers.get_all(name).iter();
+        fields.next().filter(|_| fields.next().is_none())
     }
 }
 

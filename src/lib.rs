@@ -181,7 +181,7 @@ pub use crate::{
     body::SessionBody,
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock, WallClock},
-    cookie::{CookieAttributes, SameSite},
+    cookie::{CookieAttributes, CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite},
     event::{EventSink, SessionEvent},
     extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader, VerifiedId},
     future::ResponseFuture,

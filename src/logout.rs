@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionId, SessionKey, StoreError,
+    BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionKey, StoreError,
     config::{Config, OwnStore},
     head::Initiator,
     service::{Admission, MAX_DUPLICATES},
@@ -39,7 +39,10 @@ impl Logout {
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.
     pub(crate) fn add_unknown(&mut self, config: &Arc<Config>, head: &RequestHead<'_>) {
-        for id in config.source.ids(head, MAX_DUPLICATES).into_iter().filter(SessionId::is_plausible) {
+        for id in config.source.ids(head, MAX_DUPLICATES) {
+            if !config.is_plausible(&id) {
+                continue;
+            }
             let end = config.store.end_later(&id, EndReason::SignedOut);
             self.unknown.extend(end.map(|end| (Arc::clone(config), end)));
         }

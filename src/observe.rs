@@ -20,7 +20,7 @@ use crate::{
     BoxFuture, EndReason, IdTag, Live, NewSession, Rotated, SessionId, SessionKey, Started, Verdict,
     body::SessionBody,
     config::{Config, OwnStore},
-    cookie::{Said, SessionCookie, SlidCookie},
+    cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
     event,
     head::OwnedHead,
     keep::Keeper,
@@ -49,6 +49,8 @@ pub(crate) struct Visit {
     /// This request was no activity of its session: a layer further in says so.
     pub(crate) withdrawal: Option<Box<Live>>,
     pub(crate) slid_cookie: Option<Box<SlidCookie>>,
+    /// Of a session cookie that may be chunked, what the client has of it.
+    pub(crate) had: Option<Box<Had>>,
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<crate::client::Told>>,
     /// Kept only where `fresh_login` will ask for it.
@@ -203,7 +205,7 @@ impl Visit {
     }
 
     fn read_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) -> Said {
-        let said = cookie.said(headers);
+        let said = cookie.said(headers, self.had());
         match said {
             Said::Set(_) | Said::Removed => self.config.hints.session_cookie(),
             Said::Nothing if !matches!(self.session, VisitedSession::Live { .. }) => {
@@ -225,6 +227,11 @@ impl Visit {
         if is_activity && *said == Said::Nothing {
             self.config.hints.short_cookie.was_not_set();
         }
+    }
+
+    fn had(&self) -> &Had {
+        static NOTHING: Had = Had::NOTHING;
+        self.had.as_deref().unwrap_or(&NOTHING)
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
@@ -325,10 +332,11 @@ impl Visit {
         let VisitedSession::Live { key, .. } = self.session else {
             return response.map(SessionBody::application);
         };
-        let content_type = response.headers().get(CONTENT_TYPE);
+        let mut kinds = response.headers().get_all(CONTENT_TYPE).iter();
+        let content_type = kinds.find(|kind| self.config.ends_streams_of(kind));
         let has_length =
             response.body().size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH);
-        if !self.config.ends_streams_of(content_type) || has_length {
+        if content_type.is_none() || has_length {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
@@ -368,22 +376,25 @@ impl Visit {
         let headers: &mut HeaderMap = response.headers_mut();
         match happened {
             // An answer with several values has the last one settled: only that one may leave.
-            Some((Happened::Set { value, .. }, Settled::Pass)) => cookie.retain_set(headers, Some(value)),
+            Some((Happened::Set { .. }, Settled::Pass)) => cookie.let_set_leave(headers, self.had()),
+            Some((Happened::SignedOut, Settled::Pass)) => cookie.let_removed_leave(headers, self.had()),
             Some((Happened::Slid, Settled::Pass)) => {
                 if let Some(slid) = &self.slid_cookie {
-                    headers.append(SET_COOKIE, slid.set_cookie.clone());
+                    for cookie in &slid.set_cookies {
+                        headers.append(SET_COOKIE, cookie.clone());
+                    }
                     keep_from_shared_caches(headers);
                 }
             }
-            Some((_, Settled::DropCookie)) => cookie.retain_set(headers, None),
+            Some((_, Settled::DropCookie)) => cookie.let_none_leave(headers),
             Some((_, Settled::RemoveCookie)) => {
-                cookie.retain_set(headers, None);
-                remove_from_browser(cookie, headers);
+                cookie.let_none_leave(headers);
+                remove_from_browser(cookie, headers, self.had().parts);
             }
             None | Some((Happened::Reauthenticated, _))
                 if matches!(self.session, VisitedSession::Stripped { forget_cookie: true }) =>
             {
-                remove_from_browser(cookie, headers);
+                remove_from_browser(cookie, headers, self.had().parts);
             }
             _ => {}
         }
@@ -433,8 +444,8 @@ fn keep_from_shared_caches(headers: &mut HeaderMap) {
 }
 
 /// What a cache would hand to others would sign them out (T58).
-fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap) {
-    cookie.remove_from_browser(headers);
+fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap, parts: Parts) {
+    cookie.remove_from_browser(headers, parts);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     respond::vary_by(headers, COOKIE);
 }

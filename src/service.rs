@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header::COOKIE};
 use http_body::Body;
 use tower_service::Service;
 
@@ -17,7 +17,7 @@ use crate::{
     ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
     body::RefusalBody,
     config::{Config, OwnStore},
-    cookie::SessionCookie,
+    cookie::{Had, Keep, SessionCookie},
     event,
     extract::Source,
     head::OwnedHead,
@@ -174,14 +174,18 @@ pub(crate) fn look<Q>(
         Source::Cookie(cookie) => {
             let mut carried = cookie.carried(request.headers());
             if carried.disguised {
-                cookie.strip(request.headers_mut(), |_| true);
+                cookie.strip(request.headers_mut(), Keep::Sessions);
                 carried = cookie.carried(request.headers());
             }
             if carried.several {
                 let (policy, access) = how(&RequestHead::of(request));
                 return find_the_live_one(config, own, cookie, request, policy, access);
             }
-            carried.id.map_or(Found::Nothing, |id| Found::Id(SessionId::from(id)))
+            match carried.id {
+                Some(id) => Found::Id(id),
+                None if carried.is_broken => Found::Unusable,
+                None => Found::Nothing,
+            }
         }
         Source::Custom(extractor) => extractor.extract(&RequestHead::of(request)),
     };
@@ -195,7 +199,7 @@ pub(crate) fn look<Q>(
         Found::Nothing => return Checked::Now(Admission::Anonymous),
         Found::Misconfigured(what) => return Checked::Now(Admission::Misconfigured(what)),
     };
-    if !id.is_plausible() {
+    if !config.is_plausible(&id) {
         return Checked::Now(Admission::UNKNOWN);
     }
     let (policy, access) = how(&RequestHead::of(request));
@@ -272,11 +276,7 @@ fn find_the_live_one<Q>(
     policy: Policy,
     access: Access,
 ) -> Checked {
-    let ids: Vec<SessionId<'static>> = cookie
-        .values(request.headers(), MAX_DUPLICATES + 1)
-        .into_iter()
-        .map(|value| SessionId::from(value).into_owned())
-        .collect();
+    let ids = cookie.ids(request.headers(), MAX_DUPLICATES + 1);
     let is_logout = config.is_logout(&RequestHead::of(request));
     if ids.len() > MAX_DUPLICATES {
         return Checked::Now(if is_logout { Admission::TooManyToLogOut } else { Admission::UNKNOWN });
@@ -300,7 +300,7 @@ async fn only_live_of(
     let mut keys = Vec::new();
     let mut over = Decision::UNKNOWN;
     for id in ids {
-        if !id.is_plausible() {
+        if !config.is_plausible(&id) {
             continue;
         }
         match config.ask(config.store(own).check(&id, policy, Access::Peek)).await? {
@@ -341,10 +341,16 @@ pub(crate) fn admit<Q>(
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
-            if let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) {
-                cookie.strip(request.headers_mut(), |value| value == id.expose());
+            let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) else {
+                return Ok(visit_live(config, own, request, live, access));
+            };
+            let parts = cookie.parts(request.headers());
+            cookie.strip(request.headers_mut(), Keep::Session(&id));
+            let mut visit = visit_live(config, own, request, live, access);
+            if let Some(had) = &mut visit.had {
+                had.parts = parts;
             }
-            return Ok(visit_live(config, own, request, live, access));
+            return Ok(visit);
         }
         Admission::LogoutOfSeveral(keys) => {
             let mut visit =
@@ -450,7 +456,13 @@ fn visit_live<Q>(
 
 fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: VisitedSession) -> Visit {
     let head = RequestHead::of(request);
-    let head_is_needed = config.fresh_login.is_some() && matches!(session, VisitedSession::Live { .. });
+    let is_live = matches!(session, VisitedSession::Live { .. });
+    let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
+    let client_had = is_chunked.then(|| {
+        let given = request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect();
+        Box::new(Had { given, parts: config.source.parts(request.headers()) })
+    });
+    let head_is_needed = config.fresh_login.is_some() && is_live;
     Visit {
         session,
         keeper: None,
@@ -461,6 +473,7 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         refused_within: None,
         withdrawal: None,
         slid_cookie: None,
+        had: client_had,
         #[cfg(feature = "client")]
         told: None,
         head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),

@@ -180,7 +180,7 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn peek(&self, id: &SessionId<'_>) -> Result<Decision, StoreError> {
-        if !id.is_plausible() {
+        if !self.config.is_plausible(id) {
             return Ok(Decision::UNKNOWN);
         }
         let config = &self.config;

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt};
 
 /// The longest session id that is looked at, in bytes: what a browser accepts for a whole cookie
-/// (RFC 6265bis §5.6). A longer one is over before it is hashed.
+/// (RFC 6265bis §5.6). A longer one is over before it is hashed. Of a session cookie that may be
+/// [chunked](crate::CookieChunks), it is [`MAX_CHUNKED_SESSION_ID_LENGTH`](crate::MAX_CHUNKED_SESSION_ID_LENGTH).
 pub const MAX_SESSION_ID_LENGTH: usize = 4096;
 
 /// A session id as it travelled: a cookie's value, a token. Borrowed from a header, or computed.
@@ -38,8 +39,8 @@ impl SessionId<'_> {
     }
 
     /// An empty id names no session; one of no plausible length neither.
-    pub(crate) fn is_plausible(&self) -> bool {
-        !self.0.is_empty() && self.0.len() <= MAX_SESSION_ID_LENGTH
+    pub(crate) fn is_plausible(&self, longest: usize) -> bool {
+        !self.0.is_empty() && self.0.len() <= longest
     }
 }
 

@@ -512,6 +512,7 @@ def the_proxy_explains_mistakes(check, _):
         ([*upstream, *cookie, "--ilde", "5"], 'unknown option "--ilde"'),
         ([*upstream, *cookie, "--idle", "soon"], '"soon" is no number of seconds'),
         ([*upstream, *cookie, "--idle"], "--idle needs a value"),
+        ([*upstream, *cookie, "--cookie-chunks", "php"], '"php" is neither auth-js nor supabase'),
         ([*upstream, *cookie, "--idle", "9", "--absolute", "3"], "the idle timeout of 9s is longer"),
         ([*upstream, *cookie, "--login-path", "//evil.example"], 'the log-in path "//evil.example" is no safe path'),
         ([*cookie, "--upstream", "https://127.0.0.1"], '"https://127.0.0.1" is no http://HOST[:PORT]'),

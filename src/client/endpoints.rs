@@ -14,6 +14,7 @@ use crate::{
     Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
     body::RefusalBody,
     config::{Config, OwnStore},
+    cookie::Parts,
     head::Initiator,
     respond,
     service::{Admission, Checked, MAX_DUPLICATES, look},
@@ -84,8 +85,10 @@ struct Asked {
     is_same_origin: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
-    user: Option<Vec<u8>>,
+    /// Of which user the page is; if it names several, it is of none.
+    users: Vec<Vec<u8>>,
     ids: Vec<SessionId<'static>>,
+    parts: Parts,
 }
 
 /// Answers a request to one of the endpoints.
@@ -127,8 +130,9 @@ fn ask_and_answer<Q>(
         is_head: *head.method() == Method::HEAD,
         is_same_origin: head.initiator() == Initiator::OwnPage,
         idle_for: idle_for(head.headers()),
-        user: head.headers().get(USER).map(|user| user.as_bytes().to_vec()),
+        users: head.headers().get_all(USER).iter().map(|user| user.as_bytes().to_vec()).collect(),
         ids: config.source.ids(&head, MAX_DUPLICATES),
+        parts: config.source.parts(head.headers()),
     };
     let (config, own) = (Arc::clone(config), own.clone());
     Box::pin(async move {
@@ -171,7 +175,7 @@ async fn respond_to(
         }
         _ => {
             if asked.operation == Operation::SignOut {
-                let ids = asked.ids.iter().filter(|id| id.is_plausible());
+                let ids = asked.ids.iter().filter(|id| config.is_plausible(id));
                 let ends = ids.filter_map(|id| config.store.end_later(id, EndReason::SignedOut));
                 ends.for_each(|end| config.remember_end(end));
             }
@@ -191,7 +195,8 @@ async fn respond_to(
                 return Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())));
             };
             let now = Status::active(client, live);
-            if asked.user.as_ref().is_some_and(|user| now.user.as_ref().map(String::as_bytes) != Some(user)) {
+            let is_other = |user: &Vec<u8>| now.user.as_ref().map(String::as_bytes) != Some(user);
+            if asked.users.iter().any(is_other) {
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
@@ -210,7 +215,7 @@ async fn respond_to(
             };
             let mut response = json(StatusCode::OK, &ended);
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
-                cookie.remove_from_browser(response.headers_mut());
+                cookie.remove_from_browser(response.headers_mut(), asked.parts);
             }
             Ok(response)
         }
@@ -235,11 +240,12 @@ async fn renew(
     }
 }
 
+/// Of several, the longest: activity is what a page can vouch for.
 fn idle_for(headers: &HeaderMap) -> Option<Duration> {
-    match headers.get(IDLE_FOR) {
-        None => Some(Duration::ZERO),
-        Some(ms) => ms.to_str().ok()?.parse().ok().map(Duration::from_millis),
-    }
+    headers.get_all(IDLE_FOR).iter().try_fold(Duration::ZERO, |longest, ms| {
+        let ms = ms.to_str().ok()?.parse().ok()?;
+        Some(longest.max(Duration::from_millis(ms)))
+    })
 }
 
 fn json(code: StatusCode, body: &impl Serialize) -> Response<RefusalBody> {

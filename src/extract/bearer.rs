@@ -3,12 +3,15 @@
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 
 use super::{ExtractSessionId, Found};
-use crate::{RequestHead, SessionId};
+use crate::{RequestHead, SessionId, cookie::is_token};
+
+const BEARER: &[u8] = b"bearer";
 
 /// Reads the session id from `Authorization: Bearer <token>` (RFC 6750 §2.1).
 ///
-/// The scheme's case does not matter; another scheme is no session; more than one field, or a token that is no
-/// `b64token`, stands for no session in particular and is refused.
+/// The scheme's case does not matter; the credentials of another scheme (RFC 9110 §11.4) are no session. All else stands for
+/// no session in particular and is refused: more than one field, a token that is no `b64token`, what is no credentials, and
+/// a word that begins with `bearer` in another place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BearerToken;
 
@@ -19,13 +22,22 @@ impl ExtractSessionId for BearerToken {
         if fields.next().is_some() {
             return Found::Unusable;
         }
-        let field = field.as_bytes();
-        let Some((scheme, rest)) = field.split_at_checked("bearer".len()) else { return Found::Nothing };
-        if !scheme.eq_ignore_ascii_case(b"bearer") || !matches!(rest.first(), None | Some(b' ' | b'\t')) {
-            return Found::Nothing;
+        let field = field.as_bytes().trim_ascii();
+        let end = field.iter().position(|&byte| !is_token(byte)).unwrap_or(field.len());
+        let (scheme, credentials) = field.split_at(end);
+        if scheme.eq_ignore_ascii_case(BEARER) {
+            let token = credentials.trim_ascii();
+            let is_apart = credentials.len() > token.len();
+            return if is_apart && is_b64token(token) {
+                Found::Id(SessionId::from(token))
+            } else {
+                Found::Unusable
+            };
         }
-        let token = rest.trim_ascii();
-        if is_b64token(token) { Found::Id(SessionId::from(token)) } else { Found::Unusable }
+        // Nothing is found in what is surely somebody else's: lax readers look for the word wherever it is.
+        let is_credentials = !scheme.is_empty() && matches!(credentials.first(), None | Some(b' ' | b'\t'));
+        let is_other = field.is_empty() || is_credentials && !names_bearer(field);
+        if is_other { Found::Nothing } else { Found::Unusable }
     }
 
     fn remove(&self, headers: &mut HeaderMap, _: &mut Extensions) {
@@ -40,6 +52,13 @@ impl ExtractSessionId for BearerToken {
     fn vary(&self) -> Vec<HeaderName> {
         vec![AUTHORIZATION]
     }
+}
+
+/// Whether a word of it begins so.
+fn names_bearer(field: &[u8]) -> bool {
+    field
+        .split(|&byte| !is_token(byte))
+        .any(|word| word.get(..BEARER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BEARER)))
 }
 
 fn is_b64token(token: &[u8]) -> bool {

@@ -5,7 +5,10 @@ use http::{Extensions, HeaderMap, HeaderName};
 use super::{ExtractSessionId, Found};
 use crate::{RequestHead, SessionId};
 
-/// Reads the session id from a header field, as a whole. Two different values are no session.
+/// Reads the session id from a header field, as a whole. Two different values, an empty one included, are no session.
+///
+/// A field whose name has `_` in place of `-` is the same field to applications behind CGI, WSGI and the like; so it is
+/// here.
 #[derive(Clone, Debug)]
 pub struct FromHeader(HeaderName);
 
@@ -16,18 +19,32 @@ impl FromHeader {
     }
 }
 
+impl FromHeader {
+    fn spellings_in<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a HeaderName> {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        headers
+            .keys()
+            .filter(move |name| name.as_str().bytes().map(plain).eq(self.0.as_str().bytes().map(plain)))
+    }
+}
+
 impl ExtractSessionId for FromHeader {
     fn extract<'a>(&self, head: &RequestHead<'a>) -> Found<'a> {
-        let mut values = head.headers().get_all(&self.0).iter().map(|value| value.as_bytes().trim_ascii());
+        let headers = head.headers();
+        let fields = self.spellings_in(headers).flat_map(|name| headers.get_all(name));
+        let mut values = fields.map(|value| value.as_bytes().trim_ascii());
         match values.next() {
+            Some(first) if values.any(|other| other != first) => Found::Unusable,
             None | Some(b"") => Found::Nothing,
-            Some(first) if values.all(|other| other == first) => Found::Id(SessionId::from(first)),
-            Some(_) => Found::Unusable,
+            Some(first) => Found::Id(SessionId::from(first)),
         }
     }
 
     fn remove(&self, headers: &mut HeaderMap, _: &mut Extensions) {
-        headers.remove(&self.0);
+        let spellings: Vec<HeaderName> = self.spellings_in(headers).cloned().collect();
+        for name in spellings {
+            headers.remove(name);
+        }
     }
 
     fn vary(&self) -> Vec<HeaderName> {

@@ -12,7 +12,10 @@ use http::{
 };
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
-use crate::{Limits, NewSession, Owner, RequestHead, SessionId, cookie::SessionCookie};
+use crate::{
+    Limits, NewSession, Owner, RequestHead, SessionId,
+    cookie::{Keep, Parts, SessionCookie},
+};
 
 /// Finds the session id in a request.
 ///
@@ -123,10 +126,7 @@ impl Source {
     /// The request's ids, up to `limit` different ones.
     pub(crate) fn ids(&self, head: &RequestHead<'_>, limit: usize) -> Vec<SessionId<'static>> {
         match self {
-            Self::Cookie(cookie) => {
-                let values = cookie.values(head.headers(), limit).into_iter();
-                values.map(|value| SessionId::from(value).into_owned()).collect()
-            }
+            Self::Cookie(cookie) => cookie.ids(head.headers(), limit),
             Self::Custom(extractor) => match extractor.extract(head) {
                 Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => vec![id.into_owned()],
                 Found::Nothing | Found::Unusable | Found::Misconfigured(_) => Vec::new(),
@@ -138,7 +138,7 @@ impl Source {
     pub(crate) fn remove<B>(&self, request: &mut http::Request<B>) -> bool {
         match self {
             Self::Cookie(cookie) => {
-                cookie.strip(request.headers_mut(), |_| false);
+                cookie.strip(request.headers_mut(), Keep::NoSession);
                 true
             }
             Self::Custom(extractor) => {
@@ -151,6 +151,11 @@ impl Source {
                 )
             }
         }
+    }
+
+    /// The parts of the session cookie that came with these fields.
+    pub(crate) fn parts(&self, headers: &HeaderMap) -> Parts {
+        self.cookie().map(|cookie| cookie.parts(headers)).unwrap_or_default()
     }
 
     pub(crate) fn challenge(&self) -> HeaderValue {

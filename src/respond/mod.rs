@@ -53,7 +53,7 @@ impl<'a> Ended<'a> {
             return None;
         }
         let next = if is_htmx(&self.head) && !self.head.header_is("hx-boosted", "true") {
-            let page = self.head.headers().get("hx-current-url")?;
+            let page = self.head.only("hx-current-url")?;
             let page = Uri::try_from(page.as_bytes()).ok()?;
             Cow::Owned(return_to::of_request(page.path_and_query())?.to_owned())
         } else {
@@ -136,7 +136,7 @@ pub(crate) fn ended(
         && is_navigation(&head)
         && !lives_on
     {
-        cookie.remove_from_browser(headers);
+        cookie.remove_from_browser(headers, cookie.parts(head.headers()));
     }
     // Whoever looks at answers further out can tell this one.
     response.extensions_mut().insert(reason);
@@ -246,8 +246,9 @@ pub(crate) fn is_navigation(head: &RequestHead<'_>) -> bool {
     if is_prefetch(head) {
         return false;
     }
-    match head.headers().get(SEC_FETCH_MODE) {
-        Some(mode) => mode.as_bytes() == b"navigate",
+    let mut modes = head.headers().get_all(SEC_FETCH_MODE).iter().peekable();
+    match modes.peek() {
+        Some(_) => modes.all(|mode| mode.as_bytes() == b"navigate"),
         None => {
             matches!(*head.method(), Method::GET | Method::HEAD)
                 && head.headers().get_all(ACCEPT).iter().any(|accept| {
@@ -263,7 +264,8 @@ fn is_htmx(head: &RequestHead<'_>) -> bool {
 }
 
 fn is_grpc(head: &RequestHead<'_>) -> bool {
-    head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
+    let mut kinds = head.headers().get_all(CONTENT_TYPE).iter();
+    kinds.any(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
 /// Whether a content type is this media type, with any parameters and any suffix: `application/grpc+proto` is

@@ -55,6 +55,10 @@ async fn passive_requests_do_not_renew() {
         ("/account", &[("purpose", "prefetch")]),
         ("/events", &[("last-event-id", "17"), ("accept", "text/event-stream")]),
         ("/account", &[("purpose", "Prefetch")]),
+        ("/account", &[("session-activity", ""), ("session-activity", "passive")]),
+        ("/account", &[("session-activity", "active, passive")]),
+        ("/account", &[("sec-purpose", "none"), ("sec-purpose", "prefetch")]),
+        ("/account", &[("purpose", ""), ("purpose", "prefetch")]),
     ];
     for (path, headers) in passive {
         assert!(!renews(path, headers, Method::GET).await, "{path} {headers:?}");

@@ -237,8 +237,83 @@ async fn a_removal_beside_a_new_value_is_a_rotation() {
     app.log_in("A").await;
     let request = set_cookie(sid(get("/account", &[]), "A"), "sid=; Max-Age=0; Path=/old");
     let response = app.send(set_cookie(request, "sid=B; Path=/")).await;
-    assert_eq!(set_cookies(&response), ["sid=B; Path=/"]);
+    assert_eq!(set_cookies(&response), ["sid=; Max-Age=0; Path=/old", "sid=B; Path=/"], "both leave");
     assert!(app.admits("B").await);
+}
+
+/// As in a browser: of the fields of one cookie, the last counts.
+#[tokio::test]
+async fn a_value_set_and_then_removed_ends_the_session() {
+    for (set, removal) in [
+        ("sid=B", "sid=; Max-Age=0"),
+        ("sid=B; Path=/", "sid=deleted; expires=Thu, 1 Jan 1970 00:00:00 GMT; path=/"),
+        ("sid=B; Path=/", "sid="),
+        ("sid=B; Domain=example.com", "sid=; Domain=.EXAMPLE.com"),
+    ] {
+        let app = App::new();
+        app.log_in("A").await;
+        let request = set_cookie(sid(post("/bye"), "A"), set);
+        let response = app.send(set_cookie(request, removal)).await;
+        assert_eq!(set_cookies(&response), [removal], "B is not live: it does not leave");
+        assert!(!app.admits("A").await && !app.admits("B").await);
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+        let response = app.send(set_cookie(set_cookie(post("/x"), set), removal)).await;
+        assert_eq!(set_cookies(&response), [removal], "nor from a request without a session");
+        assert!(!app.admits("B").await);
+    }
+}
+
+#[tokio::test]
+async fn a_value_removed_and_then_set_is_set() {
+    let app = App::new();
+    app.log_in("A").await;
+    let fields = ["sid=; Max-Age=0", "sid=B", "sid=C; Max-Age=0", "sid=D"];
+    let request = fields.into_iter().fold(sid(get("/account", &[]), "A"), set_cookie);
+    let response = app.send(request).await;
+    assert_eq!(set_cookies(&response), ["sid=; Max-Age=0", "sid=C; Max-Age=0", "sid=D"]);
+    assert!(app.admits("D").await && !app.admits("B").await && !app.admits("C").await);
+}
+
+/// A browser keeps both, so the one that is set counts.
+#[tokio::test]
+async fn the_removal_of_another_cookie_of_the_name_ends_nothing() {
+    for other in ["sid=; Max-Age=0; Path=/old", "sid=; Max-Age=0; Path=/; Domain=example.com"] {
+        let app = App::new();
+        app.log_in("A").await;
+        let request = set_cookie(sid(get("/account", &[]), "A"), "sid=B; Path=/");
+        let response = app.send(set_cookie(request, other)).await;
+        assert_eq!(set_cookies(&response), ["sid=B; Path=/", other]);
+        assert!(app.admits("B").await);
+    }
+}
+
+/// PHP, and whoever writes one digit.
+#[tokio::test]
+async fn a_value_that_has_expired_as_browsers_read_dates_begins_nothing() {
+    for expires in [
+        "Thu, 1 Jan 1970 00:00:00 GMT",
+        "Thu, 01-Jan-1970 00:00:01 GMT",
+        "Thu Jan 1 0:0:0 1970",
+        "1-jan-70 00:00:00",
+    ] {
+        let app = App::new();
+        let removal = format!("sid=deleted; expires={expires}; Max-Age=soon; path=/");
+        let response = app.send(set_cookie(post("/logout"), &removal)).await;
+        assert_eq!(set_cookies(&response), [removal]);
+        assert!(!app.admits("deleted").await, "{expires}");
+    }
+}
+
+/// A browser sends a nameless cookie back as its value.
+#[tokio::test]
+async fn a_nameless_cookie_that_reads_as_the_session_is_one() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(set_cookie(sid(get("/account", &[]), "A"), "=sid=B")).await;
+    assert!(app.admits("B").await);
+    app.layer.sessions().end(&SessionId::from("A")).await.unwrap();
+    let response = app.send(set_cookie(sid(get("/", &[]), "A"), "=sid=C; Path=/")).await;
+    assert!(app.admits("C").await, "begun: {response:?}");
 }
 
 /// I11: of several values only one was settled, so only that one leaves.

@@ -164,11 +164,14 @@ async fn what_both_limits_end_at_once_cannot_be_extended() {
 async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
     let app = signed_in("A", "ada").await;
     app.advance(MINUTE);
-    let elsewhere: [&[(&'static str, &str)]; 8] = [
+    let elsewhere: [&[(&'static str, &str)]; 11] = [
         &[],
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")],
+        &[("origin", "https://shop.example"), ("origin", "https://evil.example"), ("host", "shop.example")],
+        &[("origin", "https://shop.example"), ("host", "shop.example"), ("host", "evil.example")],
         &[("sec-fetch-site", "cross-site"), ("origin", "https://shop.example"), ("host", "shop.example")],
         &[("origin", "https://evil.example"), ("host", "shop.example")],
         &[("origin", "https://shop.example"), ("host", "shop.example:8443")],
@@ -238,6 +241,8 @@ async fn wrong_methods_paths_and_numbers_are_refused() {
         let request = with(own_page(sid(post(KEEP_ALIVE), "A")), "session-idle-for", number);
         assert_eq!(app.send(request).await.status(), StatusCode::BAD_REQUEST, "{number}");
     }
+    let two = with(keep_alive("A", Duration::ZERO), "session-idle-for", "soon");
+    assert_eq!(app.send(two).await.status(), StatusCode::BAD_REQUEST, "the second one counts, too");
     assert_eq!(app.calls(), calls);
     app.send(sid(get("/_session-timeouts", &[]), "A")).await;
     assert_eq!(app.calls(), calls + 1, "another path is the application's");
@@ -258,6 +263,12 @@ async fn a_page_of_another_user_is_told_so_and_renews_nothing() {
     app.log_in("C").await;
     let nobody = app.send(with(keep_alive("C", Duration::ZERO), "session-user", &ada)).await;
     assert_eq!(nobody.status(), StatusCode::CONFLICT, "nor one that is nobody's");
+    let both = with(
+        with(keep_alive("B", Duration::ZERO), "session-user", told["user"].as_str().unwrap()),
+        "session-user",
+        &ada,
+    );
+    assert_eq!(app.send(both).await.status(), StatusCode::CONFLICT, "a page of two users is of neither");
     let own = app.send(with(keep_alive("A", Duration::ZERO), "session-user", &ada)).await;
     assert_eq!((own.status(), &parsed(&own)["expires_in_ms"]), (StatusCode::OK, &json!(15 * 60_000)));
 }

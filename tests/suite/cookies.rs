@@ -81,7 +81,7 @@ async fn look_alikes_and_empty_values_are_no_session() {
         let response = app.send(cookies(&[other.as_bytes()])).await;
         assert_eq!(text(&response), other, "anonymous, and nothing is taken away");
     }
-    for empty in ["sid=", "sid= ", "a=1; sid=;", "sid=;sid="] {
+    for empty in ["sid=", "sid= ", "a=1; sid=;", "sid=;sid=", "sid=\"\""] {
         let app = App::new();
         let response = app.send(cookies(&[empty.as_bytes()])).await;
         assert_eq!(response.status(), StatusCode::OK, "{empty:?}");
@@ -120,6 +120,13 @@ async fn what_a_laxer_parser_reads_as_the_session_is_removed() {
         ("tab separates for SimpleCookie", b"a=1\tsid=EVIL"),
         ("non-breaking space separates for SimpleCookie", b"a=1\xa0sid=EVIL"),
         ("quote, then a pair", b"a=\"1\" sid=EVIL"),
+        ("a backslash, a bracket (WebOb)", b"a=b\\]sid=EVIL"),
+        ("a bracket within a value (WebOb)", b"a=b]sid=EVIL"),
+        ("an array behind an old separator", b"a=1,sid[x]=EVIL"),
+        ("a plus, once a space to PHP", b"+sid=EVIL"),
+        ("a quoted string over two pairs", b"y\" sid=EVIL"),
+        ("an array that may go on in another field (PHP)", b"sid[x]EVIL"),
+        ("right behind a date (WebOb)", b"a=Thu, 01-Jan-1970 00:00:00 GMTsid=EVIL"),
         ("several at once", b"\xa0%53I\xadD[0] =EVIL"),
     ];
     for (why, disguise) in disguises {
@@ -137,6 +144,87 @@ async fn what_a_laxer_parser_reads_as_the_session_is_removed() {
 
         let response = app.send(cookies(&[b"sid=A", &field])).await;
         assert!(!text(&response).contains("EVIL"), "in a second field: {why}");
+    }
+}
+
+/// RFC 9110's token characters alone make up a name.
+#[tokio::test]
+async fn every_byte_that_is_no_token_separates() {
+    let separators = (0x20..=0xff).chain([b'\t']).filter(|&byte| {
+        byte != 0x7f
+            && byte != b';'
+            && byte != b'='
+            && !byte.is_ascii_alphanumeric()
+            && !b"!#$%&'*+-.^_`|~".contains(&byte)
+    });
+    let app = App::new();
+    app.log_in("A").await;
+    for byte in separators {
+        for (before, after) in [
+            ("a=b", ""),
+            ("a=b=c", ""),
+            ("a=1", " "),
+            ("", ""),
+            ("x", ""),
+            ("a=b;", ""),
+            ("a={\"b\":[1,2]}", ""),
+        ] {
+            for name in ["sid", "SID", "%73id", "sid.0", "sid[0]"] {
+                let mut field = before.as_bytes().to_vec();
+                field.push(byte);
+                field.extend_from_slice(format!("{after}{name}").as_bytes());
+                for end in [&[][..], &[byte], &[b' ', byte]] {
+                    let field = [&field, end, b"=EVIL"].concat();
+                    let fields =
+                        [&field, &[&field, &b"; lang=en"[..]].concat(), &[b"lang=en; ", &field[..]].concat()];
+                    for field in fields {
+                        let response = app.send(cookies(&[field])).await;
+                        assert!(!text(&response).contains("EVIL"), "{}", field.escape_ascii());
+                        let response = app.send(cookies(&[field, b"sid=A"])).await;
+                        assert!(!text(&response).contains("EVIL"), "{}", field.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// To libraries that split a long session over several cookies.
+#[tokio::test]
+async fn chunks_of_a_cookie_that_is_not_chunked_are_removed() {
+    let app = App::new();
+    for chunk in [
+        "sid.0",
+        "sid.1",
+        "sid.10",
+        "sid.00",
+        "sid.123456789012345678901234567890",
+        "SID.0",
+        "\u{a0}sid.0",
+        "a=1,sid.0",
+    ] {
+        let response = app.send(cookies(&[format!("{chunk}=EVIL; lang=en").as_bytes()])).await;
+        assert_eq!((response.status(), &*text(&response)), (StatusCode::OK, "lang=en"), "{chunk}");
+    }
+    for other in ["sid.", "sid.x", "sid.0x", "sid.0.x", "sid0", "sid-0", "a.sid.x", "sid_0"] {
+        let field = format!("{other}=1");
+        assert_eq!(text(&app.send(cookies(&[field.as_bytes()])).await), field);
+    }
+}
+
+/// Auth.js takes every cookie that begins with its session cookie's name for a part of the session.
+#[tokio::test]
+async fn what_begins_with_the_session_cookie_of_auth_js_is_removed() {
+    for name in ["authjs.session-token", "__Secure-authjs.session-token", "__Host-next-auth.session-token"] {
+        let app = App::with(|builder| builder.cookie(name));
+        for longer in ["x", ".0", ".x", "-1", "]", "_", "%", " .0"] {
+            let response = app.send(cookies(&[format!("{name}{longer}=EVIL; lang=en").as_bytes()])).await;
+            assert_eq!(text(&response), "lang=en", "{name}{longer}");
+            let response = app.send(cookies(&[format!("{name}{longer}; lang=en").as_bytes()])).await;
+            assert_eq!(text(&response), "lang=en", "{name}{longer}, which has a value to Next.js");
+        }
+        let others = "authjs.csrf-token=1; next-auth.callback-url=2; authjs.session=3";
+        assert_eq!(text(&app.send(cookies(&[others.as_bytes()])).await), others);
     }
 }
 
@@ -166,6 +254,9 @@ async fn ordinary_cookies_are_not_touched() {
         "q=a b; sid=A",
         "q=a b; x=sid=5; y=a,b; sid=A; z=sid",
         "x=y=z; sid=A; %E2=1",
+        "a=\"x\"; b=/p/q?r=s&t=u; sid=A; c=[1,{\"d\":\"e==\"}]; e=YWJjZA==; f=(g); h=@i\\j",
+        "jwt=eyJhbGciOiJIUzI1NiJ9.e30.Zm9v; sid=A; u=https://example.com/?q=sidecar&sid=2; d=2024-01-01T00:00:00Z",
+        "s_id=1; s.id=2; id=3; id=sid; a=sid]; b=,sid; sid=A; sid_=4; c=%73id; d=b=c=1",
     ];
     for field in ordinary {
         assert_eq!(seen(&[field.as_bytes()]).await.unwrap(), field);
@@ -242,9 +333,10 @@ async fn an_oversized_id_is_over() {
 async fn a_flood_of_cookies_is_read_in_linear_time() {
     let app = App::new();
     app.log_in("A").await;
-    for piece in
-        ["a=;", ";", "=", "s", "si d=", "%73", "sid ,", "a=1 sid", "\u{a0}", "sid=x;", "s[=", "a,sid"]
-    {
+    for piece in [
+        "a=;", ";", "=", "s", "si d=", "%73", "sid ,", "a=1 sid", "\u{a0}", "sid=x;", "s[=", "a,sid", "sid[",
+        "a=%", "]sid", "sid.0",
+    ] {
         let flood = piece.repeat(200_000 / piece.len());
         app.send(cookies(&[flood.as_bytes()])).await;
         let before = app.calls();

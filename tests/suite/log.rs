@@ -87,6 +87,19 @@ async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
     assert_eq!(log.lines_with("slide_cookie"), 0, "set again with each answer");
 }
 
+#[tokio::test]
+async fn chunks_that_are_not_declared_are_hinted_at_once() {
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    let answer = |cookie| support::set_cookie(support::post("/login"), cookie);
+    app.send(answer("sid.0=; Max-Age=0")).await;
+    assert_eq!(log.lines_with("cookie_chunks"), 0, "a removal is none");
+    for _ in 0..3 {
+        app.send(answer("sid.0=A")).await;
+    }
+    assert_eq!(log.lines_with("call `cookie_chunks`"), 1);
+}
+
 /// T33
 #[tokio::test]
 async fn a_missing_extension_is_told_with_what_to_change() {

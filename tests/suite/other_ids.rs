@@ -37,16 +37,35 @@ async fn a_bearer_token_is_a_session_id() {
 #[tokio::test]
 async fn what_is_no_single_bearer_token_is_refused_and_other_schemes_are_anonymous() {
     let app = app(SessionTimeoutBuilder::bearer).await;
-    for field in
-        ["Bearer A, Bearer B", "Bearer", "Bearer ", "Bearer A B", "Bearer \"A\"", "Bearer =", "Bearer A=A"]
-    {
+    for field in [
+        "Bearer A, Bearer B",
+        "Bearer",
+        "Bearer ",
+        "Bearer A B",
+        "Bearer \"A\"",
+        "Bearer =",
+        "Bearer A=A",
+        "BearerA",
+    ] {
         assert_eq!(status(&app, &[("authorization", field)]).await, StatusCode::UNAUTHORIZED, "{field}");
     }
     let two = [("authorization", "Bearer A"), ("authorization", "Bearer A")];
     assert_eq!(status(&app, &two).await, StatusCode::UNAUTHORIZED);
     let mixed = [("authorization", "Basic QQ=="), ("authorization", "Bearer A")];
     assert_eq!(status(&app, &mixed).await, StatusCode::UNAUTHORIZED);
-    for other in ["BearerA", "Basic QQ==", "Bear", "", "é"] {
+    for lax in [
+        "\u{a0}Bearer A",
+        "Bearer\u{a0}A",
+        ",Bearer A",
+        "Basic QQ==, Bearer A",
+        "Bearer:A",
+        "bearer_A",
+        "\"Bearer\" A",
+        "é",
+    ] {
+        assert_eq!(status(&app, &[("authorization", lax)]).await, StatusCode::UNAUTHORIZED, "{lax}");
+    }
+    for other in ["Basic QQ==", "Bear", "", "Digest username=\"bear\", uri=\"/\"", "Negotiate"] {
         let response = app.send(get("/account", &[("authorization", other)])).await;
         assert_eq!(response.status(), StatusCode::OK, "{other}");
         assert_eq!(header(&response, "x-session"), "", "anonymous");
@@ -63,6 +82,32 @@ async fn a_header_of_its_own_carries_a_session_id() {
     assert_eq!(status(&app, &[("x-session-id", "")]).await, StatusCode::OK, "anonymous");
     assert_eq!(status(&app, &[("x-session-id", "B")]).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(&app, &[("x-session-id", "A"), ("x-session-id", "B")]).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        status(&app, &[("x-session-id", ""), ("x-session-id", "")]).await,
+        StatusCode::OK,
+        "anonymous"
+    );
+}
+
+/// Whichever of them the application looks at.
+#[tokio::test]
+async fn a_header_that_comes_twice_is_judged_as_all_its_values() {
+    let app = app(|builder| builder.header(HeaderName::from_static("x-session-id"))).await;
+    for values in [["", "B"], ["B", ""], ["", "A"], ["A", ""], ["A", "B"], ["B", "A"], [" ", "B"]] {
+        for names in [["x-session-id"; 2], ["x-session-id", "x_session_id"], ["x_session_id", "x-session-id"]]
+        {
+            let headers = [(names[0], values[0]), (names[1], values[1])];
+            assert_eq!(status(&app, &headers).await, StatusCode::UNAUTHORIZED, "{headers:?}");
+        }
+    }
+    assert_eq!(
+        status(&app, &[("x_session_id", "B")]).await,
+        StatusCode::UNAUTHORIZED,
+        "as CGI and WSGI read it"
+    );
+    assert_eq!(status(&app, &[("x_session_id", "A")]).await, StatusCode::OK);
+    let public = app.send(get("/", &[("x_session_id", "B"), ("x-session-id", "B")])).await;
+    assert_eq!(public.status(), StatusCode::OK, "both are taken out");
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ async fn everything_else_hears_401_with_a_problem_document() {
         &[("accept", "text/event-stream")],
         &[("accept", "text/html"), ("sec-fetch-mode", "cors")],
         &[("accept", "image/avif,*/*"), ("sec-fetch-mode", "no-cors")],
+        &[("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "cors")],
         &[("sec-fetch-mode", "websocket"), ("upgrade", "websocket"), ("connection", "upgrade")],
     ] {
         let response = refused(get("/api/me", headers)).await;

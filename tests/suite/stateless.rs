@@ -14,10 +14,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
-    Access, Clock, Companion, ConfigError, CookieAttributes, Decision, EndReason, KeyError, Limits, Live,
-    ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestHead, RequestStore, Rotated,
-    SameSite, SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore,
-    Store,
+    Access, Clock, Companion, ConfigError, CookieAttributes, CookieChunks, Decision, EndReason, KeyError,
+    Limits, Live, ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestHead, RequestStore,
+    Rotated, SameSite, SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started,
+    StatelessStore, Store,
 };
 
 const K1: &str = "the first of two keys, 32 bytes!";
@@ -228,6 +228,26 @@ async fn companions_follow_the_session_cookies_attributes() {
         "sid-record; HttpOnly; SameSite=Lax; Path=/; Domain=example.com; Max-Age=28800",
     )
     .await;
+}
+
+/// Auth.js reads what begins with its session cookie's name as a part of the session.
+#[tokio::test]
+async fn no_companions_name_begins_with_the_session_cookie_of_auth_js() {
+    for name in ["authjs.session-token", "__Secure-authjs.session-token"] {
+        for chunks in [None, Some(CookieChunks::AuthJs)] {
+            let clock = clock();
+            let builder = builder(StatelessStore::new([K1]).unwrap().clock(clock.clone())).cookie(name);
+            let app = around(chunks.into_iter().fold(builder, SessionTimeoutBuilder::cookie_chunks), &clock);
+            let login = app.send(set_cookie(post("/login"), &format!("{name}=A"))).await;
+            let cookies = set_cookies(&login);
+            assert_eq!(cookies.len(), 2, "{cookies:?}");
+            assert!(cookies[0].starts_with(name) && !cookies[1].starts_with(name), "{cookies:?}");
+            let pairs: Vec<&str> = cookies.iter().map(|cookie| cookie.split(';').next().unwrap()).collect();
+            let visit = app.send(get("/account", &[("cookie", &pairs.join("; "))])).await;
+            assert_eq!(visit.status(), StatusCode::OK);
+            assert_eq!(String::from_utf8_lossy(visit.body()), pairs.join("; "));
+        }
+    }
 }
 
 #[tokio::test]

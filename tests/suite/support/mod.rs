@@ -3,6 +3,7 @@
 
 #[cfg(feature = "redis")]
 pub mod fault_proxy;
+pub mod lines;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;

@@ -1,0 +1,193 @@
+//! What an answer says about the session cookie, and what of it leaves.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
+
+use super::{
+    SessionCookie,
+    attributes::removals,
+    chunks::{Jar, Part, Parts},
+    set_cookie::{SetCookie, retain},
+};
+use crate::event;
+
+/// What an answer's `Set-Cookie` fields say about the session cookie.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Said {
+    Nothing,
+    Set(Vec<u8>),
+    Removed,
+}
+
+/// What the client has of the session cookie as the answer reaches it. Only of a cookie that may be chunked is anything
+/// known, and needed.
+pub(crate) struct Had {
+    /// The fields that the application was given of a live session.
+    pub(crate) given: Vec<HeaderValue>,
+    /// All parts that came with the request.
+    pub(crate) parts: Parts,
+}
+
+impl Had {
+    pub(crate) const NOTHING: Self = Self { given: Vec::new(), parts: Parts::NONE };
+}
+
+/// The answer's effect on one part.
+struct Effect<'a> {
+    part: Part,
+    /// `None`: it is removed.
+    value: Option<&'a [u8]>,
+}
+
+impl SessionCookie {
+    /// What the answer says about the session cookie, by what the browser has of it afterwards.
+    pub(crate) fn said(&self, headers: &HeaderMap, had: &Had) -> Said {
+        if self.sets_stray_chunks(headers) {
+            if self.is_chunked() {
+                return Said::Set(Vec::new());
+            }
+            if !self.told_of_chunks.swap(true, Relaxed) {
+                event::warn(
+                    "an answer set a chunk of the session cookie, which is taken out of requests: if the session library \
+                     splits long sessions over several cookies, call `cookie_chunks`",
+                );
+            }
+        }
+        let effects = self.effects(headers);
+        let is_set = effects.iter().any(|effect| effect.value.is_some());
+        let jar = self.jar_after(&effects, had);
+        match jar.joined().or(jar.whole) {
+            Some(id) if is_set => Said::Set(id),
+            // Some chunks without the others are no id, and no session begins.
+            None if is_set => Said::Set(Vec::new()),
+            _ if effects.is_empty() => Said::Nothing,
+            // Without one of its parts, a session is none.
+            _ => Said::Removed,
+        }
+    }
+
+    /// Lets those session cookies leave that are parts of the id that the answer sets, and those removed. What else the
+    /// browser has of the session cookie is removed.
+    pub(crate) fn let_set_leave(&self, headers: &mut HeaderMap, had: &Had) {
+        let effects = self.effects(headers);
+        let jar = self.jar_after(&effects, had);
+        let removed = effects.iter().filter(|effect| effect.value.is_none()).map(|effect| effect.part);
+        let gone = had.parts.without(removed);
+        let stays: Vec<(Part, &Vec<u8>)> =
+            Part::all().filter_map(|part| Some((part, jar.get(part)?))).collect();
+        let gone = gone.without(stays.iter().map(|(part, _)| *part));
+        self.retain(headers, |part, cookie| {
+            cookie.is_removal() || stays.iter().any(|(stay, value)| *stay == part && *value == cookie.value)
+        });
+        self.remove(headers, gone);
+    }
+
+    /// Lets no session cookie leave, only that it is removed: all parts of it.
+    pub(crate) fn let_removed_leave(&self, headers: &mut HeaderMap, had: &Had) {
+        let effects = self.effects(headers);
+        let removed = effects.iter().filter(|effect| effect.value.is_none()).map(|effect| effect.part);
+        let gone = had.parts.without(removed);
+        self.retain(headers, |_, cookie| cookie.is_removal());
+        self.remove(headers, gone);
+    }
+
+    /// Lets nothing leave that has to do with the session cookie.
+    pub(crate) fn let_none_leave(&self, headers: &mut HeaderMap) {
+        self.retain(headers, |_, _| false);
+    }
+
+    /// Makes the browser forget the session cookie, with what parts of it it has, and its companions.
+    pub(crate) fn remove_from_browser(&self, headers: &mut HeaderMap, mut parts: Parts) {
+        parts.insert(Part::Whole);
+        self.remove(headers, parts);
+        if let Some(companions) = &self.companions {
+            companions.remove_from_browser(headers);
+        }
+    }
+
+    fn remove(&self, headers: &mut HeaderMap, parts: Parts) {
+        let Ok(name) = str::from_utf8(&self.name.exact) else { return };
+        for part in parts.iter() {
+            if part == Part::Whole {
+                append(headers, self.removals.iter().cloned());
+            } else {
+                append(headers, removals(&part.name(name), &self.attributes));
+            }
+        }
+    }
+
+    /// Whether a chunk is set that is no part of a session here: there may be none, or none of this number.
+    fn sets_stray_chunks(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .any(|field| self.is_stray_chunk(&SetCookie::parse(field.as_bytes())))
+    }
+
+    fn is_stray_chunk(&self, cookie: &SetCookie<'_>) -> bool {
+        let number = cookie.name.strip_prefix(&*self.name.exact).and_then(|rest| rest.strip_prefix(b"."));
+        number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+            && self.part(cookie).is_none()
+            && !cookie.is_removal()
+    }
+
+    fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
+        let rest = cookie.name.strip_prefix(&*self.name.exact)?;
+        Part::of_rest(rest).filter(|part| *part == Part::Whole || self.chunks.is_some())
+    }
+
+    /// What the browser has of the session cookie afterwards: either the whole or chunks, whichever the answer sets.
+    fn jar_after(&self, effects: &[Effect<'_>], had: &Had) -> Jar<Vec<u8>> {
+        let whole = effects.iter().find(|effect| effect.part == Part::Whole && effect.value.is_some());
+        if let Some(whole) = whole {
+            return Jar { whole: whole.value.map(<[u8]>::to_vec), ..Jar::default() };
+        }
+        let mut jar = self.jar(&had.given);
+        for effect in effects {
+            *jar.slot(effect.part) = effect.value.map(<[u8]>::to_vec);
+        }
+        if jar.has_chunks() {
+            jar.whole = None;
+        }
+        jar
+    }
+
+    fn retain(&self, headers: &mut HeaderMap, keep: impl Fn(Part, &SetCookie<'_>) -> bool) {
+        retain(headers, |field| {
+            let cookie = SetCookie::parse(field);
+            match self.part(&cookie) {
+                Some(part) => keep(part, &cookie),
+                None => !self.is_chunked() || !self.is_stray_chunk(&cookie),
+            }
+        });
+    }
+
+    /// What a browser makes of the fields: of those that are one cookie to it, the last counts; and a name has a value if
+    /// one of its cookies has.
+    fn effects<'a>(&self, headers: &'a HeaderMap) -> Vec<Effect<'a>> {
+        let mut cookies: Vec<(Part, SetCookie<'a>)> = Vec::new();
+        for field in headers.get_all(SET_COOKIE) {
+            let cookie = SetCookie::parse(field.as_bytes());
+            if let Some(part) = self.part(&cookie) {
+                cookies.retain(|(_, earlier)| !cookie.may_replace(earlier));
+                cookies.push((part, cookie));
+            }
+        }
+        let mut effects: Vec<Effect<'a>> = Vec::new();
+        for (part, cookie) in cookies {
+            let value = (!cookie.is_removal()).then_some(cookie.value);
+            match effects.iter_mut().find(|effect| effect.part == part) {
+                Some(effect) => effect.value = value.or(effect.value),
+                None => effects.push(Effect { part, value }),
+            }
+        }
+        effects
+    }
+}
+
+fn append(headers: &mut HeaderMap, cookies: impl Iterator<Item = HeaderValue>) {
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
+    }
+}

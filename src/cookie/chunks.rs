@@ -1,0 +1,129 @@
+//! A session that is split over several cookies: `NAME.0`, `NAME.1`, …
+
+use super::read::trim;
+use crate::MAX_SESSION_ID_LENGTH;
+
+/// Of how many cookies a session may be made.
+pub(super) const MAX_CHUNKS: usize = 16;
+
+/// The longest session id that is looked at where the session cookie may be [chunked](crate::CookieChunks), in bytes: 16
+/// cookies of [`MAX_SESSION_ID_LENGTH`].
+pub const MAX_CHUNKED_SESSION_ID_LENGTH: usize = MAX_CHUNKS * MAX_SESSION_ID_LENGTH;
+
+/// The library that splits a long session over several cookies, and so what else it reads as part of one: see
+/// [`cookie_chunks`](crate::SessionTimeoutBuilder::cookie_chunks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CookieChunks {
+    /// Auth.js and NextAuth.js. They read every cookie whose name begins with the session cookie's, so none other goes on
+    /// to the application.
+    AuthJs,
+    /// Supabase (`@supabase/ssr`), and others that read `NAME`, `NAME.0`, `NAME.1`, … and nothing else. Cookies such as
+    /// `NAME-code-verifier` are no part of the session, and go on to the application.
+    Supabase,
+}
+
+/// One of the cookies a session may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `NAME`
+    Whole,
+    /// `NAME.<number>`
+    Chunk(usize),
+}
+
+impl Part {
+    /// Reads what follows the session cookie's name in a cookie's name. Leading zeros make another name.
+    pub(super) fn of_rest(rest: &[u8]) -> Option<Self> {
+        let digits = match rest {
+            [] => return Some(Self::Whole),
+            [b'.', digits @ ..] => digits,
+            _ => return None,
+        };
+        let is_canonical = matches!(digits, [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9']);
+        let number = is_canonical.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()?;
+        (number < MAX_CHUNKS).then_some(Self::Chunk(number))
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Whole).chain((0..MAX_CHUNKS).map(Self::Chunk))
+    }
+
+    pub(super) fn name(self, session_cookie: &str) -> String {
+        match self {
+            Self::Whole => session_cookie.to_owned(),
+            Self::Chunk(number) => format!("{session_cookie}.{number}"),
+        }
+    }
+}
+
+/// Which parts of the session cookie somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts(u32);
+
+impl Parts {
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn insert(&mut self, part: Part) {
+        self.0 |= Self::bit(part);
+    }
+
+    pub(super) fn without(self, others: impl Iterator<Item = Part>) -> Self {
+        Self(others.fold(self.0, |parts, part| parts & !Self::bit(part)))
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Part> {
+        Part::all().filter(move |&part| self.0 & Self::bit(part) != 0)
+    }
+
+    fn bit(part: Part) -> u32 {
+        match part {
+            Part::Whole => 1,
+            Part::Chunk(number) => 2 << number,
+        }
+    }
+}
+
+/// The values of all parts, as one client has them.
+#[derive(Default)]
+pub(super) struct Jar<V> {
+    pub(super) whole: Option<V>,
+    pub(super) chunks: [Option<V>; MAX_CHUNKS],
+}
+
+impl<V: AsRef<[u8]>> Jar<V> {
+    pub(super) fn slot(&mut self, part: Part) -> &mut Option<V> {
+        match part {
+            Part::Whole => &mut self.whole,
+            Part::Chunk(number) => &mut self.chunks[number],
+        }
+    }
+
+    pub(super) fn get(&self, part: Part) -> Option<&V> {
+        match part {
+            Part::Whole => self.whole.as_ref(),
+            Part::Chunk(number) => self.chunks[number].as_ref(),
+        }
+    }
+
+    pub(super) fn has_chunks(&self) -> bool {
+        self.chunks.iter().any(Option::is_some)
+    }
+
+    /// The id that the chunks are together: from the first on, with none missing.
+    pub(super) fn joined(&self) -> Option<Vec<u8>> {
+        let complete = self.chunks.iter().take_while(|chunk| chunk.is_some()).count();
+        if complete == 0 || self.chunks[complete..].iter().any(Option::is_some) {
+            return None;
+        }
+        Some(self.chunks.iter().flatten().flat_map(|chunk| chunk.as_ref().iter().copied()).collect())
+    }
+}
+
+/// A cookie's value, unless it is empty: no parser reads such a one as a session, but one may stop looking at it.
+pub(super) fn value_of(value: &[u8]) -> Option<&[u8]> {
+    match trim(value) {
+        b"" | b"\"\"" => None,
+        value => Some(value),
+    }
+}

@@ -1,0 +1,137 @@
+//! The one place that reads, strips, removes and judges cookies.
+//!
+//! Reading follows RFC 6265bis: pairs are split at `;`, names are exact, quotes are nothing special. Applications read
+//! with laxer parsers. A pair that one of those would take for the session cookie, but we would not, is *disguised*:
+//! a way round the timeout. It is removed before the request goes on.
+
+mod answer;
+mod attributes;
+mod chunks;
+mod companions;
+mod date;
+mod name;
+mod read;
+mod set_cookie;
+
+use std::{sync::atomic::AtomicBool, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+
+pub(crate) use self::{
+    answer::{Had, Said},
+    chunks::Parts,
+    companions::CompanionCookies,
+    name::is_token,
+    read::Keep,
+};
+pub use self::{
+    attributes::{CookieAttributes, SameSite},
+    chunks::{CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH},
+};
+use self::{
+    attributes::{removals, set_cookie},
+    chunks::Part,
+    name::{Longer, Name},
+};
+use crate::{MAX_SESSION_ID_LENGTH, SessionId};
+
+/// How often in its `Max-Age` a sliding cookie is set again.
+const SLIDES_PER_MAX_AGE: u32 = 20;
+
+/// What Auth.js and NextAuth.js call their session cookie, after its prefix.
+const AUTH_JS: [&str; 2] = ["authjs.session-token", "next-auth.session-token"];
+
+/// A live session's cookie, to be set again with a new `Max-Age`.
+pub(crate) struct SlidCookie {
+    pub(crate) id: SessionId<'static>,
+    pub(crate) set_cookies: Vec<HeaderValue>,
+}
+
+/// The session cookie of one layer.
+#[derive(Debug)]
+pub(crate) struct SessionCookie {
+    name: Name,
+    attributes: Box<CookieAttributes>,
+    /// Those of the cookie in one piece.
+    removals: Vec<HeaderValue>,
+    chunks: Option<CookieChunks>,
+    told_of_chunks: AtomicBool,
+    sliding: Option<Box<CookieAttributes>>,
+    companions: Option<Box<CompanionCookies>>,
+}
+
+impl SessionCookie {
+    /// Name and attributes are valid: the builder has looked.
+    pub(crate) fn new(
+        name: &str,
+        attributes: &CookieAttributes,
+        chunks: Option<CookieChunks>,
+        sliding: Option<CookieAttributes>,
+        companions: &'static [&'static str],
+    ) -> Self {
+        let is_auth_js = chunks == Some(CookieChunks::AuthJs)
+            || chunks.is_none() && AUTH_JS.iter().any(|auth_js| name.ends_with(auth_js));
+        let longer = if is_auth_js { Longer::All } else { Longer::Chunks };
+        Self {
+            name: Name::new(name, longer),
+            attributes: Box::new(attributes.clone()),
+            removals: removals(name, attributes).collect(),
+            chunks,
+            told_of_chunks: AtomicBool::new(false),
+            sliding: sliding.map(Box::new),
+            companions: (!companions.is_empty())
+                .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),
+        }
+    }
+
+    pub(crate) fn slides(&self) -> bool {
+        self.sliding.is_some()
+    }
+
+    /// Whether this renewal is the one to set the cookie again: the first one in each twentieth of its `Max-Age`. That
+    /// needs no memory, neither here nor in the store.
+    pub(crate) fn slides_now(&self, idle_for: Duration, age: Duration) -> bool {
+        let Some(max_age) = self.sliding.as_ref().and_then(|attributes| attributes.max_age) else {
+            return false;
+        };
+        let step = (max_age / SLIDES_PER_MAX_AGE).max(Duration::from_secs(1)).as_millis();
+        age.as_millis() / step != age.saturating_sub(idle_for).as_millis() / step
+    }
+
+    /// The request's session cookie with a new `Max-Age`. Longer by two steps, for the next one may be a step away, and
+    /// its answer lost.
+    pub(crate) fn slid(&self, headers: &HeaderMap, remaining: Duration) -> Option<SlidCookie> {
+        let attributes = self.sliding.as_ref()?;
+        let id = self.carried(headers).id?.into_owned();
+        let max_age = attributes.max_age?.max(remaining);
+        let max_age = Some(max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2));
+        let name = str::from_utf8(&self.name.exact).ok()?;
+        let jar = self.jar(headers.get_all(COOKIE));
+        let set_cookies: Option<Vec<HeaderValue>> = Part::all()
+            .filter_map(|part| Some((part, jar.get(part)?)))
+            .map(|(part, value)| {
+                let value = str::from_utf8(value).ok()?;
+                set_cookie(&part.name(name), value, attributes, attributes.http_only, max_age)
+            })
+            .collect();
+        Some(SlidCookie { id, set_cookies: set_cookies? })
+    }
+
+    pub(crate) fn companions(&self) -> Option<&CompanionCookies> {
+        self.companions.as_deref()
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name.exact
+    }
+
+    /// Whether a session may be made of several cookies.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.chunks.is_some()
+    }
+
+    /// The longest id that is looked at.
+    pub(crate) fn longest_id(&self) -> usize {
+        if self.is_chunked() { MAX_CHUNKED_SESSION_ID_LENGTH } else { MAX_SESSION_ID_LENGTH }
+    }
+}
