@@ -132,14 +132,14 @@ impl Config {
         head: &RequestHead<'_>,
         live: &Live,
         access: Access,
-    ) -> Option<Box<SlidCookie>> {
+    ) -> Option<SlidCookie> {
         let cookie = self.source.cookie()?;
         if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
         let id = SessionId::from(cookie.carried(head.headers()).id?);
         let set_cookie = cookie.slid(id.expose(), live.remaining.shortest())?;
-        Some(Box::new(SlidCookie { id: id.into_owned(), set_cookie }))
+        Some(SlidCookie { id: id.into_owned(), set_cookie })
     }
 
     /// Whether another layer times the same sessions.

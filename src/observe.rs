@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response,
+    HeaderMap, HeaderValue, Method, Response,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
@@ -37,18 +37,26 @@ pub(crate) struct Visit {
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
-    /// It merely asks for something: `GET` or `HEAD`.
-    pub(crate) is_safe: bool,
-    /// A log-out, of a session.
-    pub(crate) logout: Option<Box<Logout>>,
     /// Whether this very request has ended its session, through its [`Session`](crate::Session).
     pub(crate) ended_itself: Option<Arc<AtomicBool>>,
-    pub(crate) slid_cookie: Option<Box<SlidCookie>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<(crate::Live, crate::Access)>>,
+    /// A larger visit would cost every request.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// A log-out, of a session.
+    pub(crate) logout: Option<Logout>,
+    /// The session cookie is to be set again.
+    pub(crate) slid_cookie: Option<SlidCookie>,
     /// Kept only where `fresh_login` will ask for it.
-    pub(crate) head: Option<Box<OwnedHead>>,
+    pub(crate) head: Option<OwnedHead>,
+    /// The session has had this id since it began.
+    pub(crate) has_first_id: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -64,8 +72,6 @@ pub(crate) enum VisitedSession {
         key: SessionKey,
         presented: IdTag,
         hold: Hold,
-        /// It has had this id since it began.
-        has_first_id: bool,
     },
     /// The store could not say, and the request was let through all the same.
     Unchecked,
@@ -145,7 +151,7 @@ impl Visit {
 
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
     pub(crate) fn observe<P>(&mut self, response: &mut Response<P>) -> Option<Happened> {
-        if let Some(logout) = &mut self.logout
+        if let Some(logout) = self.logout()
             && logout.is_granted(response)
         {
             return Some(Happened::LoggedOut);
@@ -172,7 +178,7 @@ impl Visit {
             }
             Said::Removed => Some(Happened::SignedOut),
             Said::Nothing if announced.is_some() => Some(Happened::Reauthenticated),
-            Said::Nothing => (self.slid_cookie.is_some() && !is_for_shared_caches(response.headers()))
+            Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
         }
     }
@@ -188,11 +194,26 @@ impl Visit {
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
-        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, &self.head) else { return false };
+        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
+        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, head) else { return false };
         let mut answer = Response::new(());
         *answer.status_mut() = response.status();
         answer.headers_mut().clone_from(response.headers());
         fresh_login(&head.head(), &answer)
+    }
+
+    pub(crate) fn logout(&mut self) -> Option<&mut Logout> {
+        self.rare.as_mut()?.logout.as_mut()
+    }
+
+    /// Whether the request merely asked for something, so that its answer is no log-in `fresh_login` might have missed.
+    fn is_safe(&self) -> bool {
+        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
+        head.is_some_and(|head| matches!(*head.head().method(), Method::GET | Method::HEAD))
+    }
+
+    fn slid_cookie(&self) -> Option<&SlidCookie> {
+        self.rare.as_ref()?.slid_cookie.as_ref()
     }
 
     fn has_ended_itself(&self) -> bool {
@@ -203,7 +224,7 @@ impl Visit {
     pub(crate) fn settle(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { key, presented, has_first_id, .. })
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. })
                 if !self.has_ended_itself() =>
             {
                 let value = SessionId::from(value.clone());
@@ -211,17 +232,20 @@ impl Visit {
                     Some(Login::Announced(new)) => {
                         Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
                     }
-                    Some(Login::Recognized) => Box::pin(async move {
-                        log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
-                    }),
+                    Some(Login::Recognized) => {
+                        let has_first_id = self.rare.as_ref().is_some_and(|rare| rare.has_first_id);
+                        Box::pin(async move {
+                            log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
+                        })
+                    }
                     None => {
-                        let is_safe = self.is_safe;
+                        let is_safe = self.is_safe();
                         Box::pin(async move { rotate(&config, &own, key, presented, &value, is_safe).await })
                     }
                 }
             }
             (Happened::Slid, VisitedSession::Live { key, presented, .. }) => {
-                let id = self.slid_cookie.as_ref().map(|slid| slid.id.clone());
+                let id = self.slid_cookie().map(|slid| slid.id.clone());
                 Box::pin(async move {
                     match id {
                         Some(id) => rotate(&config, &own, key, presented, &id, false).await,
@@ -259,7 +283,7 @@ impl Visit {
             }
             (Happened::SignedOut, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::LoggedOut, _) => {
-                let ended = self.logout.as_mut().map(|logout| logout.end());
+                let ended = self.logout().map(Logout::end);
                 Box::pin(async move {
                     let Some(ended) = ended else { return Settled::RemoveCookie };
                     if ended.await.is_ok() { Settled::RemoveCookie } else { Settled::Unavailable }
@@ -316,7 +340,7 @@ impl Visit {
             // An answer with several values has the last one settled: only that one may leave.
             Some((Happened::Set { value, .. }, Settled::Pass)) => cookie.retain_set(headers, Some(value)),
             Some((Happened::Slid, Settled::Pass)) => {
-                if let Some(slid) = &self.slid_cookie {
+                if let Some(slid) = self.slid_cookie() {
                     headers.append(SET_COOKIE, slid.set_cookie.clone());
                     keep_from_shared_caches(headers);
                 }
@@ -446,7 +470,6 @@ async fn log_in_under_new_id(
     }
 }
 
-/// `is_safe`: the request merely asked for something, so that its answer is no log-in `fresh_login` might have missed.
 async fn rotate(
     config: &Config,
     own: &OwnStore,

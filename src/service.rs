@@ -23,7 +23,7 @@ use crate::{
     head::OwnedHead,
     logout::Logout,
     nest,
-    observe::{Hold, Visit, VisitedSession},
+    observe::{Hold, Rare, Visit, VisitedSession},
     respond,
 };
 
@@ -346,7 +346,7 @@ pub(crate) fn admit<Q>(
             let mut visit =
                 visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: false });
             config.source.remove(request);
-            if let Some(logout) = &mut visit.logout {
+            if let Some(logout) = visit.logout() {
                 logout.add_several(config, &own, &keys);
             }
             return Ok(visit);
@@ -402,12 +402,8 @@ fn visit_live<Q>(
         Access::Hold => Hold::Layer { idle: live.remaining.idle },
         _ => Hold::Nothing,
     };
-    let session = VisitedSession::Live {
-        key: live.key,
-        presented: live.presented,
-        hold,
-        has_first_id: live.id_age >= live.age,
-    };
+    let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
+    let has_first_id = live.id_age >= live.age;
     #[cfg(feature = "client")]
     let told = config.client.is_some().then(|| Box::new((live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
@@ -423,7 +419,12 @@ fn visit_live<Q>(
     });
     let mut visit = visit(config, own, request, session);
     visit.ended_itself = ended_itself;
-    visit.slid_cookie = slid_cookie;
+    if let Some(rare) = &mut visit.rare {
+        rare.has_first_id = has_first_id;
+    }
+    if slid_cookie.is_some() {
+        visit.rare.get_or_insert_default().slid_cookie = slid_cookie;
+    }
     #[cfg(feature = "client")]
     {
         visit.told = told;
@@ -434,17 +435,19 @@ fn visit_live<Q>(
 fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: VisitedSession) -> Visit {
     let head = RequestHead::of(request);
     let head_is_needed = config.fresh_login.is_some() && matches!(session, VisitedSession::Live { .. });
+    let logout = logout(config, &own, &head, session);
+    let rare = (head_is_needed || logout.is_some()).then(|| {
+        let head = head_is_needed.then(|| OwnedHead::of(&head));
+        Box::new(Rare { logout, head, ..Rare::default() })
+    });
     Visit {
         session,
         keeper: None,
         is_head: *head.method() == Method::HEAD,
-        is_safe: matches!(*head.method(), Method::GET | Method::HEAD),
-        logout: logout(config, &own, &head, session),
         ended_itself: None,
-        slid_cookie: None,
         #[cfg(feature = "client")]
         told: None,
-        head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
+        rare,
         config: Arc::clone(config),
         own_store: own,
     }
@@ -457,7 +460,7 @@ fn logout(
     own: &OwnStore,
     head: &RequestHead<'_>,
     session: VisitedSession,
-) -> Option<Box<Logout>> {
+) -> Option<Logout> {
     if matches!(session, VisitedSession::None) || !config.is_logout(head) {
         return None;
     }
@@ -471,5 +474,5 @@ fn logout(
         }
         VisitedSession::None | VisitedSession::Stripped { .. } | VisitedSession::Unchecked => {}
     }
-    Some(Box::new(logout))
+    Some(logout)
 }
