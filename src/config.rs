@@ -130,12 +130,12 @@ impl Config {
         head: &RequestHead<'_>,
         live: &Live,
         access: Access,
-    ) -> Option<Box<SlidCookie>> {
+    ) -> Option<SlidCookie> {
         let cookie = self.source.cookie()?;
         if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
-        cookie.slid(head.headers(), live.remaining.shortest()).map(Box::new)
+        cookie.slid(head.headers(), live.remaining.shortest())
     }
 
     /// An empty id names no session; one of no plausible length neither.

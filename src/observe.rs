@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderValue, Response,
+    Extensions, HeaderMap, HeaderValue, Method, Response,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
@@ -38,23 +38,32 @@ pub(crate) struct Visit {
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
-    /// It merely asks for something: `GET` or `HEAD`.
-    pub(crate) is_safe: bool,
-    /// A log-out, of a session.
-    pub(crate) logout: Option<Box<Logout>>,
     /// Whether this very request has ended its session, through its [`Session`](crate::Session).
     pub(crate) ended_itself: Option<Arc<AtomicBool>>,
-    /// A layer further out has admitted this request with a session that is over here.
-    pub(crate) refused_within: Option<Box<RefusedWithin>>,
-    /// This request was no activity of its session: a layer further in says so.
-    pub(crate) withdrawal: Option<Box<Live>>,
-    pub(crate) slid_cookie: Option<Box<SlidCookie>>,
-    /// Of a session cookie that may be chunked, what the client has of it.
-    pub(crate) had: Option<Box<Had>>,
+    /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<crate::client::Told>>,
+    /// A larger visit would cost every request.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few requests have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// A log-out, of a session.
+    pub(crate) logout: Option<Logout>,
+    /// The session cookie is to be set again.
+    pub(crate) slid_cookie: Option<SlidCookie>,
+    /// Of a session cookie that may be chunked, what the client has of it.
+    pub(crate) had: Option<Had>,
+    /// A layer further out has admitted this request with a session that is over here.
+    pub(crate) refused_within: Option<RefusedWithin>,
+    /// This request was no activity of its session: a layer further in says so.
+    pub(crate) withdrawal: Option<Live>,
     /// Kept only where `fresh_login` will ask for it.
-    pub(crate) head: Option<Box<OwnedHead>>,
+    pub(crate) head: Option<OwnedHead>,
+    /// The session has had this id since it began.
+    pub(crate) has_first_id: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -70,8 +79,6 @@ pub(crate) enum VisitedSession {
         key: SessionKey,
         presented: IdTag,
         hold: Hold,
-        /// It has had this id since it began.
-        has_first_id: bool,
     },
     /// The store could not say, and the request was let through all the same.
     Unchecked,
@@ -153,7 +160,7 @@ impl Visit {
 
     /// Reads the answer. `None`: nothing happened, and nothing is to be done.
     pub(crate) fn observe<P>(&mut self, response: &mut Response<P>) -> Option<Happened> {
-        if let Some(logout) = &mut self.logout
+        if let Some(logout) = self.logout()
             && logout.is_granted(response)
         {
             return Some(Happened::LoggedOut);
@@ -172,7 +179,7 @@ impl Visit {
         let is_live = matches!(self.session, VisitedSession::Live { .. });
         if said == Said::Nothing && !is_live && response.headers().contains_key(SET_COOKIE) {
             // A log-in, if it is one, is that of a layer further out, whose cookie it sets.
-            return self.withdrawal.is_some().then_some(Happened::RefusedWithin);
+            return self.is_withdrawn().then_some(Happened::RefusedWithin);
         }
         let announced = response.extensions_mut().remove::<NewSession>().map(Login::Announced);
         match said {
@@ -182,10 +189,14 @@ impl Visit {
             }
             Said::Removed => Some(Happened::SignedOut),
             Said::Nothing if announced.is_some() => Some(Happened::Reauthenticated),
-            Said::Nothing if self.withdrawal.is_some() => Some(Happened::RefusedWithin),
-            Said::Nothing => (self.slid_cookie.is_some() && !is_for_shared_caches(response.headers()))
+            Said::Nothing if self.is_withdrawn() => Some(Happened::RefusedWithin),
+            Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
         }
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.withdrawal.is_some())
     }
 
     fn take_refusal(&mut self, answer: &mut Extensions) {
@@ -193,7 +204,8 @@ impl Visit {
         else {
             return;
         };
-        self.withdrawal = Some(Box::new(live.clone()));
+        let live = live.clone();
+        self.rare.get_or_insert_default().withdrawal = Some(live);
         answer.remove::<RefusedWithin>();
         // The application has seen no session: what it begins is none's further id. What the store holds is released with
         // what it renewed.
@@ -231,15 +243,30 @@ impl Visit {
 
     fn had(&self) -> &Had {
         static NOTHING: Had = Had::NOTHING;
-        self.had.as_deref().unwrap_or(&NOTHING)
+        self.rare.as_ref().and_then(|rare| rare.had.as_ref()).unwrap_or(&NOTHING)
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
-        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, &self.head) else { return false };
+        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
+        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, head) else { return false };
         let mut answer = Response::new(());
         *answer.status_mut() = response.status();
         answer.headers_mut().clone_from(response.headers());
         fresh_login(&head.head(), &answer)
+    }
+
+    pub(crate) fn logout(&mut self) -> Option<&mut Logout> {
+        self.rare.as_mut()?.logout.as_mut()
+    }
+
+    /// Whether the request merely asked for something, so that its answer is no log-in `fresh_login` might have missed.
+    fn is_safe(&self) -> bool {
+        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
+        head.is_some_and(|head| matches!(*head.head().method(), Method::GET | Method::HEAD))
+    }
+
+    fn slid_cookie(&self) -> Option<&SlidCookie> {
+        self.rare.as_ref()?.slid_cookie.as_ref()
     }
 
     fn has_ended_itself(&self) -> bool {
@@ -249,7 +276,8 @@ impl Visit {
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
     pub(crate) fn settle(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let settled = self.settle_answer(happened);
-        let Some(live) = self.withdrawal.take() else { return settled };
+        let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
+        let Some(live) = withdrawal else { return settled };
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         Box::pin(async move {
             match config.ask(config.store(&own).withdraw(&live)).await {
@@ -262,7 +290,7 @@ impl Visit {
     fn settle_answer(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { key, presented, has_first_id, .. })
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. })
                 if !self.has_ended_itself() =>
             {
                 let value = SessionId::from(value.clone());
@@ -270,17 +298,20 @@ impl Visit {
                     Some(Login::Announced(new)) => {
                         Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
                     }
-                    Some(Login::Recognized) => Box::pin(async move {
-                        log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
-                    }),
+                    Some(Login::Recognized) => {
+                        let has_first_id = self.rare.as_ref().is_some_and(|rare| rare.has_first_id);
+                        Box::pin(async move {
+                            log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
+                        })
+                    }
                     None => {
-                        let is_safe = self.is_safe;
+                        let is_safe = self.is_safe();
                         Box::pin(async move { rotate(&config, &own, key, presented, &value, is_safe).await })
                     }
                 }
             }
             (Happened::Slid, VisitedSession::Live { key, presented, .. }) => {
-                let id = self.slid_cookie.as_ref().map(|slid| slid.id.clone());
+                let id = self.slid_cookie().map(|slid| slid.id.clone());
                 Box::pin(async move {
                     match id {
                         Some(id) => rotate(&config, &own, key, presented, &id, false).await,
@@ -318,7 +349,7 @@ impl Visit {
             }
             (Happened::SignedOut | Happened::RefusedWithin, _) => Box::pin(std::future::ready(Settled::Pass)),
             (Happened::LoggedOut, _) => {
-                let ended = self.logout.as_mut().map(|logout| logout.end());
+                let ended = self.logout().map(Logout::end);
                 Box::pin(async move {
                     let Some(ended) = ended else { return Settled::RemoveCookie };
                     if ended.await.is_ok() { Settled::RemoveCookie } else { Settled::Unavailable }
@@ -369,8 +400,8 @@ impl Visit {
         {
             client.tell(response.headers_mut(), told);
         }
-        if let Some(refused) = &self.refused_within {
-            response.extensions_mut().insert((**refused).clone());
+        if let Some(refused) = self.rare.as_ref().and_then(|rare| rare.refused_within.as_ref()) {
+            response.extensions_mut().insert(refused.clone());
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();
@@ -379,7 +410,7 @@ impl Visit {
             Some((Happened::Set { .. }, Settled::Pass)) => cookie.let_set_leave(headers, self.had()),
             Some((Happened::SignedOut, Settled::Pass)) => cookie.let_removed_leave(headers, self.had()),
             Some((Happened::Slid, Settled::Pass)) => {
-                if let Some(slid) = &self.slid_cookie {
+                if let Some(slid) = self.slid_cookie() {
                     for cookie in &slid.set_cookies {
                         headers.append(SET_COOKIE, cookie.clone());
                     }
@@ -511,7 +542,6 @@ async fn log_in_under_new_id(
     }
 }
 
-/// `is_safe`: the request merely asked for something, so that its answer is no log-in `fresh_login` might have missed.
 async fn rotate(
     config: &Config,
     own: &OwnStore,

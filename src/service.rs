@@ -23,7 +23,7 @@ use crate::{
     head::OwnedHead,
     logout::Logout,
     nest::{self, RefusedWithin},
-    observe::{Hold, Visit, VisitedSession},
+    observe::{Hold, Rare, Visit, VisitedSession},
     respond,
 };
 
@@ -347,7 +347,7 @@ pub(crate) fn admit<Q>(
             let parts = cookie.parts(request.headers());
             cookie.strip(request.headers_mut(), Keep::Session(&id));
             let mut visit = visit_live(config, own, request, live, access);
-            if let Some(had) = &mut visit.had {
+            if let Some(had) = visit.rare.as_mut().and_then(|rare| rare.had.as_mut()) {
                 had.parts = parts;
             }
             return Ok(visit);
@@ -356,7 +356,7 @@ pub(crate) fn admit<Q>(
             let mut visit =
                 visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: false });
             config.source.remove(request);
-            if let Some(logout) = &mut visit.logout {
+            if let Some(logout) = visit.logout() {
                 logout.add_several(config, &own, &keys);
             }
             return Ok(visit);
@@ -397,7 +397,9 @@ pub(crate) fn admit<Q>(
                 config.refused(reason);
             }
             nest::ended(config, request.extensions_mut(), reason);
-            stripped.refused_within = refused_within.map(Box::new);
+            if refused_within.is_some() {
+                stripped.rare.get_or_insert_default().refused_within = refused_within;
+            }
             return Ok(stripped);
         }
     }
@@ -422,12 +424,8 @@ fn visit_live<Q>(
         Access::Hold => Hold::Layer { idle: live.remaining.idle },
         _ => Hold::Nothing,
     };
-    let session = VisitedSession::Live {
-        key: live.key,
-        presented: live.presented,
-        hold,
-        has_first_id: live.id_age >= live.age,
-    };
+    let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
+    let has_first_id = live.id_age >= live.age;
     #[cfg(feature = "client")]
     let told = config
         .client
@@ -446,7 +444,12 @@ fn visit_live<Q>(
     });
     let mut visit = visit(config, own, request, session);
     visit.ended_itself = ended_itself;
-    visit.slid_cookie = slid_cookie;
+    if let Some(rare) = &mut visit.rare {
+        rare.has_first_id = has_first_id;
+    }
+    if slid_cookie.is_some() {
+        visit.rare.get_or_insert_default().slid_cookie = slid_cookie;
+    }
     #[cfg(feature = "client")]
     {
         visit.told = told;
@@ -458,25 +461,24 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let head = RequestHead::of(request);
     let is_live = matches!(session, VisitedSession::Live { .. });
     let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
-    let client_had = is_chunked.then(|| {
-        let given = request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect();
-        Box::new(Had { given, parts: config.source.parts(request.headers()) })
-    });
     let head_is_needed = config.fresh_login.is_some() && is_live;
+    let logout = logout(config, &own, &head, session);
+    let rare = (is_chunked || head_is_needed || logout.is_some()).then(|| {
+        let had = is_chunked.then(|| Had {
+            given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
+            parts: config.source.parts(request.headers()),
+        });
+        let head = head_is_needed.then(|| OwnedHead::of(&head));
+        Box::new(Rare { logout, had, head, ..Rare::default() })
+    });
     Visit {
         session,
         keeper: None,
         is_head: *head.method() == Method::HEAD,
-        is_safe: matches!(*head.method(), Method::GET | Method::HEAD),
-        logout: logout(config, &own, &head, session),
         ended_itself: None,
-        refused_within: None,
-        withdrawal: None,
-        slid_cookie: None,
-        had: client_had,
         #[cfg(feature = "client")]
         told: None,
-        head: head_is_needed.then(|| Box::new(OwnedHead::of(&head))),
+        rare,
         config: Arc::clone(config),
         own_store: own,
     }
@@ -489,7 +491,7 @@ fn logout(
     own: &OwnStore,
     head: &RequestHead<'_>,
     session: VisitedSession,
-) -> Option<Box<Logout>> {
+) -> Option<Logout> {
     if matches!(session, VisitedSession::None) || !config.is_logout(head) {
         return None;
     }
@@ -504,5 +506,5 @@ fn logout(
         VisitedSession::Unchecked => logout.add_unknown(config, head),
         VisitedSession::None | VisitedSession::Stripped { .. } => {}
     }
-    Some(Box::new(logout))
+    Some(logout)
 }
