@@ -464,12 +464,12 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let head_is_needed = config.fresh_login.is_some() && is_live;
     let logout = logout(config, &own, &head, session);
     let rare = (is_chunked || head_is_needed || logout.is_some()).then(|| {
-        let had = is_chunked.then(|| Had {
+        let client_had = is_chunked.then(|| Had {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had, head, ..Rare::default() })
+        Box::new(Rare { logout, had: client_had, head, ..Rare::default() })
     });
     Visit {
         session,
