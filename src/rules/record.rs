@@ -19,7 +19,8 @@ pub(crate) struct Record {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum State {
-    /// `in_flight` counts the requests that hold it: as long as there are any, it is in use.
+    /// `in_flight` counts the requests that hold it: as long as there are any, it is in use. What they renew is recorded
+    /// as they are answered, for a layer further in may refuse them.
     Live {
         active: u64,
         in_flight: u32,
@@ -214,21 +215,21 @@ impl Record {
             (Verdict::Capped(reason), _) => return Decision::Capped(reason),
         };
         let age = self.age(now);
-        let mut renewed_at = None;
-        let active = match access {
-            Access::Renew | Access::Hold => Some(now),
-            Access::RenewAgo(ago) => Some(now.saturating_sub(nanos(ago.min(idle_for)))),
-            Access::Peek => None,
-        };
-        if let Some(active) = active {
+        let (mut idle_for, mut renewed_at) = (idle_for, None);
+        if let (State::Live { active: before, in_flight }, false) = (self.state, access == Access::Peek) {
             let grace_ends = now.saturating_add(nanos(policy.rotation_grace));
             let superseded = self.supersede_older_than(id, grace_ends);
-            let in_flight = self.in_flight() + u32::from(access == Access::Hold);
-            let active = self.recorded(active, superseded, context);
-            self.state = State::Live { active, in_flight };
-            renewed_at = Some(active);
-            let since = Duration::from_nanos(now.saturating_sub(active));
-            remaining = policy.renewed(self.own_limits(), since, age);
+            idle_for = Duration::from_nanos(now.saturating_sub(before));
+            let ago = if let Access::RenewAgo(ago) = access { ago.min(idle_for) } else { Duration::ZERO };
+            let active = self.recorded(now.saturating_sub(nanos(ago)), superseded, context);
+            self.state = if access == Access::Hold {
+                State::Live { active: before, in_flight: in_flight + 1 }
+            } else {
+                renewed_at = Some(active);
+                State::Live { active, in_flight }
+            };
+            let since = now.saturating_sub(self.last_activity(now).unwrap_or(active));
+            remaining = policy.renewed(self.own_limits(), Duration::from_nanos(since), age);
         }
         Decision::Live(Live {
             id_age: self.id_age(id, now),
@@ -278,11 +279,10 @@ impl Record {
     /// The request it was admitted with was no activity after all. An activity since then stays one.
     pub(crate) fn withdraw(&mut self, live: &Live) {
         if let State::Live { mut active, in_flight } = self.state {
-            let in_flight = in_flight.saturating_sub(u32::from(live.held));
-            if live.renewed_at == Some(active) && in_flight == 0 {
+            if live.renewed_at == Some(active) {
                 active = active.saturating_sub(nanos(live.idle_for));
             }
-            self.state = State::Live { active, in_flight };
+            self.state = State::Live { active, in_flight: in_flight.saturating_sub(u32::from(live.held)) };
         }
     }
 

@@ -12,8 +12,8 @@ use std::{
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MemoryStore, NewSession,
-    Policy, Rotated, SessionEvent, SessionId, Started, Store, SystemClock,
+    Access, Answer, Clock, Decision, EndReason, EventSink, Limits, Live, ManualClock, MemoryStore,
+    NewSession, Policy, Rotated, SessionEvent, SessionId, Started, Store, SystemClock,
 };
 
 const KEPT: Duration = Duration::from_secs(5 * 60);
@@ -49,6 +49,19 @@ impl Bench {
         ready(self.store.check(&SessionId::from(id), &policy(), Access::Renew))
     }
 
+    /// A request that is under way.
+    fn hold(&self, id: &str) -> Live {
+        let decision = ready(self.store.check(&SessionId::from(id), &policy(), Access::Hold));
+        let Decision::Live(live) = decision else { panic!("{id} is over") };
+        live
+    }
+
+    fn idle_for(&self, id: &str) -> Duration {
+        let decision = ready(self.store.check(&SessionId::from(id), &policy(), Access::Peek));
+        let Decision::Live(live) = decision else { panic!("{id} is over") };
+        live.idle_for
+    }
+
     fn is_live(&self, id: &str) -> bool {
         matches!(self.check(id), Decision::Live(_))
     }
@@ -76,6 +89,30 @@ fn an_ended_session_keeps_its_reason_for_five_minutes_and_is_then_forgotten() {
     bench.store.sweep();
     assert!(matches!(bench.check("A"), Decision::Ended { reason: EndReason::Unknown, .. }));
     assert!(bench.store.is_empty());
+}
+
+/// A layer further in judges each by the time since the last one that was answered, and refuses them.
+#[test]
+fn requests_that_were_no_activity_leave_no_trace_however_many_at_once() {
+    let bench = Bench::new(10);
+    bench.start("A");
+    bench.clock.advance(IDLE / 2);
+    let requests = [bench.hold("A"), bench.hold("A"), bench.hold("A")];
+    for live in &requests {
+        assert_eq!(live.idle_for, IDLE / 2, "what is under way is no activity yet");
+    }
+    assert_eq!(bench.idle_for("A"), Duration::ZERO, "and keeps it from ending");
+    for live in &requests {
+        ready(bench.store.withdraw(live));
+    }
+    assert_eq!(bench.idle_for("A"), IDLE / 2);
+    let [refused, answered] = [bench.hold("A"), bench.hold("A")];
+    bench.clock.advance(NANO);
+    bench.store.release(answered.key);
+    ready(bench.store.withdraw(&refused));
+    assert_eq!(bench.idle_for("A"), Duration::ZERO, "an activity meanwhile stays one");
+    bench.clock.advance(IDLE);
+    assert!(!bench.is_live("A"), "nothing holds it");
 }
 
 #[test]
