@@ -211,7 +211,7 @@ impl SessionTimeoutBuilder {
     }
 
     /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for
-    /// another cookie: that saves what its entry costs, three allocations where the extensions are empty. A layer inside
+    /// another cookie: that saves what its entry costs, four allocations where the extensions are empty. A layer inside
     /// this one then cannot see this one's session: for the same cookie, its own idle timeout would never run out.
     pub fn without_extension(self) -> Self {
         Self { with_extension: false, ..self }
