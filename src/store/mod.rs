@@ -32,7 +32,8 @@ pub use self::{
 };
 use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
 
-/// Keeps the clocks of sessions and decides by them.
+/// Keeps the clocks of sessions and decides by them: what a layer asks. For sessions in a place of your own, write a
+/// `Backend` (feature `shared`) instead: then the rules are there already.
 ///
 /// Every method is one atomic operation on one session. There is no `get` and no `set`, so no store can be written
 /// whose renewal races a log-out.
@@ -40,9 +41,12 @@ use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, Sessi
 /// - **An id the store does not know is over** ([`EndReason::Unknown`]).
 /// - **Only [`start`](Self::start) creates a session.** Nothing else brings one into being or back.
 /// - The boundary is closed: a session is over once `elapsed >= limit` ([`Policy::judge`]).
-/// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one.
-/// - Several ids may lead to one session, 64 at most. An old id works for [`Policy::rotation_grace`] from the moment
-///   a newer one is first used: one that was issued after the old one was last set.
+/// - A look ends nothing for a layer with laxer limits. An activity that is refused ends the session for all.
+/// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one; and for as long as any
+///   layer could [adopt](Self::adopt) its id.
+/// - Several ids may be those of one session. An old id works for [`Policy::rotation_grace`] from the moment a newer one is
+///   first used: one that was issued after the old one was last set. One that is not superseded is never given up, up to
+///   1,024 of them; superseded ones are told apart from unknown ones for 5 minutes after their grace, 63 of them at most.
 /// - Arguments are ages and durations: each store has a clock of its own.
 /// - Ids are kept hashed.
 pub trait Store: Send + Sync + 'static {
