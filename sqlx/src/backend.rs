@@ -107,9 +107,9 @@ impl<DB: Dialect> Table<DB> {
                     Err(error) => {
                         let trouble = Trouble::new::<DB>(&error);
                         if trouble.failure == Failure::Gone {
-                            lent.discard()
+                            lent.discard();
                         } else {
-                            lent.give_back()
+                            lent.give_back();
                         }
                         trouble
                     }

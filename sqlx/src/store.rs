@@ -30,7 +30,7 @@ impl<DB: Dialect> SqlxStore<DB> {
         Self(SharedStore::new(Table::new(pool)))
     }
 
-    /// The table of the sessions, with a schema before it in Postgres: `auth.sessions`. That of the owners' lists has the same
+    /// The table of the sessions, with a schema before it in Postgres, which has to be there: `auth.sessions`. That of the owners' lists has the same
     /// name and `_owner`. Default: `session_timeout`, by the connections' `search_path`.
     ///
     /// # Errors
@@ -63,8 +63,8 @@ impl<DB: Dialect> SqlxStore<DB> {
         self.0.backend().migrate().await
     }
 
-    /// What [`migrate`](Self::migrate) runs, for those who run their migrations themselves: for Postgres in the schema the
-    /// table was given.
+    /// What [`migrate`](Self::migrate) runs, for those who run their migrations themselves: in Postgres, with the table's schema
+    /// as the `search_path`.
     pub fn migration(&self) -> String {
         self.0.backend().name.rename(DB::MIGRATION)
     }

@@ -158,3 +158,25 @@ async fn a_table_may_be_in_a_schema() {
     assert!(error.contains("nowhere"), "{error}");
     assert!(renew(&place.store().await, "A").await.is_none(), "the pool's connections are in order");
 }
+
+#[tokio::test]
+async fn who_may_create_nothing_finds_what_another_has_migrated() {
+    let place = OnPostgres::new().await;
+    place.execute("DROP ROLE IF EXISTS modest").await;
+    place.execute("CREATE ROLE modest LOGIN").await;
+    let schema: String =
+        sqlx::query_scalar("SELECT current_schema()").fetch_one(&place.pool()).await.unwrap();
+    place.execute(&format!("GRANT USAGE ON SCHEMA {schema} TO modest")).await;
+    let store = PostgresStore::new(pool_of(place.options().username("modest")));
+    let error = store.migrate().await.unwrap_err().to_string();
+    assert!(error.contains("permission denied"), "{error}");
+    place.store().await;
+    let tables = "session_timeout, session_timeout_owner";
+    place.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO modest")).await;
+    store.migrate().await.unwrap();
+    start(&store, "A").await;
+    assert!(renew(&store, "A").await.is_some());
+    store.delete_expired(10).await.unwrap();
+    place.execute("DROP OWNED BY modest").await;
+    place.execute("DROP ROLE modest").await;
+}

@@ -15,8 +15,7 @@ use self::script::{EVICTS, Flags, LIST, SWAP};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
 use super::{
-    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped,
-    shared::foreign,
+    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, shared::foreign,
 };
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
