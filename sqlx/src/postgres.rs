@@ -204,8 +204,11 @@ impl Speaks for Postgres {
 
     fn failure(error: &dyn DatabaseError) -> Failure {
         match error.code().as_deref() {
-            // The server goes down, or has just been made a standby.
-            Some("57P01" | "57P02" | "57P03" | "25006") => Failure::Gone,
+            // The server goes down, closes an idle connection, or has just been made a standby; a pooler in between has lost
+            // the server, or given us one that knows nothing of our statements.
+            Some("57P01" | "57P02" | "57P03" | "57P05" | "25006" | "08000" | "08003" | "08006" | "26000") => {
+                Failure::Gone
+            }
             // Serialization failure, deadlock.
             Some("40001" | "40P01") => Failure::Busy,
             Some("53100") => Failure::Full,

@@ -391,7 +391,7 @@ async fn what_need_not_be_kept_is_deleted_in_bounded_steps_and_nothing_else<P: P
 async fn no_row_expires_while_its_session_may_be_live<P: Place>() {
     let place = P::new().await;
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-    let store = place.store().await;
+    place.store().await;
     let step = minutes(10);
     let kept_for = async || Duration::from_secs(place.number(P::KEPT_FOR).await.try_into().unwrap());
     // A second for what has passed meanwhile.
@@ -429,7 +429,6 @@ async fn no_row_expires_while_its_session_may_be_live<P: Place>() {
         let kept = place.number(&P::KEPT_FOR.replace("min(", "max(")).await;
         assert!(is(Duration::from_secs(kept.try_into().unwrap()), of_alias + ended), "{kept}");
     }
-    drop(store);
 }
 
 async fn an_owners_sessions_are_found_and_ended_and_nobody_elses<P: Place>() {

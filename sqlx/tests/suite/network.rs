@@ -1,12 +1,22 @@
 //! Postgres behind a network that fails: T100, T101, T102.
 
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::StatusCode;
 use sqlx::postgres::PgPoolOptions;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tower_session_timeout::{EndReason, NewSession, SessionId, Started, Store};
 use tower_session_timeout_sqlx::PostgresStore;
 
 use crate::{
+    both::{is_live, policy, renew, start},
     fault_proxy::{Fault, FaultProxy},
     postgres_server::{PostgresServer, options},
     support::{App, header, pace, post, set_cookie, set_cookies, sid},
@@ -91,4 +101,67 @@ async fn answers_later_than_the_deadline_make_503() {
 #[tokio::test]
 async fn answers_that_break_off_make_503() {
     survives(Fault::Truncate).await;
+}
+
+/// A proxy that loses one answer: the next that says this, and its connection with it.
+async fn losing(server: SocketAddr) -> (SocketAddr, Arc<Mutex<Option<&'static str>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, lost) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(None)));
+    let next = Arc::clone(&lost);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let next: Arc<Mutex<Option<&'static str>>> = Arc::clone(&next);
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let (mut question, mut answer) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+                loop {
+                    tokio::select! {
+                        Ok(length @ 1..) = client.read(&mut question) => {
+                            server.write_all(&question[..length]).await.unwrap();
+                        }
+                        Ok(length @ 1..) = server.read(&mut answer) => {
+                            let says = |tag: &str| answer[..length].windows(tag.len()).any(|part| part == tag.as_bytes());
+                            if next.lock().unwrap().take_if(|tag| says(tag)).is_some() {
+                                return;
+                            }
+                            if client.write_all(&answer[..length]).await.is_err() {
+                                return;
+                            }
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    });
+    (address, lost)
+}
+
+/// Nobody knows then whether it was written, until somebody looks.
+#[tokio::test]
+async fn what_was_written_counts_though_its_confirmation_was_lost() {
+    let server = PostgresServer::shared().await;
+    let (address, lost) = losing(server.address()).await;
+    let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options(address));
+    let store = PostgresStore::new(pool).table("confirmations").unwrap().granularity(Duration::ZERO);
+    store.migrate().await.unwrap();
+    let lose = |tag| *lost.lock().unwrap() = Some(tag);
+    let is_lost = || lost.lock().unwrap().is_none();
+    lose("INSERT 0 1");
+    let Started::New(key) = start(&store, "A").await else { panic!("it is this log-in's") };
+    assert!(is_lost());
+    lose("UPDATE 1");
+    let live = renew(&store, "A").await.unwrap();
+    assert!(is_lost());
+    lose("UPDATE 1");
+    assert!(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy()).await.is_ok());
+    assert!(is_lost() && is_live(&store, "B").await);
+    lose("UPDATE 1");
+    assert!(store.end(key, EndReason::SignedOut).await.unwrap(), "it is this log-out's");
+    assert!(is_lost());
+    lose("INSERT 0 1");
+    let new = NewSession::new().owner("alice");
+    assert!(matches!(store.start(&SessionId::from("C"), &new, &policy()).await.unwrap(), Started::New(_)));
+    assert!(is_lost());
+    assert_eq!(store.end_all(&"alice".into(), None).await.unwrap(), 1);
 }

@@ -136,6 +136,7 @@ async fn sessions_outlive_the_processes_that_use_them() {
     let store = place.store().await;
     start(&store, "A").await;
     drop(store);
+    assert_eq!(place.number("PRAGMA synchronous").await, 2, "full: it is on the disk before it is answered");
     let later = SqliteStore::new(pool_of(&place.path()));
     assert!(renew(&later, "A").await.is_some());
 }
