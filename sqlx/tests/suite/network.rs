@@ -37,9 +37,13 @@ fn deadline() -> Duration {
 }
 
 async fn survives(fault: Fault) {
+    survives_with(PgPoolOptions::new(), fault).await;
+}
+
+async fn survives_with(pool: PgPoolOptions, fault: Fault) {
     let server = PostgresServer::start().await;
     let proxy = FaultProxy::before(server.address()).await;
-    let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options(proxy.address()));
+    let pool = pool.max_connections(4).connect_lazy_with(options(proxy.address()));
     let store = PostgresStore::new(pool);
     store.migrate().await.unwrap();
     let app = App::on(store, |builder| builder.store_deadline(deadline()));
@@ -91,6 +95,8 @@ async fn a_server_that_never_answers_makes_503_by_the_deadline() {
 #[tokio::test]
 async fn connections_that_fell_silent_are_left_for_others() {
     survives(Fault::Silent).await;
+    // The pool does not look before it lends one.
+    survives_with(PgPoolOptions::new().test_before_acquire(false), Fault::Silent).await;
 }
 
 #[tokio::test]

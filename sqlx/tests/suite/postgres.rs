@@ -140,6 +140,9 @@ async fn a_renewal_leaves_the_indexes_alone() {
     crate::network::until("the server has counted", async || updates("tuples_updated").await >= 40).await;
     let (all, cheap) = (updates("tuples_updated").await, updates("tuples_hot_updated").await);
     assert!(cheap >= all - 2, "{cheap} of {all}");
+    let passed =
+        place.number("SELECT extract(epoch FROM expires_at)::bigint % 600 FROM session_timeout").await;
+    assert_eq!(passed, 0, "in steps of ten minutes");
 }
 
 #[tokio::test]
