@@ -17,8 +17,10 @@ use crate::{
     table::TableName,
 };
 
-/// How often an operation is tried again that others were in the way of.
-const ATTEMPTS: u32 = 10;
+/// How long an operation is tried again that others were in the way of, if no layer says how long it waits.
+const LONGEST: Duration = Duration::from_secs(5);
+/// A little longer each time.
+const PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long a connection may take for an answer that nobody waits for any more.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +98,8 @@ impl<DB: Dialect> Table<DB> {
         &self,
         ask: impl for<'c> Fn(&'c mut DB::Connection) -> Asked<'c, T> + Send + Sync,
     ) -> Result<Answered<T>, Trouble> {
-        let (mut gone, mut busy) = (0, 0);
+        let began = time::Instant::now();
+        let (mut gone, mut pause) = (0, PAUSE);
         loop {
             let trouble = match self.lend().await {
                 Ok(mut lent) => match ask(lent.connection()).await {
@@ -119,20 +122,22 @@ impl<DB: Dialect> Table<DB> {
             match trouble.failure {
                 // Of a pool, all may be.
                 Failure::Gone if gone <= self.pool.options().get_max_connections() => gone += 1,
-                Failure::Busy if busy < ATTEMPTS => {
-                    busy += 1;
-                    time::sleep(LONGEST_PAUSE / ATTEMPTS * busy).await;
+                Failure::Busy if began.elapsed() < self.patience().min(LONGEST) => {
+                    time::sleep(pause).await;
+                    pause = (pause + PAUSE).min(LONGEST_PAUSE);
                 }
                 _ => return Err(trouble),
             }
         }
     }
 
-    /// In time for who waits to hear why it did not work.
+    /// So that who waits hears in time why it did not work.
+    fn patience(&self) -> Duration {
+        Duration::from_nanos(self.deadline.load(Relaxed)) / 5 * 4
+    }
+
     async fn lend(&self) -> Result<Lent<DB>, Trouble> {
-        let deadline = Duration::from_nanos(self.deadline.load(Relaxed));
-        let at_most = deadline / 5 * 4;
-        match time::timeout(at_most, self.pool.acquire()).await {
+        match time::timeout(self.patience(), self.pool.acquire()).await {
             Ok(Ok(connection)) => Ok(Lent(Some(connection))),
             Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => {
                 let all = self.pool.options().get_max_connections();

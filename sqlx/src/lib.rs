@@ -32,8 +32,8 @@
 //!
 //! As long as it does not answer, requests get `503`; nobody is signed out, and no restart is needed afterwards. A log-out
 //! that could not be written down is told again. A connection that broke, or fell silent, is left for another; what others
-//! were in the way of is tried again, ten times at most. An answer waits for a connection of the pool for four fifths of the
-//! layer's `store_deadline`. A statement that arrives later than that deadline renews nothing.
+//! were in the way of is tried again. For that, and for a connection of the pool, a request waits for four fifths of the layer's
+//! `store_deadline`. A statement that arrives later than that deadline renews nothing.
 //!
 //! # Features
 //!

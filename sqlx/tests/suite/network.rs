@@ -33,7 +33,7 @@ pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 fn deadline() -> Duration {
-    Duration::from_millis(400) * pace()
+    Duration::from_secs(1) * pace()
 }
 
 async fn survives(fault: Fault) {
@@ -151,21 +151,21 @@ async fn what_was_written_counts_though_its_confirmation_was_lost() {
     let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(options(address));
     let store = PostgresStore::new(pool).table("confirmations").unwrap().granularity(Duration::ZERO);
     store.migrate().await.unwrap();
-    let lose = |tag| *lost.lock().unwrap() = Some(tag);
+    let lose_next = |tag| *lost.lock().unwrap() = Some(tag);
     let is_lost = || lost.lock().unwrap().is_none();
-    lose("INSERT 0 1");
+    lose_next("INSERT 0 1");
     let Started::New(key) = start(&store, "A").await else { panic!("it is this log-in's") };
     assert!(is_lost());
-    lose("UPDATE 1");
+    lose_next("UPDATE 1");
     let live = renew(&store, "A").await.unwrap();
     assert!(is_lost());
-    lose("UPDATE 1");
+    lose_next("UPDATE 1");
     assert!(store.rotate(live.key, &SessionId::from("B"), live.presented, &policy()).await.is_ok());
     assert!(is_lost() && is_live(&store, "B").await);
-    lose("UPDATE 1");
+    lose_next("UPDATE 1");
     assert!(store.end(key, EndReason::SignedOut).await.unwrap(), "it is this log-out's");
     assert!(is_lost());
-    lose("INSERT 0 1");
+    lose_next("INSERT 0 1");
     let new = NewSession::new().owner("alice");
     assert!(matches!(store.start(&SessionId::from("C"), &new, &policy()).await.unwrap(), Started::New(_)));
     assert!(is_lost());

@@ -9,10 +9,10 @@ use tower_session_timeout::{EndReason, Started, Store};
 use tower_session_timeout_sqlx::PostgresStore;
 
 use crate::{
-    both::{is_live, races, renew, start},
+    both::{is_live, patient, races, renew, start},
     place::{OnPostgres, Place, pool_of},
     postgres_server::PostgresServer,
-    support::{App, post, sid},
+    support::{App, pace, post, sid},
 };
 
 /// T100, T103
@@ -21,7 +21,7 @@ async fn a_server_that_is_killed_makes_503_until_it_is_back_and_nobody_is_signed
     let mut server = PostgresServer::start().await;
     let store = PostgresStore::new(server.pool(4));
     store.migrate().await.unwrap();
-    let app = App::on(store, |builder| builder);
+    let app = App::on(store, |builder| builder.store_deadline(Duration::from_secs(1) * pace()));
     for id in ["stays", "leaves", "over"] {
         app.log_in(id).await;
         assert_eq!(app.visit(id).await.status(), StatusCode::OK);
@@ -53,7 +53,7 @@ async fn the_first_request_after_a_quiet_restart_is_answered() {
     let idle = pool(&server);
     let store = PostgresStore::new(idle.clone());
     store.migrate().await.unwrap();
-    let app = App::on(store, |builder| builder.store_deadline(Duration::from_secs(20)));
+    let app = App::on(store, patient);
     app.log_in("A").await;
     for request in ["visit", "log in", "log out"] {
         let mut held = Vec::new();
@@ -80,7 +80,7 @@ async fn a_standby_is_not_asked() {
     let mut server = PostgresServer::start().await;
     let store = PostgresStore::new(server.pool(2));
     store.migrate().await.unwrap();
-    let app = App::on(store, |builder| builder);
+    let app = App::on(store, |builder| builder.store_deadline(Duration::from_secs(1) * pace()));
     app.log_in("A").await;
     server.stop();
     server.make_standby(true);
