@@ -92,9 +92,10 @@ impl Speaks for Postgres {
             .schema
             .as_ref()
             .map_or_else(String::new, |schema| format!("SET LOCAL search_path TO \"{schema}\";"));
-        // `IF NOT EXISTS` alone fails if two do it at the same time. The number means nothing.
+        // `IF NOT EXISTS` alone fails if two do it at the same time. The number means nothing. (Statements that are sent
+        // together are one transaction.)
         let text = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock(5831470226); {set_schema} {} COMMIT",
+            "SELECT pg_advisory_xact_lock(5831470226); {set_schema} {}",
             table.rename(Self::MIGRATION)
         );
         let probe = table.fill("SELECT FROM {sessions}, {owners} LIMIT 0");
@@ -102,7 +103,6 @@ impl Speaks for Postgres {
             let Err(error) = raw_sql(AssertSqlSafe(text)).execute(&mut *connection).await else {
                 return Ok(());
             };
-            raw_sql("ROLLBACK").execute(&mut *connection).await?;
             // Who may create nothing is told so before anybody looks whether there is anything to create.
             let is_refused =
                 error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"));

@@ -183,3 +183,10 @@ async fn who_may_create_nothing_finds_what_another_has_migrated() {
     place.execute("DROP OWNED BY modest").await;
     place.execute("DROP ROLE modest").await;
 }
+
+#[tokio::test]
+async fn the_migration_in_the_guide_is_the_one_that_is_run() {
+    let pool = pool_of(sqlx::postgres::PgConnectOptions::new());
+    let guide = include_str!("../../../docs/stores.md");
+    assert!(guide.contains(&PostgresStore::new(pool).migration()));
+}
