@@ -65,6 +65,8 @@ Usage: axum [OPTIONS]
                       cluster:redis://HOST:PORT[,redis://HOST:PORT]...   in a cluster, of which these nodes are asked
                       sentinel:NAME@redis://HOST:PORT[,redis://HOST:PORT]...   in the primary of this name, which these
                                           sentinels watch over
+                      postgres://USER@HOST/DATABASE   in Postgres, in tables that are created
+                      sqlite:FILE         in a file, which is created
   --snapshot FILE     keeps memory's sessions (not the notes) in this file from one run to the next; it is a secret
   --secure            for a site on HTTPS: the cookie is `__Host-sid`, and Secure
 ";

@@ -466,6 +466,27 @@ two_processes_share_a_redis() {
     lacks 'and the browser keeps its cookie' "$head" 'set-cookie'
 }
 
+two_processes_share_a_file_and_their_sessions_outlive_a_crash() {
+    local store=sqlite:$scratch.db first_server
+    start axum --store "$store"
+    first_server=$server
+    log_in
+    start axum --store "$store"
+    ask GET /api/me
+    is 'the other process knows the session' "$status" 200
+    kill -KILL "$first_server" "$server"
+    wait "$first_server" "$server" 2>/dev/null
+    start axum --store "$store"
+    ask GET /api/me
+    is 'after a crash it is there' "$status" 200
+    ask GET /account
+    has 'and listed' "$body" 'this one'
+    ask POST /logout
+    start axum --store "$store"
+    ask GET /api/me
+    is 'what has ended stays so' "$status $(field session-ended)" '401 signed-out'
+}
+
 browsers_keep_their_sessions_themselves() {
     export SESSION_KEY=a-key-of-32-bytes-for-this-test--
     start axum --store stateless
@@ -550,7 +571,8 @@ run axum --http1.1 "${common[@]}" polling_does_not_keep_a_session_alive pages_ar
     an_upload_longer_than_the_idle_timeout_keeps_its_session sessions_elsewhere_can_be_ended \
     an_event_stream_ends_with_its_session an_event_stream_lasts_as_long_as_other_requests_renew \
     events_come_twice_a_second a_look_at_the_log_out_page_ends_nothing it_stops_when_told_to \
-    a_deploy_logs_nobody_out two_processes_share_a_redis browsers_keep_their_sessions_themselves
+    a_deploy_logs_nobody_out two_processes_share_a_redis \
+    two_processes_share_a_file_and_their_sessions_outlive_a_crash browsers_keep_their_sessions_themselves
 start axum --idle 40 --warn 25
 run 'axum --warn 25' --http1.1 pages_have_the_script_that_warns
 start axum --secure

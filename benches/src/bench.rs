@@ -5,8 +5,12 @@ mod cases;
 mod floor;
 mod measure;
 mod parts;
+#[path = "../../sqlx/tests/suite/postgres_server.rs"]
+#[allow(dead_code, reason = "tests do more with a server")]
+mod postgres_server;
 mod requests;
 mod shared;
+mod sql;
 mod throughput;
 mod worst;
 
@@ -45,6 +49,8 @@ fn main() {
             worst::print();
             println!();
             shared::print();
+            println!();
+            sql::print();
         }
         ["cases"] => print_cases(),
         ["throughput"] => throughput::print(),
@@ -52,6 +58,7 @@ fn main() {
         ["memory"] => parts::print_memory(),
         ["worst"] => worst::print(),
         ["shared"] => shared::print(),
+        ["sql"] => sql::print(),
         // From here on for itself.
         ["case", name, turns] => {
             let built = (case(name).build)(SESSIONS_UNDER_CALLGRIND);

@@ -24,10 +24,10 @@ use tower_sessions_redis_store::{
 
 use crate::{measure::median, requests::Rng};
 
-const SESSIONS: u64 = 10_000;
+pub(crate) const SESSIONS: u64 = 10_000;
 const IN_FLIGHT: u64 = 64;
 const ROUND: Duration = Duration::from_millis(500);
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 
 struct Server {
     process: Child,
@@ -70,7 +70,7 @@ impl Drop for Server {
 }
 
 /// Requests per second.
-async fn rate<F>(ask: impl Fn(u64) -> F + Clone + Send + 'static) -> f64
+pub(crate) async fn rate<F>(ask: impl Fn(u64) -> F + Clone + Send + 'static) -> f64
 where
     F: Future<Output = bool> + Send,
 {
@@ -94,7 +94,7 @@ where
     answered.load(Relaxed) as f64 / began.elapsed().as_secs_f64()
 }
 
-fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("0123456789abcdef-{number}")
 }
 

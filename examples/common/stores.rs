@@ -1,17 +1,22 @@
 //! Where the example keeps its sessions: `--store`.
 
-use std::{env, error::Error, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{env, error::Error, fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use redis::{
-    Client, RedisResult,
+    Client,
     cluster::ClusterClient,
     sentinel::{SentinelClient, SentinelServerType},
+};
+use sqlx::{
+    PgPool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tokio::time;
 use tower_session_timeout::{
     MemoryStore, ReconnectingConnection, RedisStore, SentinelConnection, SessionTimeoutBuilder,
     StatelessStore,
 };
+use tower_session_timeout_sqlx::{Dialect, PostgresStore, SqliteStore, SqlxStore};
 
 /// How long the program tries to reach its store when it starts.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +28,8 @@ pub(crate) enum StoreChoice {
     Redis(String),
     Cluster(Vec<String>),
     Sentinel { primary: String, sentinels: Vec<String> },
+    Postgres(String),
+    Sqlite(String),
 }
 
 impl FromStr for StoreChoice {
@@ -34,6 +41,9 @@ impl FromStr for StoreChoice {
             None if text == "memory" => Ok(Self::Memory),
             None if text == "stateless" => Ok(Self::Stateless),
             Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
+            Some(("sqlite", "")) => Err(format!("{text:?} names no file")),
+            Some(("sqlite", file)) => Ok(Self::Sqlite(file.to_owned())),
             Some(("cluster", nodes)) => Ok(Self::Cluster(several(nodes))),
             Some(("sentinel", watched)) => match watched.split_once('@') {
                 Some((primary, sentinels)) => {
@@ -89,12 +99,38 @@ impl StoreChoice {
                 let client = SentinelClient::build(sentinels.clone(), primary.clone(), None, kind)?;
                 builder.store(RedisStore::new(reached(SentinelConnection::new(client)).await?))
             }
+            Self::Postgres(server) => {
+                builder.store(migrated(PostgresStore::new(PgPool::connect_lazy(server)?)).await?)
+            }
+            Self::Sqlite(file) => {
+                let file = SqliteConnectOptions::new()
+                    .filename(file)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal);
+                builder.store(
+                    migrated(SqliteStore::new(SqlitePoolOptions::new().connect_lazy_with(file))).await?,
+                )
+            }
         };
         Ok((builder, None))
     }
 }
 
-async fn reached<C>(connecting: impl Future<Output = RedisResult<C>>) -> Result<C, String> {
+/// With its tables, of which what is over is deleted each minute.
+async fn migrated<DB: Dialect>(store: SqlxStore<DB>) -> Result<SqlxStore<DB>, String> {
+    reached(store.migrate()).await?;
+    let deletes = store.clone();
+    tokio::spawn(async move {
+        let mut minutes = time::interval(Duration::from_secs(60));
+        loop {
+            minutes.tick().await;
+            while deletes.delete_expired(1000).await.is_ok_and(|found| found == 1000) {}
+        }
+    });
+    Ok(store)
+}
+
+async fn reached<C, E: fmt::Display>(connecting: impl Future<Output = Result<C, E>>) -> Result<C, String> {
     match time::timeout(PATIENCE, connecting).await {
         Ok(connected) => connected.map_err(|error| format!("cannot reach the store: {error}")),
         Err(_) => Err(format!("cannot reach the store within {} seconds", PATIENCE.as_secs())),

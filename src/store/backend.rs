@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{BoxFuture, StoreError};
+use super::{BoxFuture, LayerSettings, StoreError};
 
 /// Keeps records for a [`SharedStore`](crate::SharedStore), which knows all the rules: all that is to be written for a store
 /// of one's own.
@@ -57,6 +57,11 @@ pub trait Backend: Send + Sync + 'static {
     /// could be forgotten. Default: they are not.
     fn may_evict(&self) -> BoxFuture<Result<bool, StoreError>> {
         Box::pin(async { Ok(false) })
+    }
+
+    /// A layer that will ask was built: it says for how long it waits. Default: that is nothing to the backend.
+    fn attach(&self, layer: &LayerSettings) {
+        let _ = layer;
     }
 
     /// Puts a session on the list of its owner's, which is kept for so long at least, or for good. Answers with a few

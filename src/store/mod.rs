@@ -197,10 +197,12 @@ impl fmt::Debug for Companion {
     }
 }
 
-/// Implements [`Store`] by another store.
+/// Implements [`Store`] by another store: here, and in the crates of stores beside this one.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! forward_store {
     ([$($generics:tt)+] $store:ty, |$this:ident| $inner:expr) => {
-        impl<$($generics)+> $crate::store::Store for $store {
+        impl<$($generics)+> $crate::Store for $store {
             fn check(
                 &self,
                 id: &$crate::SessionId<'_>,
@@ -334,9 +336,6 @@ macro_rules! forward_store {
         }
     };
 }
-#[cfg(feature = "redis")]
-pub(crate) use forward_store;
-
 // A store that is shared: between layers, or to sweep it.
 forward_store!([S: Store + ?Sized] Arc<S>, |this| (**this));
 

@@ -97,14 +97,14 @@ impl<B: Backend> SharedStore<B> {
         }
     }
 
-    /// The same sessions, kept in another way.
-    #[cfg(feature = "redis")]
-    pub(super) fn change_backend(self, backend: B) -> Self {
+    /// The same, with another backend: for a store whose backend has settings. Not for one a layer has been built on.
+    pub fn with_backend(self, backend: B) -> Self {
         Self { backend: Arc::new(backend), ..self }
     }
 
-    #[cfg(all(feature = "redis", feature = "test-util"))]
-    pub(super) fn clock(self, clock: impl Clock) -> Self
+    /// The same, measuring by this clock how long the backend's answers take.
+    #[cfg(feature = "test-util")]
+    pub fn clock(self, clock: impl Clock) -> Self
     where
         B: Clone,
     {
@@ -895,6 +895,7 @@ impl<B: Backend> Store for SharedStore<B> {
     fn attach(&self, layer: &LayerSettings) {
         self.widen(layer.limits);
         self.process.deadline.fetch_max(nanos(layer.deadline), Relaxed);
+        self.backend.attach(layer);
         if layer.adopts {
             self.process.adoptable_for.fetch_max(nanos(layer.limits.idle()), Relaxed);
         }

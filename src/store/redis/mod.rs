@@ -15,8 +15,7 @@ use self::script::{EVICTS, Flags, LIST, SWAP};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
 use super::{
-    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, forward_store,
-    shared::foreign,
+    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, shared::foreign,
 };
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
@@ -99,7 +98,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     fn with(self, set: impl FnOnce(&mut Redis<C>)) -> Self {
         let mut redis = (*self.0.backend).clone();
         set(&mut redis);
-        Self(self.0.change_backend(redis))
+        Self(self.0.with_backend(redis))
     }
 
     /// What all keys begin with. Applications that share a server need different ones. Braces would put all sessions
@@ -155,7 +154,7 @@ impl<C> fmt::Debug for RedisStore<C> {
     }
 }
 
-forward_store!([C: ConnectionLike + Clone + Send + Sync + 'static] RedisStore<C>, |this| this.0);
+crate::forward_store!([C: ConnectionLike + Clone + Send + Sync + 'static] RedisStore<C>, |this| this.0);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
     fn key(&self, key: Key) -> String {
