@@ -71,6 +71,8 @@ pub(crate) struct Effects {
     pub(crate) ended: Option<Box<EndedNow>>,
     /// Ids that are none of this session any more.
     pub(crate) dropped: Vec<IdHash>,
+    /// Ids that worked will cease to, or have.
+    pub(crate) retired: bool,
 }
 
 /// A session that ended just now.
@@ -202,30 +204,40 @@ impl Record {
         effects: &mut Effects,
     ) -> Decision {
         let Context { policy, now, .. } = *context;
+        // An id that does not work changes nothing.
+        match self.standing(id, first_id, now) {
+            Standing::Works => {}
+            Standing::Unknown => return Decision::UNKNOWN,
+            Standing::Superseded => {
+                let Verdict::Over(reason) = self.judge(policy, now).0 else {
+                    return self.ended(EndReason::Superseded);
+                };
+                return self.ended(reason);
+            }
+        }
         let (verdict, idle_for) = if access == Access::Peek {
             self.look(context, effects)
         } else {
             self.judge_and_end(policy, now, effects)
         };
-        let mut remaining = match (verdict, self.standing(id, first_id, now)) {
-            (Verdict::Live(remaining), Standing::Works) => remaining,
-            (_, Standing::Unknown) => return Decision::UNKNOWN,
-            (Verdict::Over(reason), _) => return self.ended(reason),
-            (_, Standing::Superseded) => return self.ended(EndReason::Superseded),
-            (Verdict::Capped(reason), _) => return Decision::Capped(reason),
+        let mut remaining = match verdict {
+            Verdict::Live(remaining) => remaining,
+            Verdict::Over(reason) => return self.ended(reason),
+            Verdict::Capped(reason) => return Decision::Capped(reason),
         };
         let age = self.age(now);
         let (mut idle_for, mut renewed_at) = (idle_for, None);
         if let (State::Live { active: before, in_flight }, false) = (self.state, access == Access::Peek) {
             let grace_ends = now.saturating_add(nanos(policy.rotation_grace));
             let superseded = self.supersede_older_than(id, grace_ends);
+            effects.retired |= superseded;
             idle_for = Duration::from_nanos(now.saturating_sub(before));
             let ago = if let Access::RenewAgo(ago) = access { ago.min(idle_for) } else { Duration::ZERO };
             let active = self.recorded(now.saturating_sub(nanos(ago)), superseded, context);
             self.state = if access == Access::Hold {
                 State::Live { active: before, in_flight: in_flight + 1 }
             } else {
-                renewed_at = Some(active);
+                renewed_at = Some(active).filter(|&active| active != before);
                 State::Live { active, in_flight }
             };
             let since = now.saturating_sub(self.last_activity(now).unwrap_or(active));
@@ -329,7 +341,7 @@ impl Record {
         now: u64,
         effects: &mut Effects,
     ) -> bool {
-        !self.end_if_over(policy, now, effects) && matches!(self.standing(id, first_id, now), Standing::Works)
+        matches!(self.standing(id, first_id, now), Standing::Works) && !self.end_if_over(policy, now, effects)
     }
 
     /// `false` if it had ended before.
@@ -349,6 +361,7 @@ impl Record {
     pub(crate) fn restart(&mut self, first_id: IdHash, now: u64, effects: &mut Effects) {
         let superseded = self.ids_with(first_id).extract_if(.., |issued| issued.works_until.is_some());
         effects.dropped.extend(superseded.map(|issued| issued.id));
+        effects.retired |= !effects.dropped.is_empty();
         self.started = now;
         self.state = State::Live { active: now, in_flight: self.in_flight() };
     }
@@ -529,6 +542,24 @@ impl Record {
         }
     }
 
+    /// When it was last active, or ended.
+    #[cfg(feature = "shared")]
+    pub(crate) fn latest(&self) -> u64 {
+        let (State::Live { active: latest, .. } | State::Ended { at: latest, .. }) = self.state;
+        latest
+    }
+
+    #[cfg(feature = "shared")]
+    pub(crate) fn began_after(&self, instant: u64) -> bool {
+        self.started > instant
+    }
+
+    /// Those that are not superseded.
+    #[cfg(feature = "shared")]
+    pub(crate) fn working_ids(&self) -> impl Iterator<Item = IdHash> {
+        self.ids().iter().filter(|issued| issued.works_until.is_none()).map(|issued| issued.id)
+    }
+
     #[cfg(feature = "shared")]
     pub(crate) fn is_adopted(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.adopted)
@@ -537,9 +568,8 @@ impl Record {
     /// Where the clock can be set back: the session is then as old as it was when it was last in use.
     #[cfg(feature = "shared")]
     pub(crate) fn set_back_to(&mut self, now: u64) {
-        let (State::Live { active: latest, .. } | State::Ended { at: latest, .. }) = self.state;
-        if latest > now {
-            self.shift(i128::from(now) - i128::from(latest));
+        if self.latest() > now {
+            self.shift(i128::from(now) - i128::from(self.latest()));
         }
     }
 }

@@ -95,8 +95,12 @@ struct Entry {
 }
 
 impl Changes {
+    fn of(&self, session: SessionKey) -> Option<Duration> {
+        self.of.get(&session).copied()
+    }
+
     fn came_after(&self, asked: Duration, session: SessionKey) -> bool {
-        let last = self.of.get(&session).copied().max(self.of_all);
+        let last = self.of(session).max(self.of_all);
         last.is_some_and(|changed| asked <= changed)
     }
 
@@ -333,6 +337,10 @@ impl<S: Store> Shared<S> {
         let entry = self.take(id, |entry| entry.window == window);
         let Some(mut entry @ Entry { is_untold: true, .. }) = entry else { return };
         for attempt in 0..ATTEMPTS {
+            if self.changes().of(entry.live.key).is_some_and(|changed| entry.asked <= changed) {
+                // It has ended or begun anew since, or what is untold was no activity.
+                return;
+            }
             let asked = self.clock.now();
             let ago = asked.saturating_sub(entry.active);
             let told = self.in_time(self.store.renew(entry.live.key, ago, &entry.policy)).await;
@@ -430,14 +438,26 @@ impl<S: Store> Store for CachedStore<S> {
         self.changing(Some(session), self.0.store.restart(session, policy))
     }
 
+    /// What its window has noted is not told, either: an activity in it that stays one is lost, and the session ends early
+    /// by no more than the window.
     fn withdraw(&self, live: &Live) -> Answer<()> {
-        self.0.store.withdraw(live)
+        self.changing(Some(live.key), self.0.store.withdraw(live))
     }
 
     fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
-        let (end, store) = (self.0.store.end_later(id, reason)?, self.clone());
-        // Whichever session it is.
-        Some(Box::new(move || store.changing(None, end())))
+        let (end, cache, id) = (self.0.store.end_later(id, reason)?, self.clone(), self.0.hash(id));
+        Some(Box::new(move || {
+            drop(cache.0.take(id, |_| true));
+            let (cache, end) = (cache.clone(), end());
+            Answer::Pending(Box::pin(async move {
+                let ended = end.await?;
+                if ended {
+                    // Whichever session it was, it may have other ids.
+                    cache.0.change(None);
+                }
+                Ok(ended)
+            }))
+        }))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {

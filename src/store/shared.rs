@@ -32,9 +32,12 @@ use crate::{
 
 /// Added to the backend's clock, so that a session older than the clock's origin has a start, too.
 const ORIGIN: u64 = 1 << 62;
-/// How often a record is loaded again that others change at the same time.
+/// How often a record is at least loaded again that others change at the same time; and then for as long as a layer waits.
 const ATTEMPTS: u32 = 10;
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const MOST_ATTEMPTS: u32 = 200;
+/// How long a layer waits that has not said so.
+const DEFAULT_DEADLINE: Duration = Duration::from_millis(500);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// How long the end of an adopted session is remembered at least: other processes may have longer idle timeouts.
 const KEEP_ADOPTED: Duration = Duration::from_secs(24 * 3600);
 /// How long an owner's list is kept after the last log-in, if all its sessions end by then.
@@ -154,8 +157,8 @@ struct Found {
 /// How a change is written.
 #[derive(Clone, Copy, PartialEq)]
 enum Write {
-    /// In time, or not at all: who asked is waiting.
-    InTime,
+    /// In time, or not at all: who asked then, by this process's clock, is waiting.
+    InTime(Duration),
     /// However late, for it begins a session.
     Start,
     /// However late.
@@ -243,26 +246,47 @@ impl<B: Backend> SharedStore<B> {
     async fn write(&self, found: &Found, mut entry: Entry, write: Write) -> Result<Swapped, StoreError> {
         if let Some(Kept { content: record, until }) = &mut entry.record {
             let kept_until = record.kept_until(self.widest(), self.keep_ended(record));
-            // Another process may have more generous limits.
-            *until = if record.ended_at().is_some() { kept_until } else { kept_until.max(*until) };
+            // Another process may have more generous limits: what it said is kept, and moves on with the session.
+            let before = found.entry.record.as_ref().map_or(record.latest(), |found| found.content.latest());
+            let moved = record.latest().saturating_sub(before);
+            *until = until.saturating_add(moved).max(kept_until);
         }
         let until = entry.kept_until();
         let record = (!entry.is_empty()).then(|| entry.encode(&found.key.to_bytes()));
         if record == found.bytes {
             return Ok(Swapped::Done);
         }
-        let deadline = Duration::from_nanos(self.process.deadline.load(Relaxed));
+        let not_after = match write {
+            Write::InTime(asked) => {
+                let left = self.deadline().saturating_sub(self.process.clock.now().saturating_sub(asked));
+                Some(found.clock.saturating_add(left))
+            }
+            Write::Start | Write::ByAllMeans | Write::End => None,
+        };
         let swap = Swap {
             key: found.key,
             expected: found.bytes.clone(),
             record,
             keep_for: Duration::from_nanos(until.saturating_sub(found.now)),
-            not_after: (write == Write::InTime && !deadline.is_zero())
-                .then(|| found.clock.saturating_add(deadline)),
+            not_after,
             begins: write == Write::Start,
             ends: write == Write::End,
         };
         self.backend.swap(swap).await
+    }
+
+    /// How long a layer waits for an answer.
+    fn deadline(&self) -> Duration {
+        match self.process.deadline.load(Relaxed) {
+            0 => DEFAULT_DEADLINE,
+            deadline => Duration::from_nanos(deadline),
+        }
+    }
+
+    /// For as long as others are in the way.
+    fn attempts(&self) -> Attempts<'_> {
+        let clock = &*self.process.clock;
+        Attempts { clock, began: clock.now(), deadline: self.deadline(), number: 0 }
     }
 
     /// Applies a transition to the session under this key, until that is what is written down. What the transition says
@@ -273,7 +297,8 @@ impl<B: Backend> SharedStore<B> {
         write: Write,
         mut transition: impl FnMut(&mut Record, u64, &mut Effects) -> T,
     ) -> Result<Option<(T, Swapped, Vec<IdHash>)>, StoreError> {
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = self.attempts();
+        while attempts.next().await {
             let Some(found) = self.load_known(session).await? else { return Ok(None) };
             let mut entry = found.entry.clone();
             let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(None) };
@@ -288,11 +313,10 @@ impl<B: Backend> SharedStore<B> {
                 swapped = self.write(&found, Entry { record: None, ..entry }, Write::End).await?;
             }
             if swapped == Swapped::Lost {
-                pause(attempt).await;
                 continue;
             }
             if swapped == Swapped::Done {
-                self.tell_end(session, effects.ended);
+                self.finish_end(session, effects.ended).await;
             }
             return Ok(Some((said, swapped, effects.dropped)));
         }
@@ -305,18 +329,26 @@ impl<B: Backend> SharedStore<B> {
         entry.alias.is_none() && !is_adopted && self.process.adoptable_for.load(Relaxed) == 0
     }
 
-    fn tell_end(&self, session: Key, ended: Option<Box<rules::EndedNow>>) {
-        let (Some(ended), Some(sink)) = (ended, self.process.sink.get()) else { return };
+    /// Takes it off its owner's list, and tells of it.
+    async fn finish_end(&self, session: Key, ended: Option<Box<rules::EndedNow>>) {
+        let Some(ended) = ended else { return };
         let rules::EndedNow { reason, idle_for, age, owner } = *ended;
-        let session = SessionKey::new(session.to_bytes());
-        sink.send(&SessionEvent::Ended { session, reason, idle_for, age, owner });
+        if let Some(owner) = &owner {
+            // Else it is struck off by a later log-in.
+            let _ = self.backend.strike(key_of_owner(owner), vec![session]).await;
+        }
+        if let Some(sink) = self.process.sink.get() {
+            let session = SessionKey::new(session.to_bytes());
+            sink.send(&SessionEvent::Ended { session, reason, idle_for, age, owner });
+        }
     }
 
     async fn decide(self, id: Key, policy: Policy, access: Access) -> Result<Decision, StoreError> {
         let asked = self.process.clock.now();
         // When the request came, by the backend's clock: a second attempt is no later activity.
         let mut came = None;
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = self.attempts();
+        while attempts.next().await {
             let Some(mut found) = self.load_known(id).await? else { return Ok(Decision::UNKNOWN) };
             let first = *came.get_or_insert(found.now);
             let mut session = id;
@@ -352,13 +384,13 @@ impl<B: Backend> SharedStore<B> {
             if access == Access::Peek {
                 return Ok(decision);
             }
-            let write = if effects.ended.is_some() { Write::End } else { Write::InTime };
+            let write = if effects.ended.is_some() { Write::End } else { Write::InTime(asked) };
             match self.write(&found, entry, write).await? {
                 Swapped::Done => {
-                    self.tell_end(session, effects.ended);
+                    self.finish_end(session, effects.ended).await;
                     return Ok(decision);
                 }
-                Swapped::Lost => pause(attempt).await,
+                Swapped::Lost => {}
                 // What is not recorded is not promised.
                 Swapped::Full => return Ok(as_recorded(decision, &before, &context)),
             }
@@ -368,15 +400,32 @@ impl<B: Backend> SharedStore<B> {
 
     /// An alias is kept for as long as it is used.
     async fn keep_alias(&self, found: &Found, of: &Found) -> Result<(), StoreError> {
-        let own = of.entry.record.as_ref().and_then(|record| record.content.own_limits());
+        let Some(record) = &of.entry.record else { return Ok(()) };
         let mut entry = found.entry.clone();
-        let (life, Some(alias)) = (self.alias_life(own), &mut entry.alias) else { return Ok(()) };
-        if alias.until.saturating_sub(found.now) >= life / 2 {
+        let (life, Some(alias)) = (self.alias_life(record.content.own_limits()), &mut entry.alias) else {
+            return Ok(());
+        };
+        // No shorter than its session.
+        if alias.until >= record.until && alias.until.saturating_sub(found.now) >= life / 2 {
             return Ok(());
         }
-        alias.until = found.now.saturating_add(life);
+        alias.until = found.now.saturating_add(life).max(record.until);
         // If others change it meanwhile, it is theirs to keep.
         self.write(found, entry, Write::ByAllMeans).await.map(drop)
+    }
+
+    /// The session goes on, whichever of its ids is in use: so do they.
+    async fn keep_aliases(&self, session: Key) -> Result<(), StoreError> {
+        let Some(of) = self.load_known(session).await? else { return Ok(()) };
+        let Some(record) = &of.entry.record else { return Ok(()) };
+        for id in record.content.working_ids().map(|id| Key::new(id.to_bytes())).filter(|&id| id != session) {
+            if let Some(found) = self.load_known(id).await?
+                && found.entry.alias.as_ref().is_some_and(|alias| alias.content == session.to_bytes())
+            {
+                self.keep_alias(&found, &of).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How long an id is an alias of a session with these limits of its own, in nanoseconds.
@@ -387,7 +436,8 @@ impl<B: Backend> SharedStore<B> {
     }
 
     async fn begin(self, id: Key, new: NewSession, policy: Policy) -> Result<Started, StoreError> {
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = self.attempts();
+        while attempts.next().await {
             let found = self.load(id).await?;
             if let Some(live) = self.live_session_of(id, &found, &policy).await? {
                 return Ok(Started::AlreadyLive(SessionKey::new(live.to_bytes())));
@@ -401,7 +451,7 @@ impl<B: Backend> SharedStore<B> {
             match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
                 Swapped::Done => return Ok(Started::New(SessionKey::new(id.to_bytes()))),
                 Swapped::Full => return Ok(Started::AtCapacity),
-                Swapped::Lost => pause(attempt).await,
+                Swapped::Lost => {}
             }
         }
         Err(contended())
@@ -465,9 +515,13 @@ impl<B: Backend> SharedStore<B> {
         own: Option<Limits>,
         policy: &Policy,
     ) -> Result<Placed, StoreError> {
-        for attempt in 0..ATTEMPTS {
+        let mut attempts = self.attempts();
+        while attempts.next().await {
             let found = self.load(id).await?;
             if found.entry.alias.as_ref().is_some_and(|alias| alias.content == session.to_bytes()) {
+                if let Some(of) = self.load_known(session).await? {
+                    self.keep_alias(&found, &of).await?;
+                }
                 return Ok(Placed::Done);
             }
             if let Some(live) = self.live_session_of(id, &found, policy).await? {
@@ -486,7 +540,7 @@ impl<B: Backend> SharedStore<B> {
             match self.write(&found, entry, Write::ByAllMeans).await? {
                 Swapped::Done => return Ok(Placed::Done),
                 Swapped::Full => return Ok(Placed::Full),
-                Swapped::Lost => pause(attempt).await,
+                Swapped::Lost => {}
             }
         }
         Err(contended())
@@ -620,12 +674,11 @@ impl<B: Backend> SharedStore<B> {
         &self,
         session: Key,
         reason: EndReason,
-        owner: Option<&Owner>,
+        is_meant: impl Fn(&Record) -> bool,
     ) -> Result<bool, StoreError> {
         let ended = self
             .change(session, Write::End, |record, now, effects| {
-                let is_theirs = owner.is_none() || record.owner() == owner;
-                is_theirs && record.end(reason, now, effects)
+                is_meant(record) && record.end(reason, now, effects)
             })
             .await?;
         match ended {
@@ -643,7 +696,11 @@ impl<B: Backend> SharedStore<B> {
         let keep_for = absolute.is_some_and(|absolute| absolute < OWNERS_LIST).then_some(OWNERS_LIST);
         let list = key_of_owner(owner);
         for old in backend.list(list, session, keep_for).await? {
-            if self.info(old, owner, policy).await?.is_some() {
+            // By no layer's limits: others may have laxer ones.
+            let found = self.load_known(old).await?;
+            let record = found.as_ref().and_then(|found| found.entry.record.as_ref());
+            let may_be_live = record.is_some_and(|record| record.content.ended_at().is_none());
+            if may_be_live && record.is_some_and(|record| record.content.owner() == Some(owner)) {
                 backend.list(list, old, keep_for).await?;
             } else {
                 backend.strike(list, vec![old]).await?;
@@ -661,20 +718,20 @@ impl<B: Backend> SharedStore<B> {
         for some in others.chunks(AT_ONCE) {
             let ends = for_all(some.to_vec(), |session| {
                 let (store, owner) = (self.clone(), owner.clone());
-                async move { (session, store.finish(session, EndReason::Revoked, Some(&owner)).await) }
+                async move { (session, store.end_listed(session, &owner).await) }
             });
-            let (mut ended, mut failed) = (Vec::new(), None);
+            let (mut dead, mut failed) = (Vec::new(), None);
             for (session, end) in ends.await {
                 match end {
-                    Ok(true) => ended.push(session),
-                    Ok(false) => {}
+                    Ok(Listed::EndedNow) => number += 1,
+                    Ok(Listed::Dead) => dead.push(session),
+                    Ok(Listed::Missing) => {}
                     Err(error) => failed = Some(error),
                 }
             }
-            number += ended.len();
             // So that who asks again has less to do.
-            if !ended.is_empty() {
-                self.backend.strike(list, ended).await?;
+            if !dead.is_empty() {
+                self.backend.strike(list, dead).await?;
             }
             if let Some(error) = failed {
                 return Err(error);
@@ -682,6 +739,25 @@ impl<B: Backend> SharedStore<B> {
         }
         Ok(number)
     }
+
+    async fn end_listed(&self, session: Key, owner: &Owner) -> Result<Listed, StoreError> {
+        let Some(found) = self.load_known(session).await? else { return Ok(Listed::Dead) };
+        let Some(Kept { content: record, .. }) = found.entry.record else { return Ok(Listed::Missing) };
+        if record.owner() != Some(owner) || record.ended_at().is_some() {
+            return Ok(Listed::Dead);
+        }
+        let ended = self.finish(session, EndReason::Revoked, |record| record.owner() == Some(owner)).await?;
+        Ok(if ended { Listed::EndedNow } else { Listed::Dead })
+    }
+}
+
+/// What became of a session on an owner's list.
+enum Listed {
+    EndedNow,
+    /// It has ended, or the name is another session's by now.
+    Dead,
+    /// It may be about to begin.
+    Missing,
 }
 
 /// What a decision to renew comes to if the renewal could not be written down.
@@ -693,12 +769,30 @@ fn as_recorded(decision: Decision, before: &Record, context: &Context<'_>) -> De
     Decision::Live(live)
 }
 
-/// Longer each time, and different for each who waits.
-async fn pause(attempt: u32) {
-    let mut random = [0];
-    let _ = getrandom::fill(&mut random);
-    let longest = (LONGEST_PAUSE / ATTEMPTS).saturating_mul(attempt);
-    tokio::time::sleep(longest.mul_f32(f32::from(random[0]) / 255.0)).await;
+/// How often others were in the way.
+struct Attempts<'a> {
+    clock: &'a dyn Clock,
+    began: Duration,
+    deadline: Duration,
+    number: u32,
+}
+
+impl Attempts<'_> {
+    /// Whether there is another one: after a pause of up to twice what one takes, different for each who waits.
+    async fn next(&mut self) -> bool {
+        let passed = self.clock.now().saturating_sub(self.began);
+        if self.number >= ATTEMPTS && (passed >= self.deadline || self.number >= MOST_ATTEMPTS) {
+            return false;
+        }
+        if self.number > 0 {
+            let mut random = [0];
+            let _ = getrandom::fill(&mut random);
+            let longest = (passed / self.number).saturating_mul(2).max(SHORTEST_PAUSE);
+            tokio::time::sleep(longest.mul_f32(f32::from(random[0]) / 255.0)).await;
+        }
+        self.number += 1;
+        true
+    }
 }
 
 async fn for_all<T, R, F>(all: Vec<T>, work: impl Fn(T) -> F) -> Vec<R>
@@ -758,6 +852,23 @@ impl fmt::Display for Foreign {
 
 impl std::error::Error for Foreign {}
 
+/// There is no room for a session.
+#[derive(Debug)]
+struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no room for another session")
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+#[cfg(feature = "redis")]
+pub(super) fn no_room() -> StoreError {
+    StoreError::new(NoRoom)
+}
+
 pub(super) fn foreign() -> StoreError {
     StoreError::new(Foreign)
 }
@@ -781,7 +892,7 @@ impl<B: Backend> Store for SharedStore<B> {
         let asked = self.process.clock.now();
         self.answer(async move |store| {
             let renewed = store
-                .change(session, Write::InTime, |record, now, effects| {
+                .change(session, Write::InTime(asked), |record, now, effects| {
                     let as_recorded =
                         record.clone().look(&store.context(&policy, now), &mut Effects::default()).0;
                     let mut context = store.context(&policy, now);
@@ -793,6 +904,9 @@ impl<B: Backend> Store for SharedStore<B> {
                     (record.renew(ago.saturating_add(under_way), &context, effects), as_recorded)
                 })
                 .await?;
+            if matches!(renewed, Some(((Verdict::Live(_), _), ..))) && ago.is_zero() {
+                store.keep_aliases(session).await?;
+            }
             Ok(match renewed {
                 None => Verdict::Over(EndReason::Unknown),
                 Some(((_, as_recorded), Swapped::Full, _)) => as_recorded,
@@ -804,14 +918,20 @@ impl<B: Backend> Store for SharedStore<B> {
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         self.widen(policy.limits);
         let (id, new, policy) = (key_of(id), new.clone(), *policy);
-        self.answer(|store| store.begin(id, new, policy))
+        self.answer(async move |store| match store.begin(id, new, policy).await {
+            Err(error) if error.is::<NoRoom>() => Ok(Started::AtCapacity),
+            started => started,
+        })
     }
 
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
         self.widen(policy.limits);
         self.process.adoptable_for.fetch_max(nanos(policy.limits.idle()), Relaxed);
         let (id, new, policy) = (key_of(id), new.clone(), *policy);
-        self.answer(|store| store.adopt_session(id, new, policy))
+        self.answer(async move |store| match store.adopt_session(id, new, policy).await {
+            Err(error) if error.is::<NoRoom>() => Ok(Adopted::AtCapacity),
+            adopted => adopted,
+        })
     }
 
     fn rotate(
@@ -845,33 +965,39 @@ impl<B: Backend> Store for SharedStore<B> {
                 return Err(full());
             }
             store.drop_aliases(session, dropped).await;
+            store.keep_aliases(session).await?;
             Ok(true)
         })
     }
 
     fn withdraw(&self, live: &Live) -> Answer<()> {
-        let live = live.clone();
+        let (live, asked) = (live.clone(), self.process.clock.now());
         self.answer(async move |store| {
             let session = Key::new(live.key.to_bytes());
-            let withdrawn = store.change(session, Write::InTime, |record, _, _| record.withdraw(&live));
+            let withdrawn =
+                store.change(session, Write::InTime(asked), |record, _, _| record.withdraw(&live));
             withdrawn.await.map(drop)
         })
     }
 
     fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
         let (store, id) = (self.clone(), key_of(id));
+        let asked = self.process.clock.now();
         Some(Box::new(move || {
             store.answer(async move |store| {
                 let Some(found) = store.load_known(id).await? else { return Ok(false) };
-                let alias = found.entry.alias.map(|alias| Key::new(alias.content));
-                store.finish(alias.unwrap_or(id), reason, None).await
+                // Not one that has begun under this id since.
+                let passed = nanos(store.process.clock.now().saturating_sub(asked));
+                let meant = found.now.saturating_sub(passed);
+                let session = found.entry.alias.map_or(id, |alias| Key::new(alias.content));
+                store.finish(session, reason, |record| !record.began_after(meant)).await
             })
         }))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         let session = Key::new(session.to_bytes());
-        self.answer(async move |store| store.finish(session, reason, None).await)
+        self.answer(async move |store| store.finish(session, reason, |_| true).await)
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
@@ -889,7 +1015,10 @@ impl<B: Backend> Store for SharedStore<B> {
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
         let owner = owner.clone();
-        self.answer(|store| store.end_all_of(owner, except))
+        // To its end, though who asked may not wait so long.
+        self.answer(async move |store| {
+            tokio::spawn(store.end_all_of(owner, except)).await.map_err(StoreError::new)?
+        })
     }
 
     fn attach(&self, layer: &LayerSettings) {

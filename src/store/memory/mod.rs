@@ -294,7 +294,12 @@ impl MemoryStore {
     #[cold]
     fn do_work(&self, work: Work) {
         #[cfg(feature = "snapshot")]
-        self.note_ends(&work.events);
+        {
+            self.note_ends(&work.events);
+            for &session in &work.retired {
+                self.note_rotation(session);
+            }
+        }
         for (id, key) in work.dropped {
             let Ok(mut shard) = self.shard(id) else { break };
             let Some(slot) = shard.find(id) else { continue };

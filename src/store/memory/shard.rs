@@ -48,6 +48,9 @@ pub(super) struct Work {
     pub(super) disowned: Vec<(Owner, SessionKey)>,
     /// Slots freed and still counted.
     pub(super) freed: usize,
+    /// Sessions of which ids that worked cease to.
+    #[cfg(feature = "snapshot")]
+    pub(super) retired: Vec<SessionKey>,
 }
 
 impl Deferred {
@@ -57,7 +60,7 @@ impl Deferred {
 
     #[inline]
     pub(super) fn add(&mut self, session: SessionKey, effects: Effects) {
-        if effects.ended.is_some() || !effects.dropped.is_empty() {
+        if effects.ended.is_some() || effects.retired || !effects.dropped.is_empty() {
             self.add_all(session, effects);
         }
     }
@@ -69,6 +72,8 @@ impl Deferred {
             let EndedNow { reason, idle_for, age, owner } = *ended;
             work.events.push(SessionEvent::Ended { session, reason, idle_for, age, owner });
         }
+        #[cfg(feature = "snapshot")]
+        work.retired.extend(effects.retired.then_some(session));
         work.dropped.extend(effects.dropped.into_iter().map(|id| (id, session)));
     }
 }

@@ -177,8 +177,8 @@ impl MemoryStore {
         }));
     }
 
-    /// Notes that this session has an id the file knows nothing of. The older ones, which are about to end, must not be
-    /// its only ones again.
+    /// Notes that this session has an id the file knows nothing of, or that one the file has is superseded. Those, which are
+    /// about to end or have, must not work again.
     pub(super) fn note_rotation(&self, session: SessionKey) {
         self.taken_over.note([(session, EndReason::Superseded)].into_iter());
     }

@@ -15,7 +15,8 @@ use self::script::{EVICTS, Flags, LIST, SWAP};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
 use super::{
-    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, shared::foreign,
+    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped,
+    shared::{foreign, no_room},
 };
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
@@ -252,8 +253,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         let now = self.set_clock().map_or_else(String::new, |now| now.as_millis().to_string());
         let (name, mut connection) = (name_of(session), self.connection.clone());
         let args = [name.as_bytes(), ttl.as_bytes(), now.as_bytes()];
-        let old: Vec<String> =
-            LIST.call(&mut connection, &self.owners_key(owner), &args).await.map_err(StoreError::new)?;
+        let old: Vec<String> = LIST
+            .call(&mut connection, &self.owners_key(owner), &args)
+            .await
+            .map_err(|error| if is_out_of_memory(&error) { no_room() } else { StoreError::new(error) })?;
         Ok(old.iter().filter_map(|name| key_of(name)).collect())
     }
 
