@@ -392,3 +392,211 @@ async fn a_clock_that_is_set_back_lets_no_session_live_longer_than_that() {
     clock.0.fetch_add(4, SeqCst);
     assert!(!is_live(&store, "A").await, "idle since the clock was set back");
 }
+
+/// Two processes on a table, whose layers have other limits, and a log-in of alice's under these.
+async fn log_in(store: &SharedStore<Table>, id: &str, policy: &Policy) {
+    store.start(&SessionId::from(id), &NewSession::new().owner("alice"), policy).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_in_under_stricter_limits_takes_nothing_off_its_owners_list() {
+    let site = Site::new();
+    let (store, lax) = (site.process(), Policy::new(Limits::idle_only(Duration::from_secs(8 * 3600))));
+    log_in(&store, "A", &lax).await;
+    site.clock.advance(Duration::from_secs(2 * 3600));
+    log_in(&store, "B", &policy()).await;
+    let alice = Owner::from("alice");
+    assert_eq!(store.sessions_of(&alice, &lax).await.unwrap().len(), 2);
+    assert_eq!(store.end_all(&alice, None).await.unwrap(), 2);
+    assert!(matches!(
+        store.check(&SessionId::from("A"), &lax, Access::Peek).await.unwrap(),
+        Decision::Ended { reason: EndReason::Revoked, .. }
+    ));
+}
+
+#[tokio::test]
+async fn what_has_ended_is_on_no_owners_list_any_more() {
+    let site = Site::new();
+    let (store, alice) = (site.process(), Owner::from("alice"));
+    for number in 0..200 {
+        let id = number.to_string();
+        log_in(&store, &id, &policy()).await;
+        if number == 199 {
+            break;
+        }
+        let Decision::Live(live) = check(&store, &id, Access::Peek).await else { panic!("it is live") };
+        assert!(store.end(live.key, EndReason::SignedOut).await.unwrap());
+    }
+    let loads = site.table.loads();
+    assert_eq!(store.end_all(&alice, None).await.unwrap(), 1);
+    assert!(site.table.loads() - loads < 5, "nobody asks about those that have ended");
+}
+
+/// However long its process remembers ends.
+#[tokio::test]
+async fn the_end_of_an_adopted_session_is_remembered_as_long_as_its_adopter_asked_for() {
+    let site = Site::new();
+    let (mobile, web) = (site.process(), site.process());
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let long = Policy::new(Limits::idle_only(days(30)));
+    let adopt = || mobile.adopt(&SessionId::from("A"), &NewSession::new(), &long);
+    let Adopted::New(key) = adopt().await.unwrap() else { panic!("a new id") };
+    assert!(web.end(key, EndReason::SignedOut).await.unwrap());
+    site.clock.advance(days(30) - SECOND);
+    assert_eq!(adopt().await.unwrap(), Adopted::Known);
+}
+
+#[tokio::test]
+async fn activity_in_a_stricter_process_keeps_a_session_for_a_laxer_one() {
+    let site = Site::new();
+    let (strict, lax) = (site.process(), site.process());
+    let hour = Policy::new(Limits::idle_only(Duration::from_secs(3600)));
+    let minute = Policy::new(Limits::idle_only(Duration::from_secs(60)));
+    lax.start(&SessionId::from("A"), &NewSession::new(), &hour).await.unwrap();
+    for _ in 0..2 * 3600 {
+        site.clock.advance(SECOND);
+        let checked = strict.check(&SessionId::from("A"), &minute, Access::Renew).await.unwrap();
+        assert!(matches!(checked, Decision::Live(_)), "{checked:?}");
+    }
+    site.clock.advance(Duration::from_secs(50 * 60));
+    let looked = lax.check(&SessionId::from("A"), &hour, Access::Renew).await.unwrap();
+    assert!(matches!(looked, Decision::Live(_)), "{looked:?}");
+}
+
+/// A request that takes its time renews its session by its name, and so does a cache.
+#[tokio::test]
+async fn an_id_is_kept_as_long_as_its_session_whatever_renews_that() {
+    let site = Site::new();
+    let (store, idle) = (site.process(), Duration::from_secs(15 * 60));
+    let unlimited = Policy::new(Limits::idle_only(idle));
+    store.start(&SessionId::from("A"), &NewSession::new(), &unlimited).await.unwrap();
+    let renew = async |id: &str| match store.check(&SessionId::from(id), &unlimited, Access::Renew).await {
+        Ok(Decision::Live(live)) => live,
+        other => panic!("{id}: {other:?}"),
+    };
+    let live = renew("A").await;
+    store.rotate(live.key, &SessionId::from("B"), live.presented, &unlimited).await.unwrap();
+    renew("B").await;
+    for _ in 0..100 {
+        site.clock.advance(idle / 3);
+        store.renew(live.key, Duration::ZERO, &unlimited).await.unwrap();
+    }
+    renew("B").await;
+
+    let eight_hours = Policy::new(Limits::new(Duration::from_secs(8 * 3600), Duration::from_secs(8 * 3600)));
+    store.start(&SessionId::from("C"), &NewSession::new(), &eight_hours).await.unwrap();
+    let checked = store.check(&SessionId::from("C"), &eight_hours, Access::Renew).await.unwrap();
+    let Decision::Live(live) = checked else { panic!("{checked:?}") };
+    store.rotate(live.key, &SessionId::from("D"), live.presented, &eight_hours).await.unwrap();
+    site.clock.advance(Duration::from_secs(4 * 3600));
+    assert!(store.restart(live.key, &eight_hours).await.unwrap());
+    site.clock.advance(Duration::from_secs(8 * 3600 - 1));
+    let checked = store.check(&SessionId::from("D"), &eight_hours, Access::Renew).await.unwrap();
+    assert!(matches!(checked, Decision::Live(_)), "{checked:?}");
+}
+
+#[tokio::test]
+async fn an_id_that_does_not_work_ends_no_session() {
+    let site = Site::new();
+    let store = site.process();
+    let lax = Policy::new(Limits::idle_only(100 * IDLE));
+    store.start(&SessionId::from("A"), &NewSession::new(), &lax).await.unwrap();
+    let Decision::Live(live) = store.check(&SessionId::from("A"), &lax, Access::Renew).await.unwrap() else {
+        panic!("it is live")
+    };
+    store.rotate(live.key, &SessionId::from("B"), live.presented, &lax).await.unwrap();
+    store.check(&SessionId::from("B"), &lax, Access::Renew).await.unwrap();
+    site.clock.advance(lax.rotation_grace.max(IDLE));
+    assert!(
+        matches!(check(&store, "A", Access::Renew).await, Decision::Ended { .. }),
+        "superseded, under a stricter layer"
+    );
+    let looked = store.check(&SessionId::from("B"), &lax, Access::Peek).await.unwrap();
+    assert!(matches!(looked, Decision::Live(_)), "{looked:?}");
+}
+
+#[tokio::test]
+async fn what_was_not_recorded_is_not_withdrawn() {
+    let site = Site::new();
+    let store = site.process().granularity(SECOND);
+    start(&store, "A").await;
+    site.clock.advance(SECOND / 2);
+    let Decision::Live(live) = check(&store, "A", Access::Renew).await else { panic!("it is live") };
+    store.withdraw(&live).await.unwrap();
+    let Decision::Live(live) = check(&store, "A", Access::Peek).await else { panic!("it is live") };
+    assert_eq!(live.idle_for, SECOND / 2);
+}
+
+/// Each step is in time, and all of them together are not.
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_steps_took_too_long_together_renews_nothing() {
+    let remote = Remote::new(false).await;
+    remote.table.ways(Ways {
+        load_there: DEADLINE * 9 / 10,
+        swap_there: DEADLINE * 9 / 10,
+        ..Ways::default()
+    });
+    sleep(SECOND).await;
+    assert_eq!(remote.status().await, StatusCode::SERVICE_UNAVAILABLE);
+    remote.table.ways(Ways::default());
+    sleep(IDLE - SECOND).await;
+    assert_eq!(remote.status().await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_log_out_ends_no_session_that_began_since() {
+    let remote = Remote::new(false).await;
+    let stall = Ways { load_there: 1000 * SECOND, ..Ways::default() };
+    remote.table.ways(stall);
+    assert_eq!(remote.app.send(sid(post("/logout"), "A")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    remote.table.ways(Ways::default());
+    // It is back before it was told.
+    sleep(SECOND / 10).await;
+    assert_eq!(remote.app.send(sid(post("/logout"), "A")).await.status(), StatusCode::OK);
+    sleep(SECOND / 10).await;
+    remote.app.log_in("A").await;
+    sleep(2 * SECOND).await;
+    assert_eq!(remote.status().await, StatusCode::OK);
+}
+
+/// A server with a runtime for each of its threads, of which one comes to its end.
+#[test]
+fn log_outs_are_remembered_though_the_runtime_that_told_them_is_gone() {
+    let clock = ManualClock::new();
+    let table = Table::new(clock.clone());
+    let app = App::on(SharedStore::on_clock(table.clone(), clock.clone()), |builder| builder);
+    let on_a_runtime = |work: &dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(work());
+    };
+    let app = std::rc::Rc::new(app);
+    let away = Ways { load_there: 1000 * SECOND, ..Ways::default() };
+    for id in ["A", "B"] {
+        let (app, table) = (std::rc::Rc::clone(&app), table.clone());
+        on_a_runtime(&move || {
+            let (app, table) = (std::rc::Rc::clone(&app), table.clone());
+            Box::pin(async move {
+                table.ways(Ways::default());
+                app.log_in(id).await;
+                table.ways(away);
+                assert_eq!(
+                    app.send(sid(post("/logout"), id)).await.status(),
+                    StatusCode::SERVICE_UNAVAILABLE
+                );
+                table.ways(Ways::default());
+                if id == "B" {
+                    sleep(10 * SECOND).await;
+                }
+            })
+        });
+    }
+    on_a_runtime(&move || {
+        let app = std::rc::Rc::clone(&app);
+        Box::pin(async move {
+            for id in ["A", "B"] {
+                assert_eq!(app.end_reason(id).await, Some(EndReason::SignedOut), "{id}");
+            }
+        })
+    });
+}
