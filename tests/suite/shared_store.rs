@@ -3,6 +3,7 @@
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -16,16 +17,20 @@ use crate::support::{
     post, sid,
     table::{Table, Ways},
 };
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
     test_runner::{Config, TestRunner},
 };
 use tokio::time::sleep;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
     Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, NewSession,
-    Owner, Policy, SessionEvent, SessionId, SharedStore, Started, Store, Verdict, conformance,
+    Owner, Policy, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, Verdict,
+    conformance,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -599,4 +604,26 @@ fn log_outs_are_remembered_though_the_runtime_that_told_them_is_gone() {
             }
         })
     });
+}
+
+/// A refusal by an inner layer takes back what its request had renewed, in what the cache has yet to tell the store, too.
+#[tokio::test(start_paused = true)]
+async fn a_reload_passes_no_inner_idle_timeout_over_a_cache() {
+    let clock = RuntimeClock::new();
+    let (minute, hour) = (60 * SECOND, 3600 * SECOND);
+    let table = Table::new(clock.clone());
+    let store = CachedStore::new(SharedStore::on_clock(table, clock.clone()), 10 * SECOND).clock(clock);
+    let outer = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(hour).store(store).build().unwrap();
+    let inner = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(15 * minute).build().unwrap();
+    outer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+    let site = outer.layer(inner.layer(service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    })));
+    let status = async || site.clone().oneshot(sid(get("/", &[]), "A")).await.unwrap().status();
+    assert_eq!(status().await, StatusCode::OK);
+    sleep(20 * minute).await;
+    for _ in 0..5 {
+        assert_eq!(status().await, StatusCode::UNAUTHORIZED);
+        sleep(2 * SECOND).await;
+    }
 }

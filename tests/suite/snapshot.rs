@@ -347,6 +347,32 @@ async fn an_id_that_was_changed_since_it_was_taken_over_does_not_come_back() {
     assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
 }
 
+/// Though it was changed before, and only its grace had yet to end.
+#[tokio::test]
+async fn an_id_that_was_superseded_since_it_was_taken_over_does_not_come_back() {
+    for log_in_again in [false, true] {
+        let (app, deploy) = (App::new(), Deploy::new());
+        app.log_in("A").await;
+        app.send(set_cookie(sid(get("/", &[]), "A"), "sid=B")).await;
+        let clock = app.clock.clone();
+        app.store.save(&deploy.file).unwrap();
+        let app = deploy.start(clock.clone()).unwrap();
+        assert!(app.admits("B").await);
+        if log_in_again {
+            let policy = Policy::new(Limits::new(IDLE, ABSOLUTE));
+            let look = app.store.check(&SessionId::from("B"), &policy, Access::Peek);
+            let Answer::Ready(Ok(Decision::Live(live))) = look else { panic!("it is live") };
+            assert!(app.store.restart(live.key, &policy).await.unwrap());
+        } else {
+            app.advance(Duration::from_secs(30));
+        }
+        assert!(!app.admits("A").await);
+        drop(app);
+        let app = deploy.start(clock).unwrap();
+        assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded), "again: {log_in_again}");
+    }
+}
+
 /// However often it is changed.
 #[tokio::test]
 async fn the_file_grows_by_one_note_for_a_session_at_most() {
