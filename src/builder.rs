@@ -116,7 +116,17 @@ impl SessionTimeoutBuilder {
     /// The session cookie may be split over several, as Auth.js, NextAuth.js and Supabase do with a long session: `NAME.0`,
     /// `NAME.1`, …, up to 16. The session id is then the chunks together, from the first on, in order; it is the same id as
     /// that of a cookie in one piece. Chunks are set, changed and removed as one; those that the layer removes are all the
-    /// request carried. Default: it may not, and `NAME.<number>` is taken out of requests.
+    /// request carried. Default: it may not.
+    ///
+    /// What else reads as a chunk to some library is taken out of requests, with this option and without: all cookies whose
+    /// name is the session cookie's, then at most three characters, then a number (`NAME__0`, `NAME_0`, `NAMEC1`, `NAME2`).
+    /// An answer that sets such a cookie is told of in the log, once; one that sets the session cookie beside it begins no
+    /// session (`503`), for that may be the number of chunks alone. So long sessions of libraries that split them in another
+    /// way, such as `@auth0/nextjs-auth0` (`NAME__0`), `OAuth2` Proxy (`NAME_0`) and ASP.NET Core (`NAMEC1`), sign nobody in:
+    /// keep them short, or on the server.
+    ///
+    /// A library that reads its session under a second name, too (`@auth0/nextjs-auth0`: `__session` and `appSession`), needs
+    /// a second layer for that name around the first: no session of it is known, so it is refused.
     ///
     /// Chunks of which one is missing or is there twice, with different values, are a session that is over. Where both the
     /// whole and chunks are there, the live one of them goes on, alone.

@@ -1,4 +1,4 @@
-//! A session that is split over several cookies: `NAME.0`, `NAME.1`, …
+//! A session that is split over several cookies: `NAME.0`, `NAME.1`, …, and what else is a chunk to some library.
 
 use super::read::trim;
 use crate::MAX_SESSION_ID_LENGTH;
@@ -21,6 +21,18 @@ pub enum CookieChunks {
     /// Supabase (`@supabase/ssr`), and others that read `NAME`, `NAME.0`, `NAME.1`, … and nothing else. Cookies such as
     /// `NAME-code-verifier` are no part of the session, and go on to the application.
     Supabase,
+}
+
+/// Of how many characters the mark between the session cookie's name and a chunk's number is at most.
+const LONGEST_MARK: usize = 3;
+
+/// Whether this, after the session cookie's name, makes the name of a chunk to some library: `.0`, `__0` (Auth0), `_0`
+/// (`OAuth2` Proxy), `C1` (ASP.NET Core), `2`.
+pub(super) fn is_mark_and_number(rest: impl Iterator<Item = u8>) -> bool {
+    let mut rest = rest.peekable();
+    let mark =
+        std::iter::from_fn(|| rest.next_if(|byte| !byte.is_ascii_digit())).take(LONGEST_MARK + 1).count();
+    mark <= LONGEST_MARK && rest.peek().is_some() && rest.all(|byte| byte.is_ascii_digit())
 }
 
 /// One of the cookies a session may be made of.

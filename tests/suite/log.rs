@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use crate::support::{self, App, get, log::Log, sid};
 use tower_cookies::cookie::{Cookie, time::OffsetDateTime};
 use tower_session_timeout::{
-    CookieAttributes, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
+    CookieAttributes, CookieChunks, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder,
+    SessionTimeoutLayer,
 };
 
 #[tokio::test]
@@ -98,6 +99,20 @@ async fn chunks_that_are_not_declared_are_hinted_at_once() {
         app.send(answer("sid.0=A")).await;
     }
     assert_eq!(log.lines_with("call `cookie_chunks`"), 1);
+    for (configure, chunk) in [
+        ((|builder| builder) as fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder, "sid__0"),
+        (|builder| builder, "sidC1"),
+        (|builder| builder.cookie_chunks(CookieChunks::Supabase), "sid_0"),
+    ] {
+        let (log, _guard) = Log::listen();
+        let app = App::with(configure);
+        let field = format!("{chunk}=A");
+        for _ in 0..2 {
+            app.send(support::set_cookie(support::post("/login"), &field)).await;
+        }
+        assert_eq!(log.lines_with(&format!("{chunk:?}")), 1, "{chunk}");
+        assert_eq!(log.lines_with("call `cookie_chunks`"), 1, "{chunk}");
+    }
 }
 
 /// T33
