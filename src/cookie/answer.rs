@@ -135,6 +135,19 @@ impl SessionCookie {
             && !cookie.is_removal()
     }
 
+    /// Whether no browser will have this session cookie; the operator is told once.
+    fn is_lost(&self, cookie: &SetCookie<'_>) -> bool {
+        let is_lost = cookie.is_too_long();
+        if is_lost && !self.told_of_length.swap(true, Relaxed) {
+            event::warn(&format!(
+                "an answer set the session cookie with {} bytes of name and value; browsers pass over cookies of more than \
+                 4096, so no session began with it",
+                cookie.name.len() + cookie.value.len()
+            ));
+        }
+        is_lost
+    }
+
     fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
         let rest = cookie.name.strip_prefix(&*self.name.exact)?;
         Part::of_rest(rest).filter(|part| *part == Part::Whole || self.chunks.is_some())
@@ -172,7 +185,7 @@ impl SessionCookie {
         let mut cookies: Vec<(Part, SetCookie<'a>)> = Vec::new();
         for field in headers.get_all(SET_COOKIE) {
             let cookie = SetCookie::parse(field.as_bytes());
-            if let Some(part) = self.part(&cookie) {
+            if let Some(part) = self.part(&cookie).filter(|_| !self.is_lost(&cookie)) {
                 cookies.retain(|(_, earlier)| !cookie.may_replace(earlier));
                 cookies.push((part, cookie));
             }

@@ -56,6 +56,7 @@ pub(crate) struct SessionCookie {
     removals: Vec<HeaderValue>,
     chunks: Option<CookieChunks>,
     told_of_chunks: AtomicBool,
+    told_of_length: AtomicBool,
     sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
@@ -78,6 +79,7 @@ impl SessionCookie {
             removals: removals(name, attributes).collect(),
             chunks,
             told_of_chunks: AtomicBool::new(false),
+            told_of_length: AtomicBool::new(false),
             sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),

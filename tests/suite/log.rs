@@ -115,6 +115,23 @@ async fn chunks_that_are_not_declared_are_hinted_at_once() {
     }
 }
 
+#[tokio::test]
+async fn a_session_cookie_that_no_browser_keeps_is_told_once() {
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    let random = "0123456789abcdef".repeat(300);
+    for id in [&random[..4093], &random[..4094], &random, &random] {
+        app.send(support::set_cookie(support::post("/login"), &format!("sid={id}; HttpOnly"))).await;
+    }
+    assert_eq!(log.lines_with("4097 bytes of name and value"), 1);
+    assert_eq!(log.lines_with("browsers pass over"), 1);
+    assert_eq!(log.lines_with(&random[..64]), 0);
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    set_to_visitors(&app, (0..20).map(|_| format!("sid={random}; HttpOnly"))).await;
+    assert_eq!(log.lines_with("is the session cookie's name right"), 0, "it is");
+}
+
 /// T33
 #[tokio::test]
 async fn a_missing_extension_is_told_with_what_to_change() {
