@@ -108,7 +108,7 @@ impl SessionCookie {
             if part == Part::Whole {
                 append(headers, self.removals.iter().cloned());
             } else {
-                append(headers, removals(&part.name(name), &self.attributes));
+                append(headers, removals(&self.part_name(part, name), &self.attributes));
             }
         }
     }
@@ -150,7 +150,10 @@ impl SessionCookie {
 
     fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
         let rest = cookie.name.strip_prefix(&*self.name.exact)?;
-        Part::of_rest(rest).filter(|part| *part == Part::Whole || self.chunks.is_some())
+        match self.chunks {
+            Some(chunks) => chunks.part(rest),
+            None => rest.is_empty().then_some(Part::Whole),
+        }
     }
 
     /// What the browser has of the session cookie afterwards: either the whole or chunks, whichever the answer sets.

@@ -353,6 +353,19 @@ fn chunks_of_no_cookie_are_refused() {
     let error = bearer.unwrap_err();
     assert_eq!(error, ConfigError::ChunksWithoutCookie);
     assert!(error.to_string().contains("cookie_chunks"));
+    // `@auth0/nextjs-auth0` would read `myXsid__0`.
+    let pattern = SessionTimeoutLayer::builder()
+        .cookie("my.sid")
+        .cookie_chunks(CookieChunks::Auth0)
+        .build()
+        .unwrap_err();
+    assert!(matches!(&pattern, ConfigError::InvalidCookie { name, .. } if name == "my.sid"));
+    assert!(pattern.to_string().contains("regular expression"));
+    for (name, chunks) in [("my.sid", CookieChunks::Supabase), ("__Host-my_sid", CookieChunks::Auth0)] {
+        let attributes = CookieAttributes::new().secure(true);
+        let builder = SessionTimeoutLayer::builder().cookie(name).cookie_attributes(attributes);
+        assert!(builder.cookie_chunks(chunks).build().is_ok(), "{name}");
+    }
 }
 
 /// ASP.NET Core sets `NAME=chunks-2`, `NAMEC1` and `NAMEC2`, and others do likewise: the first of them is the same for many.
@@ -390,4 +403,32 @@ async fn no_session_begins_under_the_number_of_chunks_that_are_not_declared() {
             (StatusCode::OK, vec!["sid2=dark".to_owned()])
         );
     }
+}
+
+/// `@auth0/nextjs-auth0`
+#[tokio::test]
+async fn chunks_are_named_as_the_library_names_them() {
+    let app = App::with(|builder| builder.cookie_chunks(CookieChunks::Auth0));
+    let response = app.send(setting(post("/login"), &["sid__0=AB; Path=/", "sid__1=CD; Path=/"])).await;
+    assert_eq!(set_cookies(&response), ["sid__0=AB; Path=/", "sid__1=CD; Path=/"]);
+    assert_eq!(seen(&app, "sid__1=CD; x=1; sid__0=AB").await.unwrap(), "sid__1=CD; x=1; sid__0=AB");
+    assert!(seen(&app, "sid=ABCD").await.is_some(), "the same id in one piece");
+    for stray in
+        ["sid.0", "sid__2x0", "sid_1", "sid__00", "sid__16", "appSession", "appSession.0", "APPsession__1"]
+    {
+        let went = seen(&app, &format!("sid__0=AB; sid__1=CD; {stray}=EVIL")).await.unwrap();
+        assert_eq!(
+            went,
+            if stray == "sid__2x0" { "sid__0=AB; sid__1=CD; sid__2x0=EVIL" } else { "sid__0=AB; sid__1=CD" }
+        );
+    }
+    assert_eq!(seen(&app, "appSession=ABCD; a=1,appSession.0=ABCD; b=2").await.unwrap(), "b=2", "anonymous");
+    let response =
+        app.send(with(setting(post("/logout"), &["sid__0="]), "cookie", "sid__0=AB; sid__1=CD")).await;
+    let cookies = set_cookies(&response);
+    let mut names = names(&cookies);
+    names.sort_unstable();
+    assert_eq!(names, ["sid", "sid__0", "sid__1"]);
+    assert!(cookies.iter().all(|cookie| is_removal(cookie)), "{cookies:?}");
+    assert_eq!(seen(&app, "sid__0=AB; sid__1=CD").await, None);
 }

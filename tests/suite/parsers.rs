@@ -150,6 +150,8 @@ impl Headers {
             format!("{name}.1"),
             format!("{name}.00"),
             format!("{name}__0"),
+            format!("{name}__1"),
+            format!("{name}__00"),
             format!("{name}C1"),
             format!("%u00{:02x}{rest}", first.as_bytes()[0]),
             format!("{}%u00{:02x}", &name[..name.len() - 1], name.as_bytes()[name.len() - 1]),
@@ -318,8 +320,15 @@ fn the_parsers_find_sessions() {
     let decoded = Parsers::of_perl().ask(&[format!("sid\t{}", hex(b"a=1,%u0073id=OLD"))]).remove(0);
     assert_eq!(decoded.len(), 1, "in a way of its own");
     let mut node = Parsers::of_node();
-    for joiner in ["Auth.js", "NextAuth.js", "Supabase"] {
-        let found = node.ask(&[format!("sid\t{}\t{joiner}", hex(b"sid.1=D; sid.0=OL; a=1"))]).remove(0);
+    let dots = "sid.1=D; sid.0=OL; a=1";
+    for (joiner, field) in [
+        ("Auth.js", dots),
+        ("NextAuth.js", dots),
+        ("Supabase", dots),
+        ("Auth0", "sid__1=D; sid__0=OL; a=1"),
+        ("Auth0", "appSession.1=D; appSession.0=OL"),
+    ] {
+        let found = node.ask(&[format!("sid\t{}\t{joiner}", hex(field.as_bytes()))]).remove(0);
         assert_eq!(found.len(), 4);
         assert!(found.iter().all(|(_, value)| *value == hex(OLD.as_bytes())), "{joiner}");
     }
@@ -349,6 +358,7 @@ async fn no_library_joins_chunks_that_were_not_judged() {
         ("Auth.js", CookieChunks::AuthJs),
         ("NextAuth.js", CookieChunks::AuthJs),
         ("Supabase", CookieChunks::Supabase),
+        ("Auth0", CookieChunks::Auth0),
     ] {
         let app = App::with(|builder| builder.cookie_chunks(chunks));
         try_headers(&app, "sid", Some(joiner), |passed, value, _| passed.is_live && value == LIVE).await;
