@@ -101,8 +101,10 @@ impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
     ///
-    /// Names are exact (RFC 6265bis §5.6). For Auth.js, NextAuth.js, Supabase and Auth0, call [`cookie_chunks`](Self::cookie_chunks),
-    /// too.
+    /// Names are exact (RFC 6265bis §5.6). What laxer parsers would take for this cookie is taken out of requests, and so is
+    /// any of its name with a number (`sid2`), which may be a part of it. One of more than 4,096 bytes of name and value is
+    /// passed over in answers, as browsers do. For Auth.js, NextAuth.js, Supabase and Auth0, call
+    /// [`cookie_chunks`](Self::cookie_chunks), too.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         Self { source: Some(SourceChoice::Cookie(name.into())), ..self }
     }

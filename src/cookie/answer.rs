@@ -120,9 +120,10 @@ impl SessionCookie {
         if !self.told_of_chunks.swap(true, Relaxed) {
             let name: String = String::from_utf8_lossy(stray.name).chars().take(LONGEST_NAME).collect();
             event::warn(&format!(
-                "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests. If \
-                 the session library splits long sessions over several cookies, call `cookie_chunks`; if it does so in \
-                 another way than that knows, keep its sessions short or on the server"
+                "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests, and \
+                 no session begins with an answer that sets both. If the session library splits long sessions over several \
+                 cookies, call `cookie_chunks`; if it does so in another way than that knows, keep its sessions short or \
+                 on the server"
             ));
         }
         true
