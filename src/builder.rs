@@ -101,8 +101,10 @@ impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
     ///
-    /// Names are exact (RFC 6265bis §5.6). For Auth.js, NextAuth.js and Supabase, call [`cookie_chunks`](Self::cookie_chunks),
-    /// too.
+    /// Names are exact (RFC 6265bis §5.6). What laxer parsers would take for this cookie is taken out of requests, and so is
+    /// any of its name with a number (`sid2`), which may be a part of it. One of more than 4,096 bytes of name and value is
+    /// passed over in answers, as browsers do. For Auth.js, NextAuth.js, Supabase and Auth0, call
+    /// [`cookie_chunks`](Self::cookie_chunks), too.
     pub fn cookie(self, name: impl Into<String>) -> Self {
         Self { source: Some(SourceChoice::Cookie(name.into())), ..self }
     }
@@ -113,10 +115,16 @@ impl SessionTimeoutBuilder {
         Self { cookie_attributes: attributes, ..self }
     }
 
-    /// The session cookie may be split over several, as Auth.js, NextAuth.js and Supabase do with a long session: `NAME.0`,
-    /// `NAME.1`, …, up to 16. The session id is then the chunks together, from the first on, in order; it is the same id as
+    /// The session cookie may be split over several, as Auth.js, NextAuth.js, Supabase and Auth0 do with a long session:
+    /// `NAME.0`, `NAME.1`, … (Auth0: `NAME__0`, …), up to 16. The session id is then the chunks together, from the first on, in order; it is the same id as
     /// that of a cookie in one piece. Chunks are set, changed and removed as one; those that the layer removes are all the
-    /// request carried. Default: it may not, and `NAME.<number>` is taken out of requests.
+    /// request carried. Default: it may not.
+    ///
+    /// What else reads as a chunk to some library is taken out of requests, with this option and without: all cookies whose
+    /// name is the session cookie's, then at most three characters, then a number (`NAME__0`, `NAME_0`, `NAMEC1`, `NAME2`).
+    /// An answer that sets such a cookie is told of in the log, once; one that sets the session cookie beside it begins no
+    /// session (`503`), for that may be the number of chunks alone. So long sessions of libraries that split them in another
+    /// way, such as `OAuth2` Proxy (`NAME_0`) and ASP.NET Core (`NAMEC1`), sign nobody in: keep them short, or on the server.
     ///
     /// Chunks of which one is missing or is there twice, with different values, are a session that is over. Where both the
     /// whole and chunks are there, the live one of them goes on, alone.
@@ -627,6 +635,7 @@ impl SessionTimeoutBuilder {
         }
         if let Some(SourceChoice::Cookie(name)) = &self.source {
             validate_cookie(name, &self.cookie_attributes)?;
+            validate_chunks(name, self.cookie_chunks)?;
             if let Some(attributes) = &self.sliding_cookie {
                 validate_cookie(name, attributes)?;
                 validate_sliding(name, attributes, self.limits.idle())?;
@@ -713,6 +722,14 @@ fn validate_sliding(name: &str, attributes: &CookieAttributes, idle: Duration) -
 }
 
 /// Those follow the session cookie's attributes.
+fn validate_chunks(name: &str, chunks: Option<CookieChunks>) -> Result<(), ConfigError> {
+    if chunks == Some(CookieChunks::Auth0) && name.contains(['$', '*', '+', '.', '^', '|']) {
+        let reason = "@auth0/nextjs-auth0 takes the name for a regular expression, and reads other cookies as its chunks";
+        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    }
+    Ok(())
+}
+
 fn validate_companions(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
     let needs_secure = attributes.same_site == SameSite::None || attributes.partitioned;
     let is_secure = attributes.secure || has_prefix(name, "__Host-") || has_prefix(name, "__Secure-");

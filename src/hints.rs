@@ -87,7 +87,9 @@ impl Hints {
         if is_told || self.a_session.load(Relaxed) || self.the_cookie.load(Relaxed) {
             return;
         }
-        let Some(name) = headers.get_all(SET_COOKIE).iter().find_map(name_of_session_cookie) else { return };
+        // Its own may be too long for browsers.
+        let mut others = headers.get_all(SET_COOKIE).iter().filter_map(name_of_session_cookie);
+        let Some(name) = others.find(|name| name.as_bytes() != cookie.name()) else { return };
         if self.other_session_cookies.fetch_add(1, Relaxed) + 1 == MANY_ANSWERS {
             let ours = String::from_utf8_lossy(cookie.name());
             event::warn(&format!(

@@ -7,10 +7,13 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use super::{
     SessionCookie,
     attributes::removals,
-    chunks::{Jar, Part, Parts},
+    chunks::{Jar, Part, Parts, is_mark_and_number},
     set_cookie::{SetCookie, retain},
 };
 use crate::event;
+
+/// How much of a cookie's name is told.
+const LONGEST_NAME: usize = 64;
 
 /// What an answer's `Set-Cookie` fields say about the session cookie.
 #[derive(PartialEq, Eq)]
@@ -43,19 +46,12 @@ struct Effect<'a> {
 impl SessionCookie {
     /// What the answer says about the session cookie, by what the browser has of it afterwards.
     pub(crate) fn said(&self, headers: &HeaderMap, had: &Had) -> Said {
-        if self.sets_stray_chunks(headers) {
-            if self.is_chunked() {
-                return Said::Set(Vec::new());
-            }
-            if !self.told_of_chunks.swap(true, Relaxed) {
-                event::warn(
-                    "an answer set a chunk of the session cookie, which is taken out of requests: if the session library \
-                     splits long sessions over several cookies, call `cookie_chunks`",
-                );
-            }
-        }
         let effects = self.effects(headers);
         let is_set = effects.iter().any(|effect| effect.value.is_some());
+        if self.sets_stray_chunks(headers) && is_set {
+            // The other part may be the number of chunks (ASP.NET Core's `chunks-2`), the same in many sessions.
+            return Said::Set(Vec::new());
+        }
         let jar = self.jar_after(&effects, had);
         match jar.joined().or(jar.whole) {
             Some(id) if is_set => Said::Set(id),
@@ -112,29 +108,53 @@ impl SessionCookie {
             if part == Part::Whole {
                 append(headers, self.removals.iter().cloned());
             } else {
-                append(headers, removals(&part.name(name), &self.attributes));
+                append(headers, removals(&self.part_name(part, name), &self.attributes));
             }
         }
     }
 
-    /// Whether a chunk is set that is no part of a session here: there may be none, or none of this number.
+    /// Whether a chunk is set that is no part of a session here: there may be none, none of this form or of this number.
     fn sets_stray_chunks(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get_all(SET_COOKIE)
-            .iter()
-            .any(|field| self.is_stray_chunk(&SetCookie::parse(field.as_bytes())))
+        let mut cookies = headers.get_all(SET_COOKIE).iter().map(|field| SetCookie::parse(field.as_bytes()));
+        let Some(stray) = cookies.find(|cookie| self.is_stray_chunk(cookie)) else { return false };
+        if !self.told_of_chunks.swap(true, Relaxed) {
+            let name: String = String::from_utf8_lossy(stray.name).chars().take(LONGEST_NAME).collect();
+            event::warn(&format!(
+                "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests, and \
+                 no session begins with an answer that sets both. If the session library splits long sessions over several \
+                 cookies, call `cookie_chunks`; if it does so in another way than that knows, keep its sessions short or \
+                 on the server"
+            ));
+        }
+        true
     }
 
     fn is_stray_chunk(&self, cookie: &SetCookie<'_>) -> bool {
-        let number = cookie.name.strip_prefix(&*self.name.exact).and_then(|rest| rest.strip_prefix(b"."));
-        number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        let rest = cookie.name.strip_prefix(&*self.name.exact);
+        rest.is_some_and(|rest| is_mark_and_number(rest.iter().copied()))
             && self.part(cookie).is_none()
             && !cookie.is_removal()
     }
 
+    /// Whether no browser will have this session cookie; the operator is told once.
+    fn is_lost(&self, cookie: &SetCookie<'_>) -> bool {
+        let is_lost = cookie.is_too_long();
+        if is_lost && !self.told_of_length.swap(true, Relaxed) {
+            event::warn(&format!(
+                "an answer set the session cookie with {} bytes of name and value; browsers pass over cookies of more than \
+                 4096, so no session began with it",
+                cookie.name.len() + cookie.value.len()
+            ));
+        }
+        is_lost
+    }
+
     fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
         let rest = cookie.name.strip_prefix(&*self.name.exact)?;
-        Part::of_rest(rest).filter(|part| *part == Part::Whole || self.chunks.is_some())
+        match self.chunks {
+            Some(chunks) => chunks.part(rest),
+            None => rest.is_empty().then_some(Part::Whole),
+        }
     }
 
     /// What the browser has of the session cookie afterwards: either the whole or chunks, whichever the answer sets.
@@ -158,7 +178,7 @@ impl SessionCookie {
             let cookie = SetCookie::parse(field);
             match self.part(&cookie) {
                 Some(part) => keep(part, &cookie),
-                None => !self.is_chunked() || !self.is_stray_chunk(&cookie),
+                None => !self.is_stray_chunk(&cookie),
             }
         });
     }
@@ -169,7 +189,7 @@ impl SessionCookie {
         let mut cookies: Vec<(Part, SetCookie<'a>)> = Vec::new();
         for field in headers.get_all(SET_COOKIE) {
             let cookie = SetCookie::parse(field.as_bytes());
-            if let Some(part) = self.part(&cookie) {
+            if let Some(part) = self.part(&cookie).filter(|_| !self.is_lost(&cookie)) {
                 cookies.retain(|(_, earlier)| !cookie.may_replace(earlier));
                 cookies.push((part, cookie));
             }

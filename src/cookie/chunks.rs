@@ -1,4 +1,4 @@
-//! A session that is split over several cookies: `NAME.0`, `NAME.1`, …
+//! A session that is split over several cookies: `NAME.0`, `NAME.1`, … or the like, and what else is a chunk to some library.
 
 use super::read::trim;
 use crate::MAX_SESSION_ID_LENGTH;
@@ -21,6 +21,54 @@ pub enum CookieChunks {
     /// Supabase (`@supabase/ssr`), and others that read `NAME`, `NAME.0`, `NAME.1`, … and nothing else. Cookies such as
     /// `NAME-code-verifier` are no part of the session, and go on to the application.
     Supabase,
+    /// `@auth0/nextjs-auth0`, whose chunks are `NAME__0`, `NAME__1`, … It reads sessions from `appSession` and `appSession.0`,
+    /// …, too, which do not go on to the application. Session cookies that need no chunks call for it just as well.
+    Auth0,
+}
+
+impl CookieChunks {
+    /// What stands between the session cookie's name and a chunk's number.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::AuthJs | Self::Supabase => ".",
+            Self::Auth0 => "__",
+        }
+    }
+
+    /// Under which other name the library reads a session.
+    pub(super) fn second_name(self) -> Option<&'static str> {
+        match self {
+            Self::AuthJs | Self::Supabase => None,
+            Self::Auth0 => Some("appSession"),
+        }
+    }
+
+    /// Reads what follows the session cookie's name in a cookie's name. Leading zeros make another name.
+    pub(super) fn part(self, rest: &[u8]) -> Option<Part> {
+        if rest.is_empty() {
+            return Some(Part::Whole);
+        }
+        let digits = rest.strip_prefix(self.mark().as_bytes())?;
+        let is_canonical = matches!(digits, [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9']);
+        let number = is_canonical.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()?;
+        (number < MAX_CHUNKS).then_some(Part::Chunk(number))
+    }
+
+    pub(super) fn name_of(self, number: usize, session_cookie: &str) -> String {
+        format!("{session_cookie}{}{number}", self.mark())
+    }
+}
+
+/// Of how many characters the mark between the session cookie's name and a chunk's number is at most.
+const LONGEST_MARK: usize = 3;
+
+/// Whether this, after the session cookie's name, makes the name of a chunk to some library: `.0`, `__0` (Auth0), `_0`
+/// (`OAuth2` Proxy), `C1` (ASP.NET Core), `2`.
+pub(super) fn is_mark_and_number(rest: impl Iterator<Item = u8>) -> bool {
+    let mut rest = rest.peekable();
+    let mark =
+        std::iter::from_fn(|| rest.next_if(|byte| !byte.is_ascii_digit())).take(LONGEST_MARK + 1).count();
+    mark <= LONGEST_MARK && rest.peek().is_some() && rest.all(|byte| byte.is_ascii_digit())
 }
 
 /// One of the cookies a session may be made of.
@@ -28,32 +76,13 @@ pub enum CookieChunks {
 pub(super) enum Part {
     /// `NAME`
     Whole,
-    /// `NAME.<number>`
+    /// `NAME.<number>`, or as the library has it
     Chunk(usize),
 }
 
 impl Part {
-    /// Reads what follows the session cookie's name in a cookie's name. Leading zeros make another name.
-    pub(super) fn of_rest(rest: &[u8]) -> Option<Self> {
-        let digits = match rest {
-            [] => return Some(Self::Whole),
-            [b'.', digits @ ..] => digits,
-            _ => return None,
-        };
-        let is_canonical = matches!(digits, [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9']);
-        let number = is_canonical.then(|| str::from_utf8(digits).ok()?.parse().ok()).flatten()?;
-        (number < MAX_CHUNKS).then_some(Self::Chunk(number))
-    }
-
     pub(super) fn all() -> impl Iterator<Item = Self> {
         std::iter::once(Self::Whole).chain((0..MAX_CHUNKS).map(Self::Chunk))
-    }
-
-    pub(super) fn name(self, session_cookie: &str) -> String {
-        match self {
-            Self::Whole => session_cookie.to_owned(),
-            Self::Chunk(number) => format!("{session_cookie}.{number}"),
-        }
     }
 }
 

@@ -55,7 +55,10 @@ pub(crate) struct SessionCookie {
     /// Those of the cookie in one piece.
     removals: Vec<HeaderValue>,
     chunks: Option<CookieChunks>,
+    /// Under which the application reads sessions, too; only of a cookie that may be chunked.
+    second_name: Option<Box<Name>>,
     told_of_chunks: AtomicBool,
+    told_of_length: AtomicBool,
     sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
@@ -77,7 +80,11 @@ impl SessionCookie {
             attributes: Box::new(attributes.clone()),
             removals: removals(name, attributes).collect(),
             chunks,
+            second_name: chunks
+                .and_then(CookieChunks::second_name)
+                .map(|second| Box::new(Name::new(second, Longer::Chunks))),
             told_of_chunks: AtomicBool::new(false),
+            told_of_length: AtomicBool::new(false),
             sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),
@@ -111,10 +118,17 @@ impl SessionCookie {
             .filter_map(|part| Some((part, jar.get(part)?)))
             .map(|(part, value)| {
                 let value = str::from_utf8(value).ok()?;
-                set_cookie(&part.name(name), value, attributes, attributes.http_only, max_age)
+                set_cookie(&self.part_name(part, name), value, attributes, attributes.http_only, max_age)
             })
             .collect();
         Some(SlidCookie { id, set_cookies: set_cookies? })
+    }
+
+    fn part_name(&self, part: Part, session_cookie: &str) -> String {
+        match (part, self.chunks) {
+            (Part::Chunk(number), Some(chunks)) => chunks.name_of(number, session_cookie),
+            (Part::Chunk(_), None) | (Part::Whole, _) => session_cookie.to_owned(),
+        }
     }
 
     pub(crate) fn companions(&self) -> Option<&CompanionCookies> {

@@ -3,12 +3,12 @@
 //! A name is made of token characters (RFC 9110 §5.6.2); to one parser or another, every other byte separates. So the
 //! name may begin anywhere, and what comes before an `=` is what counts.
 
-use std::borrow::Cow;
-
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
-use percent_encoding::percent_decode;
 
-use super::read::{trim_by, trim_start};
+use super::{
+    chunks::is_mark_and_number,
+    read::{trim_by, trim_start},
+};
 
 /// What a byte can be in a name that is read as the session's: its first, its last, one that parsers differ about.
 const BEGINS: u8 = 1;
@@ -20,7 +20,7 @@ const TOKEN: u8 = 8;
 /// Which longer names are read as the session's, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Longer {
-    /// `NAME.0`, `NAME.1`, …: chunks, to libraries that split a long session.
+    /// `NAME.0`, `NAME__0`, `NAMEC1`, …: chunks, to one library or another that splits a long session.
     Chunks,
     /// Every name that begins with it, as Auth.js has it.
     All,
@@ -158,34 +158,36 @@ impl Name {
             || memchr_iter(b'[', piece).any(|bracket| self.reads_as_ours(last_run_of(&piece[..bracket])))
     }
 
-    /// Whether this becomes the session's name after percent-decoding, dropping what is no token, ignoring case,
-    /// and reading `.`, `+`, space and `[` as `_` (PHP), or ending it at `[` (PHP) or NUL (C).
+    /// Whether this becomes the session's name after decoding, dropping what is no token, ignoring case, and reading `.`,
+    /// `+`, space and `[` as `_` (PHP), or ending it at `[` (PHP) or NUL (C).
     fn reads_as_ours(&self, name: &[u8]) -> bool {
-        let decoded: Cow<'_, [u8]> = percent_decode(name).into();
-        let until = |end| memchr(end, &decoded).map_or(&*decoded, |at| &decoded[..at]);
-        [&*decoded, until(b'['), until(0)].into_iter().any(|name| {
-            let name = trim_by(name, |byte| !is_token(byte));
-            // As a space, `+` is trimmed, too.
-            [name, trim_by(name, |byte| !is_token(byte) || byte == b'+')].into_iter().any(|name| {
-                let dropped = name.iter().copied().filter(|&byte| is_token(byte));
-                let replaced =
-                    name.iter().copied().filter(|&byte| is_token(byte) || byte == b' ' || byte == b'[');
-                self.is_read_in(dropped) || self.is_read_in(replaced)
-            })
+        let until = |end| memchr(end, name).map(|at| &name[..at]);
+        [Some(name), until(b'['), until(0)].into_iter().flatten().any(|name| self.is_ours(name, Self::is_read_in))
+            // From a `%` on, anything may come of it: there are more decoders than `%73` (`%u0073` to Perl's CGI).
+            || until(b'%').is_some_and(|literal| self.is_ours(literal, Self::may_go_on_from))
+    }
+
+    /// Whether it is so in any of the ways to read this name.
+    fn is_ours(&self, name: &[u8], is_so: impl Fn(&Self, &mut dyn Iterator<Item = u8>) -> bool) -> bool {
+        let name = trim_by(name, |byte| !is_token(byte));
+        // As a space, `+` is trimmed, too.
+        [name, trim_by(name, |byte| !is_token(byte) || byte == b'+')].into_iter().any(|name| {
+            let mut dropped = name.iter().copied().filter(|&byte| is_token(byte));
+            let mut replaced =
+                name.iter().copied().filter(|&byte| is_token(byte) || byte == b' ' || byte == b'[');
+            is_so(self, &mut dropped) || is_so(self, &mut replaced)
         })
     }
 
-    fn is_read_in(&self, mut name: impl Iterator<Item = u8>) -> bool {
+    fn is_read_in(&self, name: &mut dyn Iterator<Item = u8>) -> bool {
         let begins_with_ours = self.folded.iter().all(|&byte| name.next().map(fold) == Some(byte));
-        begins_with_ours
-            && match (self.longer, name.next()) {
-                (_, None) | (Longer::All, _) => true,
-                (Longer::Chunks, Some(b'.')) => {
-                    let mut rest = name.peekable();
-                    rest.peek().is_some() && rest.all(|byte| byte.is_ascii_digit())
-                }
-                (Longer::Chunks, _) => false,
-            }
+        let mut rest = name.peekable();
+        begins_with_ours && (rest.peek().is_none() || self.longer == Longer::All || is_mark_and_number(rest))
+    }
+
+    /// Whether a name that begins so may end as ours.
+    fn may_go_on_from(&self, literal: &mut dyn Iterator<Item = u8>) -> bool {
+        literal.zip(&self.folded).all(|(byte, &ours)| fold(byte) == ours)
     }
 }
 

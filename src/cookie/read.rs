@@ -182,15 +182,17 @@ impl SessionCookie {
             if let Some(value) = rest.strip_prefix(b"=") {
                 return value_of(value).map_or(Pair::Disguised, |value| Pair::Session(Part::Whole, value));
             }
-            if self.chunks.is_some()
+            if let Some(chunks) = self.chunks
                 && let Some(end) = memchr(b'=', rest)
-                && let Some(part) = Part::of_rest(&rest[..end])
+                && let Some(part) = chunks.part(&rest[..end])
             {
                 return value_of(&rest[end + 1..])
                     .map_or(Pair::Disguised, |value| Pair::Session(part, value));
             }
         }
-        if self.name.is_disguised_in(pair) { Pair::Disguised } else { Pair::Other }
+        let is_disguised = self.name.is_disguised_in(pair)
+            || self.second_name.as_ref().is_some_and(|name| name.is_disguised_in(pair));
+        if is_disguised { Pair::Disguised } else { Pair::Other }
     }
 }
 

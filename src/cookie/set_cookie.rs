@@ -9,6 +9,9 @@ use memchr::memchr;
 use super::{date, read::trim};
 use crate::clock::wall_clock;
 
+/// Of how many bytes a cookie's name and value are together at most.
+const LONGEST_COOKIE: usize = 4096;
+
 #[derive(Default)]
 pub(super) struct SetCookie<'a> {
     pub(super) name: &'a [u8],
@@ -56,6 +59,11 @@ impl<'a> SetCookie<'a> {
             let domain = value.strip_prefix(b".").unwrap_or(value);
             self.domain = (!domain.is_empty()).then(|| domain.to_ascii_lowercase());
         }
+    }
+
+    /// Whether browsers pass over the field, as if it were not there (RFC 6265bis §5.7).
+    pub(super) fn is_too_long(&self) -> bool {
+        self.name.len() + self.value.len() > LONGEST_COOKIE
     }
 
     /// Whether the browser has no such cookie after this, or one without a value.

@@ -9,9 +9,12 @@ const BEARER: &[u8] = b"bearer";
 
 /// Reads the session id from `Authorization: Bearer <token>` (RFC 6750 §2.1).
 ///
-/// The scheme's case does not matter; the credentials of another scheme (RFC 9110 §11.4) are no session. All else stands for
-/// no session in particular and is refused: more than one field, a token that is no `b64token`, what is no credentials, and
-/// a word that begins with `bearer` in another place.
+/// The scheme's case does not matter. The credentials of another scheme (RFC 9110 §11.4), in which `bearer` is nowhere, are
+/// no session. All else stands for no session in particular and is refused: more than one field, a token that is no
+/// `b64token`, a single word.
+///
+/// An application that looks at what follows the scheme, but not at the scheme, takes another's credentials for a token, and
+/// those are not timed: let it refuse all schemes but `Bearer`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BearerToken;
 
@@ -34,9 +37,10 @@ impl ExtractSessionId for BearerToken {
                 Found::Unusable
             };
         }
-        // Nothing is found in what is surely somebody else's: lax readers look for the word wherever it is.
-        let is_credentials = !scheme.is_empty() && matches!(credentials.first(), None | Some(b' ' | b'\t'));
-        let is_other = field.is_empty() || is_credentials && !names_bearer(field);
+        // Nothing is found in what is surely somebody else's: lax readers look for the word wherever it is, or take a word
+        // that stands alone for the token.
+        let is_credentials = !scheme.is_empty() && matches!(credentials.first(), Some(b' ' | b'\t'));
+        let is_other = field.is_empty() || is_credentials && !has_bearer(field);
         if is_other { Found::Nothing } else { Found::Unusable }
     }
 
@@ -54,11 +58,8 @@ impl ExtractSessionId for BearerToken {
     }
 }
 
-/// Whether a word of it begins so.
-fn names_bearer(field: &[u8]) -> bool {
-    field
-        .split(|&byte| !is_token(byte))
-        .any(|word| word.get(..BEARER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BEARER)))
+fn has_bearer(field: &[u8]) -> bool {
+    field.windows(BEARER.len()).any(|part| part.eq_ignore_ascii_case(BEARER))
 }
 
 fn is_b64token(token: &[u8]) -> bool {

@@ -7,8 +7,8 @@ use crate::{RequestHead, SessionId};
 
 /// Reads the session id from a header field, as a whole. Two different values, an empty one included, are no session.
 ///
-/// A field whose name has `_` in place of `-` is the same field to applications behind CGI, WSGI and the like; so it is
-/// here.
+/// Names that differ in nothing but what is no letter and no digit (`x_session_id`, `x.session.id`) are one field to
+/// applications behind CGI, WSGI, PHP and the like; so they are here.
 #[derive(Clone, Debug)]
 pub struct FromHeader(HeaderName);
 
@@ -21,7 +21,7 @@ impl FromHeader {
 
 impl FromHeader {
     fn spellings_in<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a HeaderName> {
-        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
         headers
             .keys()
             .filter(move |name| name.as_str().bytes().map(plain).eq(self.0.as_str().bytes().map(plain)))

@@ -6,6 +6,7 @@ import path from "node:path";
 import readline from "node:readline";
 import { createRequire } from "node:module";
 import { Auth } from "@auth/core";
+import { RequestCookies, ResponseCookies } from "@edge-runtime/cookies";
 import Credentials from "@auth/core/providers/credentials";
 import { createServerClient } from "@supabase/ssr";
 import { parse, serialize } from "cookie";
@@ -13,6 +14,10 @@ import { parse, serialize } from "cookie";
 const require = createRequire(import.meta.url);
 // next-auth's own handler, which it exports for Next.js alone.
 const { AuthHandler } = require(path.join(import.meta.dirname, "node_modules/next-auth/core/index.js"));
+// Not among what the package exports, which is for Next.js.
+const { StatelessSessionStore } = await import(
+    path.join(import.meta.dirname, "node_modules/@auth0/nextjs-auth0/dist/server/session/stateless-session-store.js")
+);
 const CredentialsV4 = require("next-auth/providers/credentials").default;
 
 const SITE = "http://app.example";
@@ -109,8 +114,26 @@ async function askSupabase(what, cookie, size) {
     return { user, set_cookies };
 }
 
+const auth0 = new StatelessSessionStore({ secret: "s".repeat(64), cookieOptions: {} });
+
+async function askAuth0(what, cookie, size) {
+    const request = new RequestCookies(new Headers({ cookie }));
+    const headers = new Headers();
+    const answer = new ResponseCookies(headers);
+    const session = await auth0.get(request);
+    const now = Math.floor(Date.now() / 1000);
+    const begun = {
+        user: { sub: "1", email: "ada@example.com", profile: profile(size) },
+        tokenSet: { accessToken: String(Math.random()), expiresAt: now + 3600 },
+        internal: { sid: "s", createdAt: session?.internal.createdAt ?? now },
+    };
+    if (what === "log_in" || (what === "refresh" && session)) await auth0.set(request, answer, begun);
+    if (what === "log_out") await auth0.delete(request, answer);
+    return { user: session?.user.email ?? null, set_cookies: headers.getSetCookie() };
+}
+
 console.warn = () => {};
-const libraries = { "Auth.js": askAuthJs, "NextAuth.js": askNextAuth, Supabase: askSupabase };
+const libraries = { Auth0: askAuth0, "Auth.js": askAuthJs, "NextAuth.js": askNextAuth, Supabase: askSupabase };
 for await (const line of readline.createInterface({ input: process.stdin })) {
     const { library, what, cookie, size } = JSON.parse(line);
     process.stdout.write(`${JSON.stringify(await libraries[library](what, cookie, String(size)))}\n`);

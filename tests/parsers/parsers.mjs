@@ -14,6 +14,8 @@ const inside = (name, file) => path.join(import.meta.dirname, "node_modules", na
 const { SessionStore: AuthJs } = await import(inside("@auth/core", "lib/utils/cookie.js"));
 const { SessionStore: NextAuth } = require(inside("next-auth", "core/lib/cookie.js"));
 
+const { getChunkedCookie } = await import(inside("@auth0/nextjs-auth0", "dist/server/cookies.js"));
+
 const parsers = {
     "cookie 0.4": cookie04.parse ?? cookie04.default.parse,
     "cookie 0.5": cookie05.parse ?? cookie05.default.parse,
@@ -23,6 +25,11 @@ const parsers = {
 const joiners = {
     "Auth.js": (name, cookies) => new AuthJs({ name }, cookies, console).value,
     "NextAuth.js": (name, cookies) => new NextAuth({ name }, { cookies }, console).value,
+    Auth0: (name, cookies) => {
+        const all = Object.entries(cookies).map(([name, value]) => ({ name, value }));
+        const jar = { get: (name) => all.find((cookie) => cookie.name === name), getAll: () => all };
+        return getChunkedCookie(name, jar) ?? getChunkedCookie("appSession", jar, true);
+    },
     Supabase: (name, cookies) => combineChunks(name, async (chunk) => cookies[chunk] ?? null),
 };
 

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
     ConfigError, CookieAttributes, CookieChunks, Decision, MAX_CHUNKED_SESSION_ID_LENGTH, NewSession,
-    SessionId, SessionTimeoutLayer,
+    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
 fn app() -> App {
@@ -100,11 +100,14 @@ async fn what_only_looks_like_a_chunk_is_removed() {
         "\u{a0}sid.1",
         "a=1,sid.1",
         "sid.+1",
+        "sid__1",
+        "sid_1",
+        "sid-1",
+        "sid1",
+        "sidC1",
+        "s%u0069d.1",
     ] {
         let went = seen(&app, &format!("sid.0=AB; {stray}=CD; x=1")).await;
-        if stray == "sid.+1" {
-            continue;
-        }
         assert_eq!(went.unwrap(), "sid.0=AB; x=1", "{stray}");
     }
     let others = "sid.0=AB; sid-code-verifier=1; sid-code-verifier.0=2; sid.x=3; sidx=4";
@@ -234,7 +237,7 @@ async fn no_chunk_leaves_but_of_a_live_session() {
         "no session can begin with its second chunk"
     );
     assert!(set_cookies(&response).is_empty());
-    for too_many in ["sid.16=B", "sid.00=B"] {
+    for too_many in ["sid.16=B", "sid.00=B", "sid__1=B", "sidC1=B", "sid1=B"] {
         let response = app.send(setting(post("/login"), &["sid.0=A", too_many])).await;
         assert_eq!(
             response.status(),
@@ -292,16 +295,9 @@ async fn chunks_slide_together() {
 #[tokio::test]
 async fn sixteen_full_chunks_are_the_longest_session() {
     let app = app();
-    let chunks = |length: usize| -> Vec<String> {
-        let id = "x".repeat(length);
-        id.as_bytes()
-            .chunks(4096)
-            .enumerate()
-            .map(|(n, chunk)| format!("sid.{n}={}", String::from_utf8_lossy(chunk)))
-            .collect()
-    };
-    let longest = chunks(MAX_CHUNKED_SESSION_ID_LENGTH);
-    assert_eq!(longest.len(), 16);
+    // A name and a value of 4096 bytes together are what browsers keep.
+    let full = |n: usize| format!("sid.{n}={}", "x".repeat(4096 - format!("sid.{n}").len()));
+    let longest: Vec<String> = (0..16).map(full).collect();
     let fields: Vec<&str> = longest.iter().map(String::as_str).collect();
     assert_eq!(set_cookies(&app.send(setting(post("/login"), &fields)).await), fields);
     assert!(seen(&app, &longest.join("; ")).await.is_some());
@@ -357,4 +353,82 @@ fn chunks_of_no_cookie_are_refused() {
     let error = bearer.unwrap_err();
     assert_eq!(error, ConfigError::ChunksWithoutCookie);
     assert!(error.to_string().contains("cookie_chunks"));
+    // `@auth0/nextjs-auth0` would read `myXsid__0`.
+    let pattern = SessionTimeoutLayer::builder()
+        .cookie("my.sid")
+        .cookie_chunks(CookieChunks::Auth0)
+        .build()
+        .unwrap_err();
+    assert!(matches!(&pattern, ConfigError::InvalidCookie { name, .. } if name == "my.sid"));
+    assert!(pattern.to_string().contains("regular expression"));
+    for (name, chunks) in [("my.sid", CookieChunks::Supabase), ("__Host-my_sid", CookieChunks::Auth0)] {
+        let attributes = CookieAttributes::new().secure(true);
+        let builder = SessionTimeoutLayer::builder().cookie(name).cookie_attributes(attributes);
+        assert!(builder.cookie_chunks(chunks).build().is_ok(), "{name}");
+    }
+}
+
+/// ASP.NET Core sets `NAME=chunks-2`, `NAMEC1` and `NAMEC2`, and others do likewise: the first of them is the same for many.
+#[tokio::test]
+async fn no_session_begins_under_the_number_of_chunks_that_are_not_declared() {
+    for configure in [(|builder| builder) as fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder, |builder| {
+        builder.cookie_chunks(CookieChunks::Supabase)
+    }] {
+        let app = App::with(configure);
+        live(&app, "A").await;
+        for (number, chunks) in [
+            ("sid=chunks-2; Path=/", ["sidC1=ada1; Path=/", "sidC2=ada2; Path=/"]),
+            ("sid=__chunked__2", ["sid_1=a", "sid_2=b"]),
+            ("sid=first", ["sid2=second", "sid3=third"]),
+        ] {
+            let id = number.trim_start_matches("sid=").split(';').next().unwrap();
+            let cookies = [chunks[0], number, chunks[1]];
+            let response = app.send(setting(post("/login"), &cookies)).await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{number}");
+            assert!(set_cookies(&response).is_empty());
+            assert!(matches!(app.peek(id).await, Decision::Ended { .. }), "{number}");
+            // A session in one piece that grows goes on as it is.
+            let response = app.send(setting(request("sid=A"), &cookies)).await;
+            assert_eq!((response.status(), set_cookies(&response).len()), (StatusCode::OK, 0), "{number}");
+            assert!(matches!(app.peek(id).await, Decision::Ended { .. }), "{number}");
+            assert!(app.admits("A").await);
+        }
+        // The chunks of a session before are removed with it.
+        let response = app.send(setting(post("/login"), &["sid=B", "sidC1=; Max-Age=0"])).await;
+        assert_eq!(set_cookies(&response), ["sid=B", "sidC1=; Max-Age=0"]);
+        // A cookie whose name merely reads so is no session's.
+        let response = app.send(setting(post("/theme"), &["sid2=dark"])).await;
+        assert_eq!(
+            (response.status(), set_cookies(&response)),
+            (StatusCode::OK, vec!["sid2=dark".to_owned()])
+        );
+    }
+}
+
+/// `@auth0/nextjs-auth0`
+#[tokio::test]
+async fn chunks_are_named_as_the_library_names_them() {
+    let app = App::with(|builder| builder.cookie_chunks(CookieChunks::Auth0));
+    let response = app.send(setting(post("/login"), &["sid__0=AB; Path=/", "sid__1=CD; Path=/"])).await;
+    assert_eq!(set_cookies(&response), ["sid__0=AB; Path=/", "sid__1=CD; Path=/"]);
+    assert_eq!(seen(&app, "sid__1=CD; x=1; sid__0=AB").await.unwrap(), "sid__1=CD; x=1; sid__0=AB");
+    assert!(seen(&app, "sid=ABCD").await.is_some(), "the same id in one piece");
+    for stray in
+        ["sid.0", "sid__2x0", "sid_1", "sid__00", "sid__16", "appSession", "appSession.0", "APPsession__1"]
+    {
+        let went = seen(&app, &format!("sid__0=AB; sid__1=CD; {stray}=EVIL")).await.unwrap();
+        assert_eq!(
+            went,
+            if stray == "sid__2x0" { "sid__0=AB; sid__1=CD; sid__2x0=EVIL" } else { "sid__0=AB; sid__1=CD" }
+        );
+    }
+    assert_eq!(seen(&app, "appSession=ABCD; a=1,appSession.0=ABCD; b=2").await.unwrap(), "b=2", "anonymous");
+    let response =
+        app.send(with(setting(post("/logout"), &["sid__0="]), "cookie", "sid__0=AB; sid__1=CD")).await;
+    let cookies = set_cookies(&response);
+    let mut names = names(&cookies);
+    names.sort_unstable();
+    assert_eq!(names, ["sid", "sid__0", "sid__1"]);
+    assert!(cookies.iter().all(|cookie| is_removal(cookie)), "{cookies:?}");
+    assert_eq!(seen(&app, "sid__0=AB; sid__1=CD").await, None);
 }

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use crate::support::{self, App, get, log::Log, sid};
 use tower_cookies::cookie::{Cookie, time::OffsetDateTime};
 use tower_session_timeout::{
-    CookieAttributes, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
+    CookieAttributes, CookieChunks, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder,
+    SessionTimeoutLayer,
 };
 
 #[tokio::test]
@@ -98,6 +99,37 @@ async fn chunks_that_are_not_declared_are_hinted_at_once() {
         app.send(answer("sid.0=A")).await;
     }
     assert_eq!(log.lines_with("call `cookie_chunks`"), 1);
+    for (configure, chunk) in [
+        ((|builder| builder) as fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder, "sid__0"),
+        (|builder| builder, "sidC1"),
+        (|builder| builder.cookie_chunks(CookieChunks::Supabase), "sid_0"),
+    ] {
+        let (log, _guard) = Log::listen();
+        let app = App::with(configure);
+        let field = format!("{chunk}=A");
+        for _ in 0..2 {
+            app.send(support::set_cookie(support::post("/login"), &field)).await;
+        }
+        assert_eq!(log.lines_with(&format!("{chunk:?}")), 1, "{chunk}");
+        assert_eq!(log.lines_with("call `cookie_chunks`"), 1, "{chunk}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_cookie_that_no_browser_keeps_is_told_once() {
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    let random = "0123456789abcdef".repeat(300);
+    for id in [&random[..4093], &random[..4094], &random, &random] {
+        app.send(support::set_cookie(support::post("/login"), &format!("sid={id}; HttpOnly"))).await;
+    }
+    assert_eq!(log.lines_with("4097 bytes of name and value"), 1);
+    assert_eq!(log.lines_with("browsers pass over"), 1);
+    assert_eq!(log.lines_with(&random[..64]), 0);
+    let (log, _guard) = Log::listen();
+    let app = App::new();
+    set_to_visitors(&app, (0..20).map(|_| format!("sid={random}; HttpOnly"))).await;
+    assert_eq!(log.lines_with("is the session cookie's name right"), 0, "it is");
 }
 
 /// T33

@@ -62,10 +62,22 @@ async fn what_is_no_single_bearer_token_is_refused_and_other_schemes_are_anonymo
         "bearer_A",
         "\"Bearer\" A",
         "é",
+        "XBearer A",
+        "Basic x-Bearer A",
+        "Token xBearer A",
+        "Digest a=\"xBEARER A\"",
+        "Digest realm=\"forbearers\"",
+        "Token bearer=A",
+        "Basic realmbearerA",
+        // The token, to a reader that cuts `Bearer ` off if it is there.
+        "A",
+        "Negotiate",
     ] {
         assert_eq!(status(&app, &[("authorization", lax)]).await, StatusCode::UNAUTHORIZED, "{lax}");
     }
-    for other in ["Basic QQ==", "Bear", "", "Digest username=\"bear\", uri=\"/\"", "Negotiate"] {
+    for other in
+        ["Basic QQ==", "Bear A", "", "Digest username=\"bear\", uri=\"/\"", "Negotiate YII=", "Bear er=1"]
+    {
         let response = app.send(get("/account", &[("authorization", other)])).await;
         assert_eq!(response.status(), StatusCode::OK, "{other}");
         assert_eq!(header(&response, "x-session"), "", "anonymous");
@@ -108,6 +120,30 @@ async fn a_header_that_comes_twice_is_judged_as_all_its_values() {
     assert_eq!(status(&app, &[("x_session_id", "A")]).await, StatusCode::OK);
     let public = app.send(get("/", &[("x_session_id", "B"), ("x-session-id", "B")])).await;
     assert_eq!(public.status(), StatusCode::OK, "both are taken out");
+}
+
+/// What CGI does to names differs: `-` alone, `.` (PHP) or all that is no letter and no digit becomes `_`.
+#[tokio::test]
+async fn a_header_is_the_same_whatever_stands_between_its_words() {
+    for name in ["x-session-id", "x_session_id"] {
+        let app = app(|builder| builder.header(HeaderName::from_static(name))).await;
+        for between in "!#$%&'*+-.^_`|~".chars() {
+            let same = format!("x{between}session.id");
+            assert_eq!(status(&app, &[(&same, "B")]).await, StatusCode::UNAUTHORIZED, "{same}");
+            assert_eq!(status(&app, &[(&same, "A")]).await, StatusCode::OK, "{same}");
+            assert_eq!(
+                status(&app, &[(name, "A"), (&same, "B")]).await,
+                StatusCode::UNAUTHORIZED,
+                "{same} beside {name}"
+            );
+            let public = app.send(get("/", &[(&same, "B"), (name, "B")])).await;
+            assert_eq!(public.status(), StatusCode::OK, "both are taken out");
+        }
+        for other in ["x-sessionid", "x-session-id2", "x--session-id", "xsession-id"] {
+            let response = app.send(get("/account", &[(other, "B")])).await;
+            assert_eq!((response.status(), header(&response, "x-session")), (StatusCode::OK, ""), "{other}");
+        }
+    }
 }
 
 #[tokio::test]

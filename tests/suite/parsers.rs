@@ -1,5 +1,5 @@
-//! What the layer lets through, read by the parsers that applications have: PHP's, those of Python's frameworks, those of
-//! Node. None of them may find a session that the layer has not judged.
+//! What the layer lets through, read by the parsers that applications have: PHP's, Perl's, those of Python's frameworks,
+//! those of Node. None of them may find a session that the layer has not judged.
 //!
 //! `tests/run parsers` installs them. `PARSERS_HEADERS` says how many headers to try (of each kind), `PARSERS_SEED` which.
 
@@ -48,13 +48,17 @@ fn found(line: &str) -> Found {
         .collect()
 }
 
-/// The parsers of Python and of Node.
+/// The parsers of Python, of Perl and of Node.
 struct Parsers(Lines);
 
 impl Parsers {
     fn of_python() -> Self {
         let python = std::env::var("PARSERS_PYTHON").expect("`tests/run parsers` sets it");
         Self(Lines::of(&python, "parsers.py"))
+    }
+
+    fn of_perl() -> Self {
+        Self(Lines::of("perl", "parsers.pl"))
     }
 
     fn of_node() -> Self {
@@ -145,6 +149,12 @@ impl Headers {
             format!("{name}.0"),
             format!("{name}.1"),
             format!("{name}.00"),
+            format!("{name}__0"),
+            format!("{name}__1"),
+            format!("{name}__00"),
+            format!("{name}C1"),
+            format!("%u00{:02x}{rest}", first.as_bytes()[0]),
+            format!("{}%u00{:02x}", &name[..name.len() - 1], name.as_bytes()[name.len() - 1]),
             format!("{name}.x"),
             format!("{name}%00"),
             format!("+{name}"),
@@ -300,14 +310,25 @@ fn the_parsers_find_sessions() {
     let line = format!("sid\t{}", hex(b"a=1; sid=OLD"));
     let python = Parsers::of_python().ask(std::slice::from_ref(&line)).remove(0);
     let node = Parsers::of_node().ask(std::slice::from_ref(&line)).remove(0);
+    let perl = Parsers::of_perl().ask(std::slice::from_ref(&line)).remove(0);
     let php = Php::start().ask("sid", &[b"a=1; sid=OLD".to_vec()]).remove(0);
-    assert_eq!((python.len(), node.len(), php.len(), rust("sid", b"a=1; sid=OLD").len()), (10, 4, 1, 2));
-    for (parser, value) in python.into_iter().chain(node).chain(php).chain(rust("sid", b"a=1; sid=OLD")) {
+    let rust = rust("sid", b"a=1; sid=OLD");
+    assert_eq!((python.len(), node.len(), perl.len(), php.len(), rust.len()), (10, 4, 1, 1, 2));
+    for (parser, value) in [python, node, perl, php, rust].into_iter().flatten() {
         assert_eq!(value, hex(OLD.as_bytes()), "{parser}");
     }
+    let decoded = Parsers::of_perl().ask(&[format!("sid\t{}", hex(b"a=1,%u0073id=OLD"))]).remove(0);
+    assert_eq!(decoded.len(), 1, "in a way of its own");
     let mut node = Parsers::of_node();
-    for joiner in ["Auth.js", "NextAuth.js", "Supabase"] {
-        let found = node.ask(&[format!("sid\t{}\t{joiner}", hex(b"sid.1=D; sid.0=OL; a=1"))]).remove(0);
+    let dots = "sid.1=D; sid.0=OL; a=1";
+    for (joiner, field) in [
+        ("Auth.js", dots),
+        ("NextAuth.js", dots),
+        ("Supabase", dots),
+        ("Auth0", "sid__1=D; sid__0=OL; a=1"),
+        ("Auth0", "appSession.1=D; appSession.0=OL"),
+    ] {
+        let found = node.ask(&[format!("sid\t{}\t{joiner}", hex(field.as_bytes()))]).remove(0);
         assert_eq!(found.len(), 4);
         assert!(found.iter().all(|(_, value)| *value == hex(OLD.as_bytes())), "{joiner}");
     }
@@ -337,6 +358,7 @@ async fn no_library_joins_chunks_that_were_not_judged() {
         ("Auth.js", CookieChunks::AuthJs),
         ("NextAuth.js", CookieChunks::AuthJs),
         ("Supabase", CookieChunks::Supabase),
+        ("Auth0", CookieChunks::Auth0),
     ] {
         let app = App::with(|builder| builder.cookie_chunks(chunks));
         try_headers(&app, "sid", Some(joiner), |passed, value, _| passed.is_live && value == LIVE).await;
@@ -363,7 +385,7 @@ async fn try_headers(
     let mut tried = VecDeque::new();
     let (mut asked, mut live, mut passed_on) = (0, 0, 0);
     let mut node = Parsers::of_node();
-    let mut others = joiner.is_none().then(|| (Parsers::of_python(), Php::start()));
+    let mut others = joiner.is_none().then(|| (Parsers::of_python(), Parsers::of_perl(), Php::start()));
     while asked < count {
         tried.clear();
         while tried.len() < BATCH && asked < count {
@@ -384,8 +406,9 @@ async fn try_headers(
             let lines: Vec<String> =
                 fields.iter().map(|field| format!("{name}\t{}{suffix}", hex(field))).collect();
             let mut answers = vec![node.ask(&lines)];
-            if let Some((python, php)) = &mut others {
+            if let Some((python, perl, php)) = &mut others {
                 answers.push(python.ask(&lines));
+                answers.push(perl.ask(&lines));
                 answers.push(php.ask(name, &fields));
                 answers.push(fields.iter().map(|field| rust(name, field)).collect());
             }

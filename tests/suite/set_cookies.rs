@@ -58,7 +58,7 @@ impl Answers {
         let value = if self.0.random_bool(0.2) { "" } else { value };
         let mut field = format!(
             "{}{}{value}",
-            self.one_of(&["sid", "sid", "sid", " sid ", "Sid", "sid2"]),
+            self.one_of(&["sid", "sid", "sid", " sid ", "Sid", "side"]),
             self.one_of(&["=", "= "])
         );
         for _ in 0..self.0.random_range(0..3) {
