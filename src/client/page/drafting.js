@@ -11,13 +11,14 @@ let drafts;
 let loading;
 /** Whose drafts are those of this page: a user's, or a session's. @type {string | undefined} */
 let owner;
+let session = '';
 /** Nothing is saved any more: the user signed out, or somebody else is signed in. */
 let closed = false;
 
 const isClosed = () => closed;
 
 const isNeeded = () =>
-  doc.querySelector(FORM + ',[data-session-draft-clear]') ||
+  doc.querySelector(FORM) ||
   [localStorage, sessionStorage].some((kept) =>
     Object.keys(kept).some((name) => name.startsWith(PREFIX) || name === SUBMITTED),
   );
@@ -39,15 +40,17 @@ const load = async () => {
 
 /** Looks for forms, and for what was kept of them. */
 export const scan = async () => {
-  if (owner) (await load())?.scan(owner);
+  if (owner) (await load())?.scan(owner, session);
 };
 
 /**
  * Begins, for this user or session.
  * @param {string} digest
+ * @param {string} of the session's
  */
-export const begin = (digest) => {
+export const begin = (digest, of) => {
   owner = digest;
+  session = of;
   return scan();
 };
 
@@ -78,12 +81,21 @@ export const keep = (open) => {
 /** What was submitted was not taken: nobody is signed in. */
 export const refused = () => sessionStorage.removeItem(SUBMITTED);
 
-/** @param {string} name of a form */
-export const clear = async (name) => (await load())?.clear(name);
+/**
+ * @param {string} key of a form
+ * @param {string} [path] of its page, if that is another one
+ */
+export const clear = async (key, path) => {
+  if (owner) (await load())?.clear(key, path);
+};
 
 /** @param {unknown} target @returns {target is HTMLFormElement} */
 export const isDraftForm = (target) =>
   target instanceof HTMLFormElement && plain(target).matches(FORM) && !!onSite(plain(target).action);
 
-/** @param {HTMLFormElement} form */
-export const submitted = (form) => drafts?.submitted(form);
+/**
+ * @param {HTMLFormElement} form
+ * @param {SubmitEvent} event
+ * @param {string} of the session's digest
+ */
+export const submitted = (form, event, of) => drafts?.submitted(form, event, of);

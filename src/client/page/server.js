@@ -14,6 +14,7 @@ import { base } from './options.js';
  * @property {string | null} session
  * @property {string | null} user
  * @property {import('./clock.js').Instant} asked
+ * @property {boolean} [isFresh] the server has just said so: out of a cache, it says whose the answer is, and no time
  */
 
 /**
@@ -50,17 +51,12 @@ const MARK = /^(\d+) (\d+|-) (\d+) ([\w-]{22}) ([\w-]{22}|-)$/;
  * @returns {Status | undefined}
  */
 export const readTiming = (entry) => {
-  // No other site tells, and no cache, of the browser or of a service worker, which repeats what was true once. (An
-  // answer that the server only confirmed counts as none of its body.)
-  if (
-    !entry ||
-    !onSite(entry.name) ||
-    entry.workerStart ||
-    /** @type {any} */ (entry).deliveryType ||
-    entry.transferSize <= entry.encodedBodySize
-  ) {
-    return undefined;
-  }
+  // No other site tells.
+  if (!entry || !onSite(entry.name)) return undefined;
+  // A cache, of the browser or of a service worker, repeats what was true once. (An answer that the server only confirmed
+  // counts as none of its body.)
+  const isFresh =
+    !entry.workerStart && !(/** @type {any} */ (entry).deliveryType) && entry.transferSize > entry.encodedBodySize;
   for (const { name, duration, description } of entry.serverTiming ?? []) {
     const mark = name === 'st' && MARK.exec(description);
     if (mark) {
@@ -74,6 +70,7 @@ export const readTiming = (entry) => {
         session,
         user: user === '-' ? null : user,
         asked: at(entry.requestStart || entry.startTime),
+        isFresh,
       };
     }
   }
