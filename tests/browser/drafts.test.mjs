@@ -423,7 +423,8 @@ for (const [what, answer] of [
     s.stub.instead['/save'] = (request) => answer(s, request);
     await page.click('#save', { noWaitAfter: true });
     await s.until('it was sent', () => s.stub.requests('/save').length === 1);
-    await page.waitForLoadState();
+    await s.until('it is answered', () => s.stub.inFlight === 0);
+    if (what !== 'got no page for an answer') await s.until('the answer is shown', () => page.evaluate(() => location.pathname !== '/edit' && document.readyState === 'complete'));
     await s.settle(page);
     await keptAndOffered(s, page);
   });
@@ -451,9 +452,9 @@ test("T36 a form that the application's own check did not let go keeps its draft
 test('T36 a form whose answer nobody waited for keeps its draft', async (t) => {
   const { s, page } = await edited(t);
   s.stub.instead['/save'] = () => new Promise(() => {});
+  await page.evaluate(() => addEventListener('submit', () => globalThis.real.setTimeout(() => document.querySelector('#away').click(), 300)));
   await page.click('#save', { noWaitAfter: true });
   await s.until('it was sent', () => s.stub.requests('/save').length === 1);
-  await page.click('#away');
   await s.at(page, '/two');
   await s.ready(page);
   await keptAndOffered(s, page);
