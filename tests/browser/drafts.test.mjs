@@ -460,6 +460,24 @@ test('T36 a form whose answer nobody waited for keeps its draft', async (t) => {
   await keptAndOffered(s, page);
 });
 
+test('T36 where the browser does not tell the status, the layer does', async (t) => {
+  const { s, page } = await edited(t, { before: () => Object.defineProperty(PerformanceResourceTiming.prototype, 'responseStatus', { value: undefined }) });
+  const answer = (status) => ({ id }) => ({ status, ...html(s.stub.html({ body: 'Sorry' }, {}), { 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)).replace(/"$/, status < 400 ? '"' : ` ${status}"`) }) });
+  const send = async (status) => {
+    s.stub.instead['/save'] = answer(status);
+    await page.click('#save');
+    await s.at(page, '/save');
+    await s.ready(page);
+    await s.settle(page);
+  };
+  await send(500);
+  await keptAndOffered(s, page);
+  await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+  await restored(s, page, 'hours of work');
+  await send(200);
+  assert.equal((await s.drafts(page)).length, 0);
+});
+
 test('T36 a form that was taken leaves no draft, with and without a redirect', async (t) => {
   const { s, page } = await edited(t);
   const taken = async (path) => {

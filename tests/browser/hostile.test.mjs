@@ -544,6 +544,24 @@ for (const [what, button] of [
     await offered(s, page);
   });
 
+test('T53 nor into one with a button that sends it to another place of this site than before', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await s.advance(60_000);
+  await s.at(page, '/login');
+  s.stub.page('/', { body: `${FORM}<button form="form" formaction="/comments">Save</button>` });
+  await s.signIn(page, 'ada');
+  await s.at(page, '/');
+  await s.ready(page);
+  assert.equal(await page.inputValue('#text'), '');
+  s.stub.page('/', { body: FORM });
+  await page.goto('/');
+  await s.ready(page);
+  assert.equal(await page.inputValue('#text'), 'of ada');
+});
+
 // T54: the dialog's button signs out, whatever the page holds.
 
 const TRANSFER = (attributes) => `<form ${attributes} action="/transfer" method="post"><input type="hidden" name="to" value="mallory"></form>`;
@@ -577,7 +595,8 @@ for (const [what, logout, markup, method] of [
   ['form, by its path', '/logout', LOGOUT, 'POST'],
   ["form's button", '#out', LOGOUT.replace('<button', '<button id="out"'), 'POST'],
   ['link', '#out', '<a id="out" href="/logout">x</a>', 'GET'],
-  ['path', '/logout', '', 'GET'],
+  ['path', '/logout', '<a href="/logout" target="_blank">x</a><a href="/logout" download>x</a>', 'GET'],
+  ['path, without a link', '/logout', '', 'GET'],
 ])
   test(`T54 once the session has ended, "Sign out" goes by the application's ${what}`, async (t) => {
     const s = await stubScene(t, { server: { attributes: `data-login-url="/login" data-logout="${logout}"` } });

@@ -3,6 +3,7 @@ import { english, message } from './messages.js';
 import { doc, onSite, plain } from './dom.js';
 import { FORM, PREFIX, SUBMITTED } from './names.js';
 import { base, fire, option, tag } from './options.js';
+import { readTiming } from './server.js';
 import { button, element, root, sheet, show } from './view.js';
 
 /** @type {ReturnType<typeof import('./drafts.js').connect> | undefined} */
@@ -17,6 +18,9 @@ let closed = false;
 
 const isClosed = () => closed;
 
+/** Not every browser tells it; the layer does. @param {PerformanceNavigationTiming | undefined} navigation */
+const status = (navigation) => navigation?.responseStatus || readTiming(navigation)?.status || 0;
+
 const isNeeded = () =>
   doc.querySelector(FORM) ||
   [localStorage, sessionStorage].some((kept) =>
@@ -27,7 +31,7 @@ const load = async () => {
   try {
     if (!isNeeded()) return;
     loading ??= import(base + 'drafts.js' + new URL(tag.src).search).then(({ connect }) => {
-      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show });
+      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show, status });
     });
     await loading;
     return drafts;

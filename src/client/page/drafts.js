@@ -23,6 +23,7 @@ import { FORM, OF_SESSION, PREFIX, SUBMITTED } from './names.js';
  * @property {ShadowRoot} root
  * @property {typeof import('./view.js').sheet} sheet
  * @property {typeof import('./view.js').show} show
+ * @property {(navigation: PerformanceNavigationTiming | undefined) => number} status of the answer that this page is; 0 if nobody says
  */
 
 const KEPT_FOR = 24 * 3_600_000;
@@ -53,7 +54,7 @@ let page;
 /** Whose drafts these are: a user's, or a session's. @type {string | undefined} */
 let owner;
 /** @type {CryptoKey | undefined} */
-let key;
+let sealing;
 /** @type {Storage | undefined} */
 let storage;
 /** What was once a password stays one, however it is shown now. @type {WeakSet<Element>} */
@@ -74,16 +75,26 @@ const keyOf = (form) => plain(form).dataset.sessionDraft;
 const isOfSession = (whose) => !!whose?.startsWith(OF_SESSION);
 
 /**
- * Whether what is in it may be sent to another site by one of its buttons, wherever that is in the page.
+ * Where each of its buttons that has a say sends what is in it, wherever that button is in the page.
  * @param {HTMLFormElement} form
  */
-const leadsAway = (form) =>
-  [.../** @type {NodeListOf<HTMLButtonElement>} */ (doc.querySelectorAll('[formaction]'))].some(
-    (button) => button.form === form && !onSite(button.formAction),
-  );
+const waysOut = (form) =>
+  [.../** @type {NodeListOf<HTMLButtonElement>} */ (doc.querySelectorAll('[formaction]'))]
+    .filter((button) => button.form === form)
+    .map((button) => onSite(button.formAction));
+
+/**
+ * Whether it may be sent to another site.
+ * @param {HTMLFormElement} form
+ */
+const leadsAway = (form) => !waysOut(form).every(Boolean);
 
 /** @param {HTMLFormElement} form */
-const destination = (form) => plain(form).method + ' ' + onSite(plain(form).action)?.pathname;
+const destination = (form) => {
+  const paths = [...new Set([onSite(plain(form).action), ...waysOut(form)].map((url) => url?.pathname))];
+  paths.sort();
+  return plain(form).method + ' ' + paths.join(' ');
+};
 
 /** The forms of this page that claim the same draft, this one included. @param {HTMLFormElement} form */
 const claimants = (form) => forms().filter((other) => keyOf(other) === keyOf(form));
@@ -107,15 +118,24 @@ const place = (form) => {
   return placeOf(keyOf(form)) + '|' + encodeURIComponent(to) + '|' + index;
 };
 
-/** The drafts that may be this form's, the last one first. @param {HTMLFormElement} form */
+/**
+ * When a draft was saved.
+ * @param {string} name
+ */
+const timeOf = (name) => parseInt(storage?.getItem(name) ?? '');
+
+/**
+ * The drafts that may be this form's, the last one first.
+ * @param {HTMLFormElement} form
+ */
 const candidates = (form) => {
   const shared = placeOf(keyOf(form));
   const own = place(form);
-  /** @param {string} name */
-  const time = (name) => parseInt(storage?.getItem(name) ?? '');
-  return places()
-    .filter((name) => name === shared || name === own || (own === shared && name.startsWith(shared + '|')))
-    .sort((a, b) => time(b) - time(a));
+  const found = places().filter(
+    (name) => name === shared || name === own || (own === shared && name.startsWith(shared + '|')),
+  );
+  found.sort((a, b) => timeOf(b) - timeOf(a));
+  return found;
 };
 
 /** @param {unknown} problem */
@@ -216,17 +236,17 @@ const contents = (form) => {
 const seal = async (text) => {
   const bytes = new TextEncoder().encode(text);
   if (bytes.length > LARGEST) throw new RangeError('a draft is larger than 64 KiB');
-  if (!key) return toText(bytes);
+  if (!sealing) return toText(bytes);
   const iv = crypto.getRandomValues(new Uint8Array(12));
-  return toText(iv) + '.' + toText(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, key, bytes));
+  return toText(iv) + '.' + toText(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, sealing, bytes));
 };
 
 /** @param {string} stored @returns {Promise<Draft | undefined>} */
 const unseal = async (stored) => {
   const [, first, second] = stored.split('.');
   try {
-    const bytes = key
-      ? await crypto.subtle.decrypt({ name: 'AES-GCM', iv: toBytes(first) }, key, toBytes(second))
+    const bytes = sealing
+      ? await crypto.subtle.decrypt({ name: 'AES-GCM', iv: toBytes(first) }, sealing, toBytes(second))
       : toBytes(first);
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
@@ -294,7 +314,7 @@ const fill = (form, fields) => {
   const now = contents(form);
   fieldsOf(form).forEach(([, element], position) => {
     const [name, index] = now[position];
-    const field = fields.find(([other, at]) => other === name && at === index);
+    const field = fields.find(([other, which]) => other === name && which === index);
     if (!field || same(field[2], now[position][2])) return;
     const control = /** @type {Control} */ (element);
     const value = field[2];
@@ -407,7 +427,8 @@ const settleSubmitted = (session) => {
   if (sent.isFramed !== isFramed()) return;
   sessionStorage.removeItem(SUBMITTED);
   const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
-  const { type, redirectCount, responseStatus } = navigation ?? {};
+  const { type, redirectCount } = navigation ?? {};
+  const status = page.status(navigation);
   const [url, to] = [bare(location.href), bare(sent.to)];
   // Only as much of it as the site's policy lets through.
   const referrer = doc.referrer && new URL(doc.referrer);
@@ -420,8 +441,8 @@ const settleSubmitted = (session) => {
   if (!isAnswer || !sent.places.every((it) => it.startsWith(PREFIX + owner + ':'))) return;
   const form = forms().find((it) => keyOf(it) === sent.key && destination(it) === sent.form);
   const isTaken =
-    responseStatus >= 200 &&
-    responseStatus < 400 &&
+    status >= 200 &&
+    status < 400 &&
     sent.session === session &&
     onSite(page.option('login-url'))?.pathname !== location.pathname &&
     !(form && (!redirectCount || isDirty(form)));
@@ -460,15 +481,19 @@ const open = async () => {
     if (whose !== owner && (isOfSession(whose) || !isOfSession(owner))) sessionStorage.removeItem(name);
   }
   if (!isOfSession(owner) && crypto.subtle) {
-    const answer = await fetch(page.base + 'draft-key', { cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(10_000) });
+    const answer = await fetch(page.base + 'draft-key', {
+      cache: 'no-store',
+      redirect: 'manual',
+      signal: AbortSignal.timeout(10_000),
+    });
     if (answer.status !== 403 && answer.status !== 200) throw new Error('no key for drafts: ' + answer.status);
     if (answer.ok) {
       const secret = toBytes((await answer.json()).key.replace(/-/g, '+').replace(/_/g, '/'));
-      key = await crypto.subtle.importKey('raw', secret, 'AES-GCM', false, ['encrypt', 'decrypt']);
+      sealing = await crypto.subtle.importKey('raw', secret, 'AES-GCM', false, ['encrypt', 'decrypt']);
       storage = localStorage;
     }
   }
-  if (!key && page.option('drafts') === 'tab') storage = sessionStorage;
+  if (!sealing && page.option('drafts') === 'tab') storage = sessionStorage;
   if (!storage && forms().length) failed('drafts need a user and a secure context');
 };
 
@@ -530,7 +555,16 @@ const submitted = (form, event, session) => {
   const to = onSite(chosen('action'));
   if (!to || /^dialog$/i.test(chosen('method')) || !/^(_self)?$/i.test(chosen('target'))) return;
   /** @type {Submission} */
-  const sent = { places: [...new Set([place(form), ...(earlier.get(form) ?? [])])], form: destination(form), key: keyOf(form) ?? '', session, from: location.href, to: to.href, isFramed: isFramed(), at: Date.now() };
+  const sent = {
+    places: [...new Set([place(form), ...(earlier.get(form) ?? [])])],
+    form: destination(form),
+    key: keyOf(form) ?? '',
+    session,
+    from: location.href,
+    to: to.href,
+    isFramed: isFramed(),
+    at: Date.now(),
+  };
   // Once all have heard of the event; before the page is left.
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {

@@ -1,7 +1,8 @@
 /**
  * The user is told in time, can stay, and loses nothing.
  *
- * Local time only decides when to ask the server; only the server's answer opens the warning or ends the page.
+ * Local time only decides when to ask the server, and the server's answer opens the warning or ends the page; without a
+ * network, local time does what it can.
  */
 import { jumped, now, since, timer } from './clock.js';
 import { doc, onSite, plain } from './dom.js';
@@ -113,6 +114,8 @@ const take = (told) => {
     unveil();
     leaving = false;
     drafts.keep(true);
+    // The key for them may have been refused meanwhile.
+    if (!isFirst) drafts.scan();
     if (!isFirst && (wasEnded || !warned)) fire('resumed');
   }
   if (isFirst) begin();
@@ -374,21 +377,22 @@ const markSignedOut = () => {
 };
 
 /**
- * What the application's log-out is, if the tag's selector finds one thing only and that is certain to lead there: others'
- * markup may fit the selector as well.
- * @returns {(() => void) | undefined}
+ * Goes by the application's log-out, if the tag's selector finds one thing only, and that is certain to lead there: others'
+ * markup may fit the selector as well. A path can be gone to, unless a form wants to be sent there.
+ * @returns whether it did
  */
-const pressLogout = () => {
-  const found = logout ? [...doc.querySelectorAll(isPath ? logoutSelectors[0] : logout)] : [];
-  const it = found.length === 1 ? found[0] : undefined;
-  if (!(it instanceof HTMLElement) || !staysHere(it) || doc.querySelector('base[target]')) return undefined;
-  if (it instanceof HTMLAnchorElement)
-    return it.target || it.hasAttribute('download') ? undefined : () => it.click();
+const leaveByLogout = () => {
+  const found = logout ? [...doc.querySelectorAll(logoutSelectors[0])] : [];
+  const path = isPath && onSite(logout);
+  if (path && found.every((it) => it instanceof HTMLAnchorElement)) return (location.assign(path), true);
+  const [it] = found;
+  if (found.length !== 1 || !(it instanceof HTMLElement) || !staysHere(it) || doc.querySelector('base[target]')) return false;
+  if (it instanceof HTMLAnchorElement) return !it.target && !it.hasAttribute('download') && (it.click(), true);
   // Its buttons sign out as the form does; one that changes what is sent, or where, is none of those.
-  if (plain(/** @type {HTMLElement} */ (it)).matches('[formaction],[formmethod],[formtarget]')) return undefined;
+  if (plain(it).matches('[formaction],[formmethod],[formtarget]')) return false;
   const form = it instanceof HTMLButtonElement ? it.form : it;
-  if (!(form instanceof HTMLFormElement) || plain(form).method !== 'post' || plain(form).target) return undefined;
-  return plain(form).checkValidity() ? () => plain(form).requestSubmit() : undefined;
+  if (!(form instanceof HTMLFormElement) || plain(form).method !== 'post' || plain(form).target) return false;
+  return plain(form).checkValidity() && (plain(form).requestSubmit(), true);
 };
 
 /** The session is ended first: what the application does for it comes on top. */
@@ -398,9 +402,7 @@ const signOut = async () => {
   markSignedOut();
   await drafts.forget();
   tell('ended', { reason: 'signed_out' });
-  const press = pressLogout();
-  if (press) press();
-  else location.assign((isPath && !doc.querySelector(logoutSelectors[0]) && onSite(logout)) || onSite(option('login-url')) || home);
+  if (!leaveByLogout()) location.assign(onSite(option('login-url')) ?? home);
   // Wherever that led, the page does not stay.
   retry(10_000);
 };
