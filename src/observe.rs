@@ -398,7 +398,8 @@ impl Visit {
                 None | Some((Happened::Slid | Happened::Set { login: None, .. }, Settled::Pass))
             )
         {
-            client.tell(response.headers_mut(), told);
+            let status = response.status();
+            client.tell(response.headers_mut(), status, told);
         }
         if let Some(refused) = self.rare.as_ref().and_then(|rare| rare.refused_within.as_ref()) {
             response.extensions_mut().insert(refused.clone());

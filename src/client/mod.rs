@@ -8,7 +8,7 @@ use std::{fmt::Write, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::Sha256;
 
 pub(crate) use self::endpoints::answer;
@@ -130,7 +130,7 @@ impl Client {
 
     /// Tells the time left with an answer of the application's: to programs in seconds (RFC 9651), to scripts in the
     /// page, which can read no other header of what they did not fetch themselves, as a timing. It is nobody else's.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, told: &Told) {
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, status: StatusCode, told: &Told) {
         if !keep_private(headers) {
             return;
         }
@@ -143,13 +143,15 @@ impl Client {
         let _ = write!(field, ", warn={}", warn.as_secs());
         // What a page would have to ask for otherwise, at each load: see `readTiming` in the script.
         let timing = format!(
-            r#"st;dur={};desc="{} {} {} {} {}""#,
+            r#"st;dur={};desc="{} {} {} {} {}{}""#,
             remaining.shortest().as_millis(),
             live.idle_timeout(*access).as_millis(),
             remaining.absolute.map_or_else(|| "-".to_owned(), |absolute| absolute.as_millis().to_string()),
             warn.as_millis(),
             self.session_digest(live.key),
             live.owner.as_ref().map_or_else(|| "-".to_owned(), |owner| self.user_digest(owner)),
+            // Not every browser tells its pages whether they are errors.
+            if status.as_u16() < 400 { String::new() } else { format!(" {}", status.as_u16()) },
         );
         if let Ok(field) = HeaderValue::try_from(field) {
             headers.insert(SESSION_TIMEOUT, field);

@@ -365,20 +365,134 @@ test('T36 a page that sent the form by itself, and still shows it, keeps its dra
   assert.equal((await s.drafts(page)).length, 1);
 });
 
-test('T36 a page that tells of a success clears the draft it names, and no other', async (t) => {
-  const s = await stubScene(t);
-  s.stub.page('/forms', { body: ['note', 'notebook'].map((key) => `<form data-session-draft="${key}"><input id="${key}" name="text" aria-label="${key}"></form>`).join('') });
-  s.stub.page('/taken', { body: '<p data-session-draft-clear="note">Saved</p>' });
+test('T36 the answer that tells of a success clears the draft it names, and no other', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  s.stub.page('/forms', { body: ['note', 'notebook'].map((key) => `<form data-session-draft="${key}" action="/save" method="post"><input id="${key}" name="text" aria-label="${key}"></form>`).join('') });
+  // Of which nothing else says so.
+  s.stub.instead['/save'] = ({ id }) => ({ status: 500, headers: { 'Content-Type': 'text/html', 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)) }, body: s.stub.html({ body: '<p data-session-draft-clear="note">Saved</p><p data-session-draft-clear="notebook">' }, {}) });
   const page = await s.open('/forms');
   for (const key of ['note', 'notebook']) {
     await page.fill(`#${key}`, 'a text');
     await s.draftSaved(page);
   }
   assert.equal((await s.drafts(page)).length, 2);
-  await page.goto('/taken');
+  await page.press('#note', 'Enter');
+  await s.at(page, '/save');
   await s.ready(page);
   await s.until('one is gone', async () => (await s.drafts(page)).length === 1);
   assert.match((await s.drafts(page))[0], /:notebook /);
+});
+
+const EDIT = `${FORM}<a id="away" href="/two">Away</a>`;
+
+/** A form of another page than the home page, with a draft. */
+async function edited(t, options = {}) {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST, /ERR_/], ...options, server: { idle: 600_000, absolute: null, ...options.server } });
+  s.stub.page('/edit', { body: EDIT });
+  s.stub.page('/done', { body: '<p>Saved</p>' });
+  const page = await s.open('/edit');
+  await page.fill('#text', 'hours of work');
+  await s.draftSaved(page);
+  return { s, page };
+}
+
+async function keptAndOffered(s, page) {
+  await page.goto('/two');
+  await s.at(page, '/two');
+  await s.ready(page);
+  assert.equal((await s.drafts(page)).length, 1, 'the draft stays');
+  await page.goto('/edit');
+  await s.ready(page);
+  await s.until('it is offered', async () => /restore/i.test(await s.text(page, 'bar')));
+}
+
+const html = (body, headers = {}) => ({ headers: { 'Content-Type': 'text/html', ...headers }, body });
+for (const [what, answer] of [
+  ['met an error of the application', () => ({ status: 500, ...html('<h1>Sorry</h1>') })],
+  ['met an error of the application whose page has the script', (s, { id }) => ({ status: 500, ...html(s.stub.html({ body: 'Sorry' }, {}), { 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)) }) })],
+  ['was refused by the layer', () => ({ status: 503, headers: { 'Content-Type': 'application/problem+json' }, body: '{}' })],
+  ['got no page for an answer', () => ({ status: 204 })],
+  ['was sent to the log-in page though the session lives, as by limits_for', () => see('/login')],
+  ['was sent on by a log-in page that had nothing to ask', (s) => see('/go')],
+  ['was sent on by a single sign-on into another session', (s) => see('/two', { 'Set-Cookie': `sid=${s.stub.logIn('ada')}; Path=/; HttpOnly` })],
+  ['came back as it was, with what is wrong', (s, { id }) => html(s.stub.html({ body: EDIT.replace('</textarea>', 'hours of work</textarea>') }, {}), { 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)) })],
+])
+  test(`T36 a form that ${what} keeps its draft`, async (t) => {
+    const { s, page } = await edited(t);
+    s.stub.instead['/go'] = () => see('/two');
+    s.stub.instead['/save'] = (request) => answer(s, request);
+    await page.click('#save', { noWaitAfter: true });
+    await s.until('it was sent', () => s.stub.requests('/save').length === 1);
+    await s.until('it is answered', () => s.stub.inFlight === 0);
+    if (what !== 'got no page for an answer') await s.until('the answer is shown', () => page.evaluate(() => location.pathname !== '/edit' && document.readyState === 'complete'));
+    await s.settle(page);
+    await keptAndOffered(s, page);
+  });
+
+test('T36 a form that did not reach the server keeps its draft', async (t) => {
+  const { s, page } = await edited(t);
+  await page.route('**/save', (route) => route.abort('connectionfailed'));
+  await page.click('#save', { noWaitAfter: true });
+  await s.until('the error', () => page.url().startsWith('chrome-error'));
+  await keptAndOffered(s, page);
+});
+
+test("T36 a form that the application's own check did not let go keeps its draft", async (t) => {
+  const { s, page } = await edited(t);
+  await page.evaluate(() => document.querySelector('#form').addEventListener('submit', (event) => event.preventDefault()));
+  await page.click('#save');
+  await s.settle(page);
+  await page.evaluate(() => location.assign('/two'));
+  await s.at(page, '/two');
+  await s.ready(page);
+  await keptAndOffered(s, page);
+  assert.equal(s.stub.requests('/save').length, 0);
+});
+
+test('T36 a form whose answer nobody waited for keeps its draft', async (t) => {
+  const { s, page } = await edited(t);
+  s.stub.instead['/save'] = () => new Promise(() => {});
+  await page.evaluate(() => addEventListener('submit', () => globalThis.real.setTimeout(() => document.querySelector('#away').click(), 300)));
+  await page.click('#save', { noWaitAfter: true });
+  await s.until('it was sent', () => s.stub.requests('/save').length === 1);
+  await s.at(page, '/two');
+  await s.ready(page);
+  await keptAndOffered(s, page);
+});
+
+test('T36 where the browser does not tell the status, the layer does', async (t) => {
+  const { s, page } = await edited(t, { before: () => Object.defineProperty(PerformanceResourceTiming.prototype, 'responseStatus', { value: undefined }) });
+  const answer = (status) => ({ id }) => ({ status, ...html(s.stub.html({ body: 'Sorry' }, {}), { 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)).replace(/"$/, status < 400 ? '"' : ` ${status}"`) }) });
+  const send = async (status) => {
+    s.stub.instead['/save'] = answer(status);
+    await page.click('#save');
+    await s.at(page, '/save');
+    await s.ready(page);
+    await s.settle(page);
+  };
+  await send(500);
+  await keptAndOffered(s, page);
+  await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+  await restored(s, page, 'hours of work');
+  await send(200);
+  assert.equal((await s.drafts(page)).length, 0);
+});
+
+test('T36 a form that was taken leaves no draft, with and without a redirect', async (t) => {
+  const { s, page } = await edited(t);
+  const taken = async (path) => {
+    await page.click('#save');
+    await s.at(page, path);
+    await s.ready(page);
+    await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+  };
+  await taken('/done');
+  await page.goto('/edit');
+  await s.ready(page);
+  await page.fill('#text', 'more work');
+  await s.draftSaved(page);
+  s.stub.instead['/save'] = ({ id }) => html(s.stub.html({ body: 'Saved' }, {}), { 'Server-Timing': s.stub.timing(s.stub.sessions.get(id)) });
+  await taken('/save');
 });
 
 test('T36 a form that was sent to the log-in page keeps its draft', async (t) => {
@@ -700,6 +814,27 @@ test('drafts stay after a click beside the button that signs out', async (t) => 
   await draftOutlivesTheSession(s, page);
 });
 
+test('T38 a key that could not be had is asked for again, and what was typed meanwhile is saved', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  let asked = 0;
+  s.stub.instead['draft-key'] = () => ((asked += 1) < 3 ? { status: 503 } : undefined);
+  const page = await s.open();
+  await page.fill('#text', 'a long work');
+  await s.settle(page);
+  assert.equal((await s.drafts(page)).length, 0);
+  await s.run(8_000);
+  await s.draftSaved(page);
+  assert.equal(asked, 3);
+});
+
+test('T38 but not where there is none', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST] });
+  s.stub.instead['draft-key'] = () => ({ status: 403 });
+  await s.open();
+  await s.run(10_000);
+  assert.equal(s.stub.requests('draft-key').length, 1);
+});
+
 test('an application may clear a draft', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();
@@ -707,4 +842,27 @@ test('an application may clear a draft', async (t) => {
   await s.draftSaved(page);
   await page.evaluate(() => globalThis.sessionTimeout.clearDraft('form'));
   await s.until('it is gone', async () => (await s.drafts(page)).length === 0);
+});
+
+test('an application may clear a draft of another of its pages, and of no other user', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await page.goto('/two');
+  await s.ready(page);
+  const clear = async (...of) => {
+    await page.evaluate((of) => globalThis.sessionTimeout.clearDraft(...of), of);
+    await s.settle(page);
+    return (await s.drafts(page)).length;
+  };
+  assert.equal(await clear('form'), 1);
+  await s.logIn('grace');
+  await page.goto('/two');
+  await s.ready(page);
+  assert.equal(await clear('form', '/'), 1);
+  await s.logIn('ada');
+  await page.goto('/two');
+  await s.ready(page);
+  assert.equal(await clear('form', '/'), 0);
 });

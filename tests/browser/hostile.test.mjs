@@ -113,9 +113,8 @@ test('T50 nor does a page that the server only confirmed', async (t) => {
   await s.ready(page);
   s.stub.end(s.sid);
   await page.goto('/kept');
-  await s.ready(page);
-  assert.equal(s.stub.requests('/kept').length, 2);
-  await s.becomes(page, 'anonymous');
+  await s.at(page, '/login');
+  assert.equal(s.stub.requests('/kept').length, 3, 'the server was asked once more for the page');
 });
 
 test('T50 nor does a page out of the cache of a service worker', async (t) => {
@@ -148,7 +147,7 @@ addEventListener('fetch', (event) => {
   await page.goto('/two');
   await s.ready(page);
   assert.equal(s.stub.requests('/two').length, 1, 'the page came out of the cache');
-  await s.becomes(page, 'anonymous');
+  await s.until('nobody sees it', async () => (await s.state(page)) === 'anonymous' || new URL(page.url()).pathname === '/login');
 });
 
 // T51: where the script goes.
@@ -441,4 +440,219 @@ test('T52 no draft is filled into a form that leads to another site', async (t) 
     assert.equal(await page.inputValue('#text'), '');
     assert.equal(s.seen('event', 'draft-restore'), 0);
   }
+});
+
+// T53: drafts and the markup of others.
+
+async function offered(s, page, path = '/') {
+  await page.goto(path);
+  await s.ready(page);
+  await s.until('it is offered', async () => /restore/i.test(await s.text(page, 'bar')));
+}
+
+test('T53 no markup clears a draft that was not sent, of whomever', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/comments', { body: '<p data-session-draft-clear="form"></p>' });
+  const page = await s.open();
+  await page.fill('#text', 'hours of work');
+  await s.draftSaved(page);
+  for (const user of ['ada', 'grace']) {
+    await s.logIn(user);
+    await page.goto('/comments');
+    await s.ready(page);
+    assert.equal((await s.drafts(page)).length, 1);
+  }
+});
+
+test('T53 no path and key together are those of another page', async (t) => {
+  const s = await stubScene(t);
+  s.stub.page('/a:b', { body: FORM });
+  s.stub.page('/a', { body: FORM.replace('"form" action', '"b:form" action') });
+  const page = await s.open('/a:b');
+  await page.fill('#text', 'of another page');
+  await s.draftSaved(page);
+  await page.goto('/a');
+  await s.ready(page);
+  assert.equal(s.seen('event', 'draft-restore'), 0);
+});
+
+for (const [what, rival] of [
+  ['in front of it', (form) => `<form data-session-draft="form" action="/comments" method="post"><textarea id="rival" name="text"></textarea></form>${form}`],
+  ['behind it', (form) => `${form}<form data-session-draft="form" action="/comments" method="post"><textarea id="rival" name="text"></textarea></form>`],
+  ['that leads to the same', (form) => `<form data-session-draft="form" action="/save" method="post"><textarea id="rival" name="text"></textarea></form>${form}`],
+])
+  test(`T53 a second form of the same key, ${what}, neither gets the draft, nor overwrites it`, async (t) => {
+    const s = await stubScene(t);
+    const page = await s.open();
+    await page.fill('#text', 'private');
+    await s.draftSaved(page);
+    await s.advance(60_000);
+    await s.at(page, '/login');
+    s.stub.page('/', { body: rival(FORM) });
+    await s.signIn(page, 'ada');
+    await s.at(page, '/');
+    await s.ready(page);
+    await s.until('it is offered', async () => /restore/i.test(await s.text(page, 'bar')));
+    assert.deepEqual(await page.evaluate(() => [document.querySelector('#text').value, document.querySelector('#rival').value]), ['', '']);
+    await page.fill('#rival', 'of mallory');
+    await s.draftSaved(page);
+    await page.fill('#text', 'private, and more');
+    await s.draftSaved(page);
+    await page.fill('#rival', '');
+    await s.advance(1_000);
+    await s.settle(page);
+    await offered(s, page);
+    await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+    const values = await page.evaluate(() => [document.querySelector('#text').value, document.querySelector('#rival').value]);
+    if (what !== 'that leads to the same') assert.deepEqual(values, ['private, and more', '']);
+    s.stub.page('/', { body: FORM });
+    await offered(s, page);
+    await s.part(page, 'bar').locator('button', { hasText: /restore/i }).click();
+    assert.match(await page.inputValue('#text'), /^private/);
+  });
+
+for (const field of ['<input type="range" name="r">', '<input type="color" name="r">', '<select name="r"><option disabled value="">Choose<option>b</select>', '<input type="number" name="r" value="1,5">'])
+  test(`T53 a form that nobody touched takes no room: ${field}`, async (t) => {
+    const s = await stubScene(t);
+    s.stub.page('/comments', { body: `<form data-session-draft="z" action="/save" method="post" aria-label="z">${field}</form>` });
+    const page = await s.open('/comments');
+    await s.become(page, 'hidden');
+    await s.settle(page);
+    assert.equal((await s.drafts(page)).length, 0);
+  });
+
+for (const [what, button] of [
+  ['in it', (form) => form.replace('<button', `<button formaction="${EVIL}/x">Save</button><button`)],
+  ['elsewhere in the page', (form) => `${form}<button form="form" formaction="${EVIL}/x">Save</button>`],
+  ['that is an image', (form) => `${form}<input type="image" alt="Save" form="form" formaction="${EVIL}/x">`],
+])
+  test(`T53 no draft is filled into a form with a button ${what} that sends it to another site; it waits`, async (t) => {
+    const s = await stubScene(t, { server: { csp: LAX } });
+    const page = await s.open();
+    await page.fill('#text', 'of ada');
+    await s.draftSaved(page);
+    s.stub.page('/', { body: button(FORM) });
+    s.stub.end(s.sid);
+    await page.goto('/two');
+    await s.at(page, '/login');
+    await s.logIn('ada');
+    await page.goto('/');
+    await s.ready(page);
+    assert.equal(await page.inputValue('#text'), '');
+    assert.equal(s.seen('event', 'draft-restore'), 0);
+    s.stub.page('/', { body: FORM });
+    await offered(s, page);
+  });
+
+test('T53 nor into one with a button that sends it to another place of this site than before', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of ada');
+  await s.draftSaved(page);
+  await s.advance(60_000);
+  await s.at(page, '/login');
+  s.stub.page('/', { body: `${FORM}<button form="form" formaction="/comments">Save</button>` });
+  await s.signIn(page, 'ada');
+  await s.at(page, '/');
+  await s.ready(page);
+  assert.equal(await page.inputValue('#text'), '');
+  s.stub.page('/', { body: FORM });
+  await page.goto('/');
+  await s.ready(page);
+  assert.equal(await page.inputValue('#text'), 'of ada');
+});
+
+// T54: the dialog's button signs out, whatever the page holds.
+
+const TRANSFER = (attributes) => `<form ${attributes} action="/transfer" method="post"><input type="hidden" name="to" value="mallory"></form>`;
+for (const [what, logout, markup] of [
+  ["a form of somebody's that says it signs out", '', TRANSFER('data-session-logout')],
+  ['such a form, where the selector finds nothing', 'form#gone', TRANSFER('data-session-logout')],
+  ['a form with the same id', 'form#logout', TRANSFER('id="logout"') + LOGOUT],
+  ['a form that is sent by GET', '/logout', '<form action="/logout" method="get"></form>'],
+  ['a form that is sent to another window', '/logout', '<form action="/logout" method="post" target="_blank"></form>'],
+  ['a form that cannot be sent', '/logout', '<form action="/logout" method="post" hidden><input required name="x"></form>'],
+  ['a link to another window', '#out', '<a id="out" href="/logout" target="_blank" rel="noopener">x</a>'],
+  ['a link that downloads', '#out', '<a id="out" href="/logout" download>x</a>'],
+  ['a button that sends its form elsewhere', '#out', `<form action="/logout" method="post"><button id="out" formaction="/transfer">x</button></form>`],
+])
+  test(`T54 "Sign out" ends the session, and does not press ${what}`, async (t) => {
+    const s = await watched(t, { server: { attributes: `data-login-url="/login" data-logout="${logout}"` } });
+    s.stub.page('/comments', { body: markup });
+    const page = await s.open('/comments');
+    await s.warn(page);
+    await s.advance(600);
+    await s.part(page, 'signout').click();
+    await s.at(page, '/login');
+    assert.equal(s.session.ended, 'signed_out');
+    assert.equal(s.stub.requests('sign-out').length, 1);
+    assert.deepEqual([...s.stub.requests('/transfer'), ...s.stub.requests('/logout')], []);
+    assert.equal(s.context.pages().length, 1);
+  });
+
+for (const [what, logout, markup, method] of [
+  ['form', 'form#logout', LOGOUT, 'POST'],
+  ['form, by its path', '/logout', LOGOUT, 'POST'],
+  ["form's button", '#out', LOGOUT.replace('<button', '<button id="out"'), 'POST'],
+  ['link', '#out', '<a id="out" href="/logout">x</a>', 'GET'],
+  ['path', '/logout', '<a href="/logout" target="_blank">x</a><a href="/logout" download>x</a>', 'GET'],
+  ['path, without a link', '/logout', '', 'GET'],
+])
+  test(`T54 once the session has ended, "Sign out" goes by the application's ${what}`, async (t) => {
+    const s = await stubScene(t, { server: { attributes: `data-login-url="/login" data-logout="${logout}"` } });
+    let ended;
+    s.stub.instead['/logout'] = (request) => {
+      ended = [request.method, s.session.ended];
+      return { status: 303, headers: { Location: '/login' } };
+    };
+    s.stub.page('/comments', { body: markup });
+    const page = await s.open('/comments');
+    await page.evaluate(() => void globalThis.sessionTimeout.signOut());
+    await s.at(page, '/login');
+    assert.deepEqual(ended, [method, 'signed_out']);
+  });
+
+// T55: whose page came out of the cache.
+
+const HISTORY = { server: { csp: null, idle: 4e6, warn: 1e6, absolute: null }, clock: false };
+for (const cache of [undefined, 'private', 'private, max-age=600'])
+  for (const next of ['nobody', 'grace'])
+    test(`T55 a page out of the browser's cache (${cache ?? 'without a word on it'}) is not shown to ${next}`, async (t) => {
+      const s = await stubScene(t, HISTORY);
+      const name = ({ id }) => s.stub.sessions.get(id)?.user;
+      s.stub.page('/account', { body: (request) => `<p id="iban">IBAN of ${name(request)}</p>`, headers: { ...(cache && { 'Cache-Control': cache }) } });
+      const page = await s.open('/account');
+      // A page with such a listener is not kept as it is: it is loaded again, out of the cache.
+      await page.evaluate(() => addEventListener('unload', () => {}));
+      await page.goto('/two');
+      await s.ready(page);
+      s.stub.end(s.sid, 'signed_out');
+      if (next === 'grace') await s.logIn('grace');
+      else await s.context.clearCookies();
+      await page.goBack({ waitUntil: 'commit' });
+      const visible = () => page.evaluate(() => [...document.querySelectorAll('#iban')].some((it) => /ada/.test(it.textContent) && it.checkVisibility({ visibilityProperty: true })));
+      if (next === 'nobody') await s.at(page, '/login');
+      else await s.until('it is of grace', () => page.evaluate(() => /grace/.test(document.body.innerText)));
+      assert.equal(await visible(), false);
+      assert.equal(s.stub.requests('/account').length, 2, 'the server was asked for it once more');
+    });
+
+test('T55 it is hidden until the server says that it is of who is signed in, and then shown', async (t) => {
+  const s = await stubScene(t, { ...HISTORY, allow: [FAILED_REQUEST] });
+  s.stub.page('/account', { body: '<p id="iban">IBAN of ada</p>', headers: { 'Cache-Control': 'private, max-age=600' } });
+  const page = await s.open('/account');
+  await page.goto('/two');
+  await s.ready(page);
+  let answer;
+  s.stub.instead.status = () => new Promise((done) => (answer = done));
+  await page.goto('/account');
+  await s.until('the server is asked', () => answer);
+  assert.equal(s.stub.requests('/account').length, 1, 'it came out of the cache');
+  assert.equal(await page.evaluate(() => document.body.innerText.trim()), '');
+  answer(json({}, 503));
+  await s.opened(page, 'veil');
+  s.stub.instead = {};
+  await page.evaluate(() => void globalThis.sessionTimeout.check());
+  await s.becomes(page, 'active');
+  assert.match(await page.evaluate(() => document.body.innerText), /IBAN/);
 });

@@ -519,6 +519,18 @@ async fn the_answer_of_a_log_in_or_out_tells_no_time_of_the_session_before() {
 }
 
 #[tokio::test]
+async fn the_timing_of_an_error_says_so_for_browsers_that_do_not() {
+    let app = signed_in("A", "ada").await;
+    for (status, is_told) in [("200", false), ("303", false), ("404", true), ("500", true)] {
+        let response = app.send(with(sid(get("/account", &[]), "A"), "x-status", status)).await;
+        assert_eq!(response.status().as_str(), status);
+        let timing = header(&response, "server-timing");
+        assert!(timing.starts_with("st;dur="), "{timing}");
+        assert_eq!(timing.ends_with(&format!(" {status}\"")), is_told, "{timing}");
+    }
+}
+
+#[tokio::test]
 async fn without_owner_and_absolute_timeout_the_timing_says_so() {
     let app = App::with(|builder| configure(builder).no_absolute_timeout());
     app.log_in("A").await;

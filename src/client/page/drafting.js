@@ -3,6 +3,7 @@ import { english, message } from './messages.js';
 import { doc, onSite, plain } from './dom.js';
 import { FORM, PREFIX, SUBMITTED } from './names.js';
 import { base, fire, option, tag } from './options.js';
+import { readTiming } from './server.js';
 import { button, element, root, sheet, show } from './view.js';
 
 /** @type {ReturnType<typeof import('./drafts.js').connect> | undefined} */
@@ -11,13 +12,17 @@ let drafts;
 let loading;
 /** Whose drafts are those of this page: a user's, or a session's. @type {string | undefined} */
 let owner;
+let session = '';
 /** Nothing is saved any more: the user signed out, or somebody else is signed in. */
 let closed = false;
 
 const isClosed = () => closed;
 
+/** Not every browser tells it; the layer does. @param {PerformanceNavigationTiming | undefined} navigation */
+const status = (navigation) => navigation?.responseStatus || readTiming(navigation)?.status || 0;
+
 const isNeeded = () =>
-  doc.querySelector(FORM + ',[data-session-draft-clear]') ||
+  doc.querySelector(FORM) ||
   [localStorage, sessionStorage].some((kept) =>
     Object.keys(kept).some((name) => name.startsWith(PREFIX) || name === SUBMITTED),
   );
@@ -26,7 +31,7 @@ const load = async () => {
   try {
     if (!isNeeded()) return;
     loading ??= import(base + 'drafts.js' + new URL(tag.src).search).then(({ connect }) => {
-      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show });
+      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show, status });
     });
     await loading;
     return drafts;
@@ -39,15 +44,17 @@ const load = async () => {
 
 /** Looks for forms, and for what was kept of them. */
 export const scan = async () => {
-  if (owner) (await load())?.scan(owner);
+  if (owner) (await load())?.scan(owner, session);
 };
 
 /**
  * Begins, for this user or session.
  * @param {string} digest
+ * @param {string} of the session's
  */
-export const begin = (digest) => {
+export const begin = (digest, of) => {
   owner = digest;
+  session = of;
   return scan();
 };
 
@@ -78,12 +85,21 @@ export const keep = (open) => {
 /** What was submitted was not taken: nobody is signed in. */
 export const refused = () => sessionStorage.removeItem(SUBMITTED);
 
-/** @param {string} name of a form */
-export const clear = async (name) => (await load())?.clear(name);
+/**
+ * @param {string} key of a form
+ * @param {string} [path] of its page, if that is another one
+ */
+export const clear = async (key, path) => {
+  if (owner) (await load())?.clear(key, path);
+};
 
 /** @param {unknown} target @returns {target is HTMLFormElement} */
 export const isDraftForm = (target) =>
   target instanceof HTMLFormElement && plain(target).matches(FORM) && !!onSite(plain(target).action);
 
-/** @param {HTMLFormElement} form */
-export const submitted = (form) => drafts?.submitted(form);
+/**
+ * @param {HTMLFormElement} form
+ * @param {SubmitEvent} event
+ * @param {string} of the session's digest
+ */
+export const submitted = (form, event, of) => drafts?.submitted(form, event, of);

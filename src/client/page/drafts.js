@@ -5,6 +5,7 @@
  * `sessionStorage`, if the page asks for it; and under the session, if no user is known.
  */
 
+import { at } from './clock.js';
 import { doc, onSite, plain } from './dom.js';
 import { FORM, OF_SESSION, PREFIX, SUBMITTED } from './names.js';
 
@@ -22,6 +23,7 @@ import { FORM, OF_SESSION, PREFIX, SUBMITTED } from './names.js';
  * @property {ShadowRoot} root
  * @property {typeof import('./view.js').sheet} sheet
  * @property {typeof import('./view.js').show} show
+ * @property {(navigation: PerformanceNavigationTiming | undefined) => number} status of the answer that this page is; 0 if nobody says
  */
 
 const KEPT_FOR = 24 * 3_600_000;
@@ -33,7 +35,8 @@ const NEVER = /(^|\s)(\S*-password|one-time-code|cc-\S*)(\s|$)/i;
  * A field: its name, which of that name it is, its value, and the value it was rendered with.
  * @typedef {[name: string, index: number, value: unknown, rendered: unknown]} Field
  * @typedef {HTMLInputElement & HTMLSelectElement & HTMLTextAreaElement} Control
- * @typedef {{ expired: boolean, fields: Field[] }} Draft
+ * Where a form leads to, without which it is not filled in: a form of anybody's markup can have the same name.
+ * @typedef {{ expired: boolean, to: string, fields: Field[] }} Draft
  */
 
 const ENGLISH = {
@@ -51,7 +54,7 @@ let page;
 /** Whose drafts these are: a user's, or a session's. @type {string | undefined} */
 let owner;
 /** @type {CryptoKey | undefined} */
-let key;
+let sealing;
 /** @type {Storage | undefined} */
 let storage;
 /** What was once a password stays one, however it is shown now. @type {WeakSet<Element>} */
@@ -71,8 +74,69 @@ const keyOf = (form) => plain(form).dataset.sessionDraft;
 /** @param {string | undefined} whose */
 const isOfSession = (whose) => !!whose?.startsWith(OF_SESSION);
 
+/**
+ * Where each of its buttons that has a say sends what is in it, wherever that button is in the page.
+ * @param {HTMLFormElement} form
+ */
+const waysOut = (form) =>
+  [.../** @type {NodeListOf<HTMLButtonElement>} */ (doc.querySelectorAll('[formaction]'))]
+    .filter((button) => button.form === form)
+    .map((button) => onSite(button.formAction));
+
+/**
+ * Whether it may be sent to another site.
+ * @param {HTMLFormElement} form
+ */
+const leadsAway = (form) => !waysOut(form).every(Boolean);
+
 /** @param {HTMLFormElement} form */
-const place = (form) => PREFIX + owner + ':' + location.pathname + ':' + keyOf(form);
+const destination = (form) => {
+  const paths = [...new Set([onSite(plain(form).action), ...waysOut(form)].map((url) => url?.pathname))];
+  paths.sort();
+  return plain(form).method + ' ' + paths.join(' ');
+};
+
+/** The forms of this page that claim the same draft, this one included. @param {HTMLFormElement} form */
+const claimants = (form) => forms().filter((other) => keyOf(other) === keyOf(form));
+
+/**
+ * Where a draft is: under its user, path and key, which is written so that no path and key make another pair.
+ * @param {string | undefined} key
+ * @param {string} [path]
+ */
+const placeOf = (key, path = location.pathname) => PREFIX + owner + ':' + path + ':' + encodeURIComponent(key ?? '');
+
+/**
+ * Where more than one form claims a draft, each has its own besides: by where it leads, and which of those it is.
+ * @param {HTMLFormElement} form
+ */
+const place = (form) => {
+  const alike = claimants(form);
+  if (alike.length < 2) return placeOf(keyOf(form));
+  const to = destination(form);
+  const index = alike.filter((other) => destination(other) === to).indexOf(form);
+  return placeOf(keyOf(form)) + '|' + encodeURIComponent(to) + '|' + index;
+};
+
+/**
+ * When a draft was saved.
+ * @param {string} name
+ */
+const timeOf = (name) => parseInt(storage?.getItem(name) ?? '');
+
+/**
+ * The drafts that may be this form's, the last one first.
+ * @param {HTMLFormElement} form
+ */
+const candidates = (form) => {
+  const shared = placeOf(keyOf(form));
+  const own = place(form);
+  const found = places().filter(
+    (name) => name === shared || name === own || (own === shared && name.startsWith(shared + '|')),
+  );
+  found.sort((a, b) => timeOf(b) - timeOf(a));
+  return found;
+};
 
 /** @param {unknown} problem */
 const failed = (problem) => {
@@ -114,10 +178,15 @@ const read = (control) => {
     // A list without a choice shows its first option.
     return [
       chosen('selected'),
-      rendered.length || control.multiple ? rendered : [control.options[0]?.value].filter((it) => it != null),
+      rendered.length || control.multiple
+        ? rendered
+        : [[...control.options].find((it) => !it.disabled)?.value].filter((it) => it != null),
     ];
   }
-  return [control.value, control.defaultValue];
+  // As its type reads it: a range has a value where none was rendered.
+  const fresh = /** @type {Control} */ (control.cloneNode());
+  fresh.value = control.defaultValue;
+  return [control.value, fresh.value];
 };
 
 /** @type {WeakMap<Element, string>} */
@@ -167,17 +236,17 @@ const contents = (form) => {
 const seal = async (text) => {
   const bytes = new TextEncoder().encode(text);
   if (bytes.length > LARGEST) throw new RangeError('a draft is larger than 64 KiB');
-  if (!key) return toText(bytes);
+  if (!sealing) return toText(bytes);
   const iv = crypto.getRandomValues(new Uint8Array(12));
-  return toText(iv) + '.' + toText(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, key, bytes));
+  return toText(iv) + '.' + toText(await crypto.subtle.encrypt({ name: 'AES-GCM', iv }, sealing, bytes));
 };
 
 /** @param {string} stored @returns {Promise<Draft | undefined>} */
 const unseal = async (stored) => {
   const [, first, second] = stored.split('.');
   try {
-    const bytes = key
-      ? await crypto.subtle.decrypt({ name: 'AES-GCM', iv: toBytes(first) }, key, toBytes(second))
+    const bytes = sealing
+      ? await crypto.subtle.decrypt({ name: 'AES-GCM', iv: toBytes(first) }, sealing, toBytes(second))
       : toBytes(first);
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
@@ -208,7 +277,7 @@ const save = async (form, expired = false) => {
     return true;
   }
   if (page.isClosed() || !storage) return false;
-  const text = JSON.stringify({ expired, fields: contents(form) });
+  const text = JSON.stringify({ expired, to: destination(form), fields: contents(form) });
   if (saved.get(form) === text) return true;
   try {
     const sealed = Date.now() + '.' + (await seal(text));
@@ -245,7 +314,7 @@ const fill = (form, fields) => {
   const now = contents(form);
   fieldsOf(form).forEach(([, element], position) => {
     const [name, index] = now[position];
-    const field = fields.find(([other, at]) => other === name && at === index);
+    const field = fields.find(([other, which]) => other === name && which === index);
     if (!field || same(field[2], now[position][2])) return;
     const control = /** @type {Control} */ (element);
     const value = field[2];
@@ -283,21 +352,34 @@ const bar = (text, actions) => {
 
 /** @param {HTMLFormElement} form */
 const restore = async (form) => {
-  const name = place(form);
-  const stored = storage?.getItem(name);
-  const draft = stored && (await unseal(stored));
-  if (!draft || page.isClosed()) return;
+  if (leadsAway(form)) return;
+  /** @type {string | undefined} */
+  let name;
+  /** @type {Draft | undefined} */
+  let draft;
+  for (name of candidates(form)) {
+    draft = await unseal(storage?.getItem(name) ?? '');
+    if (draft?.to === destination(form)) break;
+    draft = undefined;
+  }
+  if (!name || !draft || page.isClosed()) return;
+  const [from, { fields, expired }] = [name, draft];
   const before = contents(form);
-  if (same(before.map(([, , value]) => value), draft.fields.map(([, , value]) => value))) return;
-  const apply = () => fill(form, draft.fields);
+  if (same(before.map(([, , value]) => value), fields.map(([, , value]) => value))) return;
+  // Its buttons may be others by the time that somebody is asked.
+  const apply = () => {
+    if (leadsAway(form)) return;
+    earlier.set(form, [...(earlier.get(form) ?? []), from]);
+    fill(form, fields);
+  };
   const discard = () => {
     fill(form, before);
-    drop(name);
+    drop(from);
     saved.delete(form);
   };
   if (!page.fire('draft-restore', { key: keyOf(form), restore: apply, discard })) return;
-  const untouched = !isDirty(form) && same(before.map((it) => it[3]), draft.fields.map((it) => it[3]));
-  if (draft.expired && untouched) {
+  const untouched = !isDirty(form) && same(before.map((it) => it[3]), fields.map((it) => it[3]));
+  if (expired && untouched && claimants(form).length < 2) {
     apply();
     bar(page.message('restored'), [['undo', discard]]);
   } else {
@@ -308,33 +390,83 @@ const restore = async (form) => {
   }
 };
 
-const submittedPlaces = () => (sessionStorage.getItem(SUBMITTED) ?? '').split('\n').filter(Boolean);
+/**
+ * A form on its way to the server from this tab.
+ * @typedef {object} Submission
+ * @property {string[]} places of its drafts
+ * @property {string} form where it leads, by itself
+ * @property {string} key
+ * @property {string} session
+ * @property {string} from the address of its page
+ * @property {string} to
+ * @property {boolean} isFramed
+ * @property {number} at
+ */
 
-/** @param {string[]} submitted */
-const setSubmitted = (submitted) => {
-  if (submitted.length) sessionStorage.setItem(SUBMITTED, submitted.join('\n'));
-  else sessionStorage.removeItem(SUBMITTED);
+/** Drafts that a form has besides its own: those it was filled in from, or that were refused. @type {WeakMap<HTMLFormElement, string[]>} */
+const earlier = new WeakMap();
+
+/** Longer than it takes from a submission to the navigation. */
+const AT_ONCE = 3000;
+
+const isFramed = () => top !== self;
+
+/** @param {string} url */
+const bare = (url) => url.split('#')[0];
+
+/**
+ * What was sent is on the server for sure if this page is the answer to it, and neither an error, nor the log-in page, nor
+ * of another session, nor the form once more. Whatever else happened, its draft stays.
+ * @param {string} session of this page
+ */
+const settleSubmitted = (session) => {
+  const kept = sessionStorage.getItem(SUBMITTED);
+  if (!kept) return;
+  /** @type {Submission} */
+  const sent = JSON.parse(kept);
+  if (sent.isFramed !== isFramed()) return;
+  sessionStorage.removeItem(SUBMITTED);
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
+  const { type, redirectCount } = navigation ?? {};
+  const status = page.status(navigation);
+  const [url, to] = [bare(location.href), bare(sent.to)];
+  // Only as much of it as the site's policy lets through.
+  const referrer = doc.referrer && new URL(doc.referrer);
+  const isAnswer =
+    type === 'navigate' &&
+    Math.abs(at(0).wall - sent.at) < AT_ONCE &&
+    (!referrer || referrer.href === location.origin + '/' || referrer.href === bare(sent.from)) &&
+    // A second redirect may be that of a log-in page that has nothing to ask.
+    (redirectCount === 1 || (!redirectCount && url === to));
+  if (!isAnswer || !sent.places.every((it) => it.startsWith(PREFIX + owner + ':'))) return;
+  const form = forms().find((it) => keyOf(it) === sent.key && destination(it) === sent.form);
+  const isTaken =
+    status >= 200 &&
+    status < 400 &&
+    sent.session === session &&
+    onSite(page.option('login-url'))?.pathname !== location.pathname &&
+    !(form && (!redirectCount || isDirty(form)));
+  if (isTaken || isNamed(sent.key)) sent.places.forEach(drop);
+  // Shown again, it may be under another path.
+  else if (form) earlier.set(form, sent.places);
 };
 
 /**
- * Drafts that were submitted from this tab, and whose page has gone by: the server has them. A form that was refused may
- * be shown again under another path, and be submitted from there.
+ * Whether the answer says that it was taken. Markup of others may say so anywhere, hence only of what was sent.
+ * @param {string} key
  */
-const settleSubmitted = () => {
-  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
-  const refused = navigation?.responseStatus >= 400;
-  const left = submittedPlaces().filter((submitted) => {
-    const form = forms().find((it) => place(it) === submitted);
-    if (refused || (form && isDirty(form))) return true;
-    drop(submitted);
-    return false;
-  });
-  setSubmitted(left);
-};
+const isNamed = (key) =>
+  [...doc.querySelectorAll('[data-session-draft-clear]')].some(
+    (it) => it.getAttribute('data-session-draft-clear') === key,
+  );
 
-/** @param {string} name of a form */
-const clear = (name) => {
-  for (const stored of places()) if (stored.endsWith(':' + name)) drop(stored);
+/**
+ * @param {string} key of a form
+ * @param {string} [path] of its page
+ */
+const clear = (key, path) => {
+  const shared = placeOf(key, path);
+  for (const stored of places()) if (stored === shared || stored.startsWith(shared + '|')) drop(stored);
 };
 
 /** Fetches the key, and throws away what is too old, or can be nobody's any more. */
@@ -349,40 +481,50 @@ const open = async () => {
     if (whose !== owner && (isOfSession(whose) || !isOfSession(owner))) sessionStorage.removeItem(name);
   }
   if (!isOfSession(owner) && crypto.subtle) {
-    const answer = await fetch(page.base + 'draft-key', { cache: 'no-store' });
+    const answer = await fetch(page.base + 'draft-key', {
+      cache: 'no-store',
+      redirect: 'manual',
+      signal: AbortSignal.timeout(10_000),
+    });
+    if (answer.status !== 403 && answer.status !== 200) throw new Error('no key for drafts: ' + answer.status);
     if (answer.ok) {
       const secret = toBytes((await answer.json()).key.replace(/-/g, '+').replace(/_/g, '/'));
-      key = await crypto.subtle.importKey('raw', secret, 'AES-GCM', false, ['encrypt', 'decrypt']);
+      sealing = await crypto.subtle.importKey('raw', secret, 'AES-GCM', false, ['encrypt', 'decrypt']);
       storage = localStorage;
     }
   }
-  if (!key && page.option('drafts') === 'tab') storage = sessionStorage;
+  if (!sealing && page.option('drafts') === 'tab') storage = sessionStorage;
   if (!storage && forms().length) failed('drafts need a user and a secure context');
 };
 
 /**
  * Looks for forms, and for what was kept of them.
  * @param {string} whose a user's digest, or a session's
+ * @param {string} session
  */
-const scan = async (whose) => {
+const scan = async (whose, session) => {
   try {
     const found = forms();
     // Notes what is a secret, and what an element for editing shows before anybody edits it.
     found.forEach(fieldsOf);
-    if (!owner) {
-      owner = whose;
-      await open();
-    }
+    owner = whose;
+    if (!storage) await open();
     if (!storage || page.isClosed()) return;
-    for (const it of doc.querySelectorAll('[data-session-draft-clear]')) {
-      clear(it.getAttribute('data-session-draft-clear') ?? '');
-    }
-    settleSubmitted();
+    settleSubmitted(session);
     for (const form of found) await restore(form);
+    if (retryDelay) await flush();
+    retryDelay = 0;
   } catch (problem) {
     failed(problem);
+    // Nobody has said that there is no key.
+    if (storage) return;
+    retryDelay = Math.min(retryDelay * 2 || 2000, 60_000);
+    setTimeout(() => storage || scan(whose, session), retryDelay);
   }
 };
+
+/** How long to wait before the key is asked for again. */
+let retryDelay = 0;
 
 /**
  * Nothing of theirs stays.
@@ -394,11 +536,45 @@ const forget = (whose) => {
   }
 };
 
-/** @param {HTMLFormElement} form */
-const submitted = (form) => {
+/**
+ * A form is being submitted, unless the application calls that off.
+ * @param {HTMLFormElement} form
+ * @param {SubmitEvent} event
+ * @param {string} session
+ */
+const submitted = (form, event, session) => {
   if (!storage || page.isClosed()) return;
-  setSubmitted([...new Set([...submittedPlaces(), place(form)])]);
   save(form);
+  const button = /** @type {HTMLButtonElement | null} */ (event.submitter);
+  /** @param {'action' | 'method' | 'target'} what */
+  const chosen = (what) => {
+    const own = button?.getAttribute('form' + what);
+    if (own == null) return plain(form)[what];
+    return what === 'action' ? /** @type {HTMLButtonElement} */ (button).formAction : own;
+  };
+  const to = onSite(chosen('action'));
+  if (!to || /^dialog$/i.test(chosen('method')) || !/^(_self)?$/i.test(chosen('target'))) return;
+  /** @type {Submission} */
+  const sent = {
+    places: [...new Set([place(form), ...(earlier.get(form) ?? [])])],
+    form: destination(form),
+    key: keyOf(form) ?? '',
+    session,
+    from: location.href,
+    to: to.href,
+    isFramed: isFramed(),
+    at: Date.now(),
+  };
+  // Once all have heard of the event; before the page is left.
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    if (event.defaultPrevented) return;
+    sessionStorage.setItem(SUBMITTED, JSON.stringify(sent));
+    // Who goes elsewhere meanwhile gets another page than the answer.
+    addEventListener('click', () => sessionStorage.removeItem(SUBMITTED), { capture: true, once: true });
+  };
+  port2.postMessage(0);
 };
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -1,7 +1,8 @@
 /**
  * The user is told in time, can stay, and loses nothing.
  *
- * Local time only decides when to ask the server; only the server's answer opens the warning or ends the page.
+ * Local time only decides when to ask the server, and the server's answer opens the warning or ends the page; without a
+ * network, local time does what it can.
  */
 import { jumped, now, since, timer } from './clock.js';
 import { doc, onSite, plain } from './dom.js';
@@ -41,6 +42,8 @@ let away = false;
 let retryDelay = 0;
 /** What another tab said of the end. @type {string | undefined} */
 let hint;
+/** The page came out of a cache, and nobody has said that it is of who is signed in now: it is hidden until then. */
+let unsure = false;
 /** The page can be left: nothing of it would be lost. */
 let safe = true;
 /** It is to be left for the log-in page, once somebody looks at it. */
@@ -100,7 +103,8 @@ const take = (told) => {
   if (told.state !== 'active') return over(told.reason ?? hint);
   // Where nobody says who the user is, another session may be anybody's.
   if (user !== undefined && (told.user !== user || (!user && told.session !== session))) return replaced();
-  const isFirst = user === undefined;
+  unsure = false;
+  const isFirst = !status;
   const isBack = isVeiled() || (!isFirst && told.session !== session);
   const wasEnded = state === 'ended';
   [user, session, status, hint] = [told.user, told.session, told, undefined];
@@ -110,7 +114,9 @@ const take = (told) => {
     unveil();
     leaving = false;
     drafts.keep(true);
-    if (wasEnded || !warned) fire('resumed');
+    // The key for them may have been refused meanwhile.
+    if (!isFirst) drafts.scan();
+    if (!isFirst && (wasEnded || !warned)) fire('resumed');
   }
   if (isFirst) begin();
   update(true);
@@ -122,7 +128,7 @@ const begin = () => {
   sessionStorage.removeItem(SIGNED_OUT);
   if (left && left !== whose()) drafts.forget(left);
   drafts.keep(true);
-  drafts.begin(whose());
+  drafts.begin(whose(), String(session));
 };
 
 /**
@@ -210,7 +216,7 @@ const unknown = () => {
   away = true;
   retryDelay = Math.min(retryDelay * 2 || 2000, 60_000);
   retry(retryDelay);
-  if (!status) return;
+  if (!status && !unsure) return;
   if (remaining() <= 0 || isVeiled()) return lost();
   update();
   view?.say(message('offline'), 'shown');
@@ -239,7 +245,8 @@ const flushed = async () => {
 const over = async (reason) => {
   if (state === 'ended') return leave();
   if (state === 'anonymous' || state === 'replaced') return;
-  const wasOn = isOn() && status;
+  if (loadsAnew()) return;
+  const wasOn = unsure || (isOn() && status);
   closeWarning();
   wake();
   plan();
@@ -276,7 +283,7 @@ const leave = () => {
 };
 
 const replaced = () => {
-  if (state === 'replaced') return;
+  if (state === 'replaced' || loadsAnew()) return;
   closeWarning();
   state = 'replaced';
   wake();
@@ -284,6 +291,13 @@ const replaced = () => {
   drafts.keep(false);
   fire('replaced');
   veil(message(user ? 'replaced' : 'other-session'), '', 'reload', here());
+};
+
+/** A page that a cache kept of somebody else is asked of the server, once: a service worker may give the same again. */
+const loadsAnew = () => {
+  if (!unsure || navigation?.type === 'reload') return false;
+  location.reload();
+  return true;
 };
 
 // The user's activity.
@@ -362,16 +376,35 @@ const markSignedOut = () => {
   if (session) sessionStorage.setItem(SIGNED_OUT, whose());
 };
 
-const signOut = async () => {
-  markSignedOut();
-  const target = logoutSelectors.flatMap((selector) => [...doc.querySelectorAll(selector)]).find(staysHere);
-  if (target instanceof HTMLFormElement) return plain(target).requestSubmit();
-  if (target instanceof HTMLElement) return target.click();
+/**
+ * Goes by the application's log-out, if the tag's selector finds one thing only, and that is certain to lead there: others'
+ * markup may fit the selector as well. A path can be gone to, unless a form wants to be sent there.
+ * @returns whether it did
+ */
+const leaveByLogout = () => {
+  const found = logout ? [...doc.querySelectorAll(logoutSelectors[0])] : [];
   const path = isPath && onSite(logout);
-  if (path) return location.assign(path);
+  if (path && found.every((it) => it instanceof HTMLAnchorElement)) return (location.assign(path), true);
+  const [it] = found;
+  if (found.length !== 1 || !(it instanceof HTMLElement) || !staysHere(it) || doc.querySelector('base[target]')) return false;
+  if (it instanceof HTMLAnchorElement) return !it.target && !it.hasAttribute('download') && (it.click(), true);
+  // Its buttons sign out as the form does; one that changes what is sent, or where, is none of those.
+  if (plain(it).matches('[formaction],[formmethod],[formtarget]')) return false;
+  const form = it instanceof HTMLButtonElement ? it.form : it;
+  if (!(form instanceof HTMLFormElement) || plain(form).method !== 'post' || plain(form).target) return false;
+  return plain(form).checkValidity() && (plain(form).requestSubmit(), true);
+};
+
+/** The session is ended first: what the application does for it comes on top. */
+const signOut = async () => {
   const told = await ask('sign-out', { method: 'POST' });
-  if (told) location.assign(onSite(option('login-url')) ?? home);
-  else view?.say(message('offline'), 'shown');
+  if (!told || told.state === 'active') return void view?.say(message('offline'), 'shown');
+  markSignedOut();
+  await drafts.forget();
+  tell('ended', { reason: 'signed_out' });
+  if (!leaveByLogout()) location.assign(onSite(option('login-url')) ?? home);
+  // Wherever that led, the page does not stay.
+  retry(10_000);
 };
 
 /** A form that the guard is looking at. @type {HTMLFormElement | undefined} */
@@ -385,7 +418,7 @@ const guard = async (event) => {
   if (!drafts.isDraftForm(form) || !isOn()) return;
   if (passing === form || (status && since(status.asked) < 60_000 && remaining() > 10_000)) {
     passing = undefined;
-    return drafts.submitted(form);
+    return drafts.submitted(form, event, String(session));
   }
   // Nothing is sent into a session that is over.
   event.preventDefault();
@@ -420,16 +453,26 @@ const wakeUp = () => {
   else update();
 };
 
+/** How this page was loaded. @type {PerformanceNavigationTiming | undefined} */
+let navigation;
+
 const start = () => {
+  [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
   openChannel();
-  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
   const atLoad = readTiming(navigation);
-  if (atLoad) take(atLoad);
-  else check();
+  if (atLoad?.isFresh) take(atLoad);
+  else {
+    if (atLoad) {
+      unsure = true;
+      [user, session] = [atLoad.user, atLoad.session];
+      hide();
+    }
+    check();
+  }
   new PerformanceObserver((list) => {
     for (const entry of /** @type {PerformanceResourceTiming[]} */ (list.getEntries())) {
       const told = readTiming(entry);
-      if (!told || state === 'ended' || state === 'replaced') continue;
+      if (!told?.isFresh || state === 'ended' || state === 'replaced') continue;
       // The layer's answers to this page know its session's digest. What else there is, and what another site may have
       // answered in the end, may be anybody's: the server is asked.
       if (!isOn() || told.session !== session || told.user !== user || entry.redirectStart) {

@@ -14,6 +14,8 @@ import { base } from './options.js';
  * @property {string | null} session
  * @property {string | null} user
  * @property {import('./clock.js').Instant} asked
+ * @property {number} [status] of the answer, if it is an error's; else 200
+ * @property {boolean} [isFresh] the server has just said so: out of a cache, it says whose the answer is, and no time
  */
 
 /**
@@ -42,7 +44,7 @@ export const ask = async (endpoint, init) => {
 };
 
 /** How the layer describes a session; what others call `st` is theirs. */
-const MARK = /^(\d+) (\d+|-) (\d+) ([\w-]{22}) ([\w-]{22}|-)$/;
+const MARK = /^(\d+) (\d+|-) (\d+) ([\w-]{22}) ([\w-]{22}|-)(?: ([45]\d\d))?$/;
 
 /**
  * What an answer to the page, or to a request of its scripts, tells by the way.
@@ -50,21 +52,16 @@ const MARK = /^(\d+) (\d+|-) (\d+) ([\w-]{22}) ([\w-]{22}|-)$/;
  * @returns {Status | undefined}
  */
 export const readTiming = (entry) => {
-  // No other site tells, and no cache, of the browser or of a service worker, which repeats what was true once. (An
-  // answer that the server only confirmed counts as none of its body.)
-  if (
-    !entry ||
-    !onSite(entry.name) ||
-    entry.workerStart ||
-    /** @type {any} */ (entry).deliveryType ||
-    entry.transferSize <= entry.encodedBodySize
-  ) {
-    return undefined;
-  }
+  // No other site tells.
+  if (!entry || !onSite(entry.name)) return undefined;
+  // A cache, of the browser or of a service worker, repeats what was true once. (An answer that the server only confirmed
+  // counts as none of its body.)
+  const isFresh =
+    !entry.workerStart && !(/** @type {any} */ (entry).deliveryType) && entry.transferSize > entry.encodedBodySize;
   for (const { name, duration, description } of entry.serverTiming ?? []) {
     const mark = name === 'st' && MARK.exec(description);
     if (mark) {
-      const [, idle, absolute, warn, session, user] = mark;
+      const [, idle, absolute, warn, session, user, error = 200] = mark;
       return {
         state: 'active',
         expires_in_ms: duration,
@@ -74,6 +71,8 @@ export const readTiming = (entry) => {
         session,
         user: user === '-' ? null : user,
         asked: at(entry.requestStart || entry.startTime),
+        isFresh,
+        status: +error,
       };
     }
   }
