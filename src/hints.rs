@@ -35,6 +35,8 @@ pub(crate) struct Hints {
     a_missing_companion: AtomicBool,
     a_changing_id: AtomicBool,
     a_doubtful_login: AtomicBool,
+    an_ambiguous_login: AtomicBool,
+    a_login_without_cookie: AtomicBool,
     pub(crate) short_cookie: ShortCookie,
 }
 
@@ -109,6 +111,27 @@ impl Hints {
         self.a_changing_id.load(Relaxed)
     }
 
+    /// An answer to a live session announced a log-in, and set another cookie that may be the one of its session.
+    pub(crate) fn ambiguous_login(&self) {
+        if !self.an_ambiguous_login.swap(true, Relaxed) {
+            event::warn(
+                "an answer announced a log-in (`NewSession`), set no session cookie of this layer's, and one that may be \
+                 another session's: this layer's session goes on as it is. If it is this one's user who proved again who \
+                 they are, call `Session::reauthenticated` instead",
+            );
+        }
+    }
+
+    /// An answer announced a log-in, but neither set the session cookie nor had a live session.
+    pub(crate) fn login_without_cookie(&self) {
+        if !self.a_login_without_cookie.swap(true, Relaxed) {
+            event::error(
+                "an answer announced a log-in (`NewSession`), but set no session cookie, and there is no live session: none \
+                 began in this layer",
+            );
+        }
+    }
+
     /// `fresh_login` took an answer for a log-in where a new id proves nothing.
     pub(crate) fn doubtful_login(&self) {
         if !self.a_doubtful_login.swap(true, Relaxed) {
@@ -121,16 +144,34 @@ impl Hints {
     }
 }
 
+/// Whether an answer sets a cookie that may be a session's.
+pub(crate) fn sets_session_cookie(headers: &HeaderMap) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|field| {
+        let Some(cookie) = field.to_str().ok().and_then(|field| Cookie::parse(field).ok()) else {
+            return true;
+        };
+        is_named_as_session(&cookie) && !is_removal(&cookie) || name_of_session_cookie(field).is_some()
+    })
+}
+
+fn is_named_as_session(cookie: &Cookie<'_>) -> bool {
+    let name = cookie.name().to_ascii_lowercase();
+    name.contains("sess") || name.ends_with("sid")
+}
+
+fn is_removal(cookie: &Cookie<'_>) -> bool {
+    cookie.value().is_empty() || cookie.max_age().is_some_and(|max_age| !max_age.is_positive())
+}
+
 /// The name of a cookie that looks like a session's: a long random value that scripts cannot read, or the usual name.
 fn name_of_session_cookie(field: &HeaderValue) -> Option<String> {
     let cookie = Cookie::parse(field.to_str().ok()?).ok()?;
     let name = cookie.name().to_ascii_lowercase();
     let is_usual = name.contains("sess") || name.contains("sid");
     let guards_forms = name.contains("csrf") || name.contains("xsrf");
-    let is_removal = cookie.max_age().is_some_and(|max_age| !max_age.is_positive());
     let looks_so = (cookie.http_only() == Some(true) || is_usual)
         && !guards_forms
-        && !is_removal
+        && !is_removal(&cookie)
         && looks_random(cookie.value().as_bytes());
     looks_so.then(|| cookie.name().chars().take(LONGEST_NAME).collect())
 }
