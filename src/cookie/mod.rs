@@ -56,6 +56,8 @@ pub(crate) struct SessionCookie {
     removals: Vec<HeaderValue>,
     chunks: Option<CookieChunks>,
     told_of_chunks: AtomicBool,
+    is_set_as_configured: AtomicBool,
+    is_set_otherwise: AtomicBool,
     sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
@@ -78,6 +80,8 @@ impl SessionCookie {
             removals: removals(name, attributes).collect(),
             chunks,
             told_of_chunks: AtomicBool::new(false),
+            is_set_as_configured: AtomicBool::new(false),
+            is_set_otherwise: AtomicBool::new(false),
             sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),
