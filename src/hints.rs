@@ -125,9 +125,9 @@ impl Hints {
     /// An answer announced a log-in, but neither set the session cookie nor had a live session.
     pub(crate) fn login_without_cookie(&self) {
         if !self.a_login_without_cookie.swap(true, Relaxed) {
-            event::error(
+            event::warn(
                 "an answer announced a log-in (`NewSession`), but set no session cookie, and there is no live session: none \
-                 began in this layer",
+                 began in this layer. That is right only if a layer further out has the session",
             );
         }
     }

@@ -100,7 +100,7 @@ impl Logout {
         // The reason of an end: a layer further in has answered, not the application.
         let is_judged = self.is_judged
             && answer.extensions().get::<EndReason>().is_none()
-            && !RefusedWithin::is_in(answer.extensions());
+            && !self.sessions.iter().any(|of| RefusedWithin::has_hidden(answer.extensions(), &of.config));
         let is_granted = (status.is_success() || status.is_redirection()) && !is_refused;
         let has_no_say = status.is_server_error() || (is_refused && !is_judged);
         if if self.may_be_forged { is_granted && is_judged } else { is_granted || has_no_say } {

@@ -121,9 +121,9 @@ impl RefusedWithin {
         extensions.get().cloned().map(Self)
     }
 
-    /// Whether the application has seen no session, for that.
-    pub(crate) fn is_in(answer: &Extensions) -> bool {
-        answer.get::<Self>().is_some()
+    /// Whether, by this answer, the application has not seen the session that this layer admitted the request with.
+    pub(crate) fn has_hidden(answer: &Extensions, config: &Arc<Config>) -> bool {
+        answer.get::<Self>().is_some_and(|refused| refused.admitted_by(config).is_some())
     }
 
     /// The session, if this layer admitted the request with it.

@@ -100,7 +100,8 @@ impl Session {
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
     ///
-    /// A session cookie in the answer to this request then begins another session.
+    /// A session cookie in the answer to this request then begins another session, if its value is new to the store; any
+    /// other value is replaced by a removal.
     ///
     /// # Errors
     ///
