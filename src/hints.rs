@@ -37,6 +37,7 @@ pub(crate) struct Hints {
     a_doubtful_login: AtomicBool,
     an_ambiguous_login: AtomicBool,
     a_login_without_cookie: AtomicBool,
+    a_login_of_another_owner: AtomicBool,
     pub(crate) short_cookie: ShortCookie,
 }
 
@@ -118,6 +119,16 @@ impl Hints {
                 "an answer announced a log-in (`NewSession`), set no session cookie of this layer's, and one that may be \
                  another session's: this layer's session goes on as it is. If it is this one's user who proved again who \
                  they are, call `Session::reauthenticated` instead",
+            );
+        }
+    }
+
+    /// An answer announced a log-in of somebody else than the owner of its request's live session, and set no session cookie.
+    pub(crate) fn login_of_another_owner(&self) {
+        if !self.a_login_of_another_owner.swap(true, Relaxed) {
+            event::warn(
+                "an answer announced a log-in (`NewSession`) of another owner than that of its request's session, but set no \
+                 session cookie: this layer's session goes on as it is",
             );
         }
     }

@@ -110,7 +110,7 @@
 //! outer one looks after it, and the inner ones only tighten; so do layers that find the same token.
 //!
 //! A [`NewSession`] is for every layer whose cookie the answer sets. Without any session cookie in the answer, it is for the
-//! innermost layer with a live session: the one whose [`Session`] the request shows. If the answer sets another cookie that
+//! innermost layer with a live session, unless both name an owner, and not the same. If the answer sets another cookie that
 //! may be a session's, nobody's clocks begin anew, and the log says so once; call [`Session::reauthenticated`] there.
 //!
 //! # What is asked of the application

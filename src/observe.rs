@@ -1,10 +1,7 @@
 //! What an answer says happened to the session, and settling it with the store.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Context,
     time::Duration,
 };
@@ -28,7 +25,7 @@ use crate::{
     logout::Logout,
     nest::{self, RefusedWithin},
     respond,
-    session::until_over,
+    session::{SharedWithAnswer, until_over},
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
@@ -39,8 +36,8 @@ pub(crate) struct Visit {
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
-    /// Whether this very request has ended its session, through its [`Session`](crate::Session).
-    pub(crate) ended_itself: Option<Arc<AtomicBool>>,
+    /// With the request's [`Session`](crate::Session), if it has one.
+    pub(crate) shared: Option<Arc<SharedWithAnswer>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<crate::client::Told>>,
@@ -205,9 +202,9 @@ impl Visit {
     /// for layers further out.
     fn is_reauthentication<P>(&self, response: &mut Response<P>) -> bool {
         let answer = response.extensions();
-        if answer.get::<NewSession>().is_none() || nest::is_of_cookie(answer) {
+        let Some(announced) = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer)) else {
             return false;
-        }
+        };
         let sets_another = hints::sets_session_cookie(response.headers());
         if !matches!(self.session, VisitedSession::Live { .. }) {
             if !sets_another {
@@ -217,6 +214,11 @@ impl Visit {
         }
         if sets_another {
             self.config.hints.ambiguous_login();
+            return false;
+        }
+        let owner = self.shared.as_ref().and_then(|shared| shared.owner.as_ref());
+        if owner.zip(announced.owner.as_ref()).is_some_and(|(ours, announced)| ours != announced) {
+            self.config.hints.login_of_another_owner();
             return false;
         }
         response.extensions_mut().remove::<NewSession>().is_some()
@@ -300,8 +302,9 @@ impl Visit {
         self.rare.as_ref()?.slid_cookie.as_ref()
     }
 
+    /// Whether this very request has ended its session, through its [`Session`](crate::Session).
     fn has_ended_itself(&self) -> bool {
-        self.ended_itself.as_ref().is_some_and(|ended| ended.load(Relaxed))
+        self.shared.as_ref().is_some_and(|shared| shared.was_ended.load(Relaxed))
     }
 
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.

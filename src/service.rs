@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,6 +25,7 @@ use crate::{
     nest::{self, RefusedWithin},
     observe::{Hold, Rare, Visit, VisitedSession},
     respond,
+    session::SharedWithAnswer,
 };
 
 /// Of how many different session cookies in one request the live one is looked for.
@@ -459,18 +460,19 @@ fn visit_live<Q>(
         .is_some()
         .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
-    let ended_itself = config.with_extension.then(|| {
-        let ended_itself = Arc::default();
+    let shared = config.with_extension.then(|| {
+        let owner = live.owner.clone();
+        let shared = Arc::new(SharedWithAnswer { was_ended: AtomicBool::new(false), owner });
         request.extensions_mut().insert(Session {
             config: Arc::clone(config),
             own_store: own.clone(),
             live,
-            was_ended: Arc::clone(&ended_itself),
+            shared: Arc::clone(&shared),
         });
-        ended_itself
+        shared
     });
     let mut visit = visit(config, own, request, session);
-    visit.ended_itself = ended_itself;
+    visit.shared = shared;
     if let Some(rare) = &mut visit.rare {
         rare.has_first_id = has_first_id;
     }
@@ -502,7 +504,7 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         session,
         keeper: None,
         is_head: *head.method() == Method::HEAD,
-        ended_itself: None,
+        shared: None,
         #[cfg(feature = "client")]
         told: None,
         rare,

@@ -33,8 +33,14 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
+    pub(crate) shared: Arc<SharedWithAnswer>,
+}
+
+/// What a request's answer has to know of its [`Session`].
+pub(crate) struct SharedWithAnswer {
     /// By this request: a log-in in its answer is not the late answer of a session that somebody else has ended.
-    pub(crate) was_ended: Arc<AtomicBool>,
+    pub(crate) was_ended: AtomicBool,
+    pub(crate) owner: Option<Owner>,
 }
 
 impl Session {
@@ -107,7 +113,7 @@ impl Session {
     ///
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
-        self.was_ended.store(true, Relaxed);
+        self.shared.was_ended.store(true, Relaxed);
         self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
     }
 

@@ -45,7 +45,10 @@ fn application() -> Site {
             response.extensions_mut().insert(NewSession::new().owner("newcomer"));
         }
         if let Some(owner) = request.headers().get("x-login") {
-            let mut new = NewSession::new().owner(owner.to_str().unwrap());
+            let mut new = NewSession::new();
+            if !owner.is_empty() {
+                new = new.owner(owner.to_str().unwrap());
+            }
             if let Some(idle) = request.headers().get("x-login-idle") {
                 let idle = Duration::from_secs(idle.to_str().unwrap().parse().unwrap());
                 new = new.limits(Limits::idle_only(idle));
@@ -239,28 +242,38 @@ async fn a_log_in_with_the_cookie_of_one_layer_begins_no_clock_of_another_one_an
     }
 }
 
-/// As that of the request's `Session`.
+/// As that of the request's `Session`; but if it names an owner, never that of somebody else's.
 #[tokio::test]
-async fn a_log_in_without_a_cookie_is_that_of_the_innermost_live_session() {
+async fn a_log_in_without_a_cookie_is_that_of_the_innermost_live_session_of_its_owner() {
     let clock = ManualClock::new();
     let (user, admin) = (user(&clock).await, admin(&clock).await);
-    let site = site([&user, &admin]);
-    let past = Some(STEP);
-    for (cookie, path, ages) in [
-        ("sid=USER", "/", (Some(Duration::ZERO), past)),
-        ("sid=USER; admin_sid=DEAD", "/public", (Some(Duration::ZERO), past)),
-        ("admin_sid=ADMIN", "/", (past, Some(Duration::ZERO))),
-        ("sid=USER; admin_sid=ADMIN", "/", (past, Some(Duration::ZERO))),
+    let nobodys = layer(&clock, "nobody", |builder| builder.cookie("visitor_sid")).await;
+    nobodys.sessions().end(&SessionId::from("NOBODY")).await.unwrap();
+    nobodys.sessions().start(&SessionId::from("NOBODY"), &NewSession::new()).await.unwrap();
+    let site = site([&user, &admin, &nobodys]);
+    let both = "sid=USER; admin_sid=ADMIN";
+    let (none, user_only, admin_only) = ([false; 3], [true, false, false], [false, true, false]);
+    for (cookie, path, owner, renewed) in [
+        ("sid=USER", "/", "user", user_only),
+        ("sid=USER; admin_sid=DEAD", "/public", "user", user_only),
+        ("admin_sid=ADMIN", "/", "admin", admin_only),
+        (both, "/", "admin", admin_only),
+        (both, "/", "user", user_only),
+        (both, "/", "somebody", none),
+        (both, "/", "", admin_only),
+        ("sid=USER; visitor_sid=NOBODY", "/", "user", [false, false, true]),
     ] {
-        for layer in [&user, &admin] {
-            for id in ["USER", "ADMIN"] {
-                layer.sessions().reauthenticated(&SessionId::from(id)).await.unwrap();
-            }
+        let layers = [(&user, "USER"), (&admin, "ADMIN"), (&nobodys, "NOBODY")];
+        for (layer, id) in layers {
+            layer.sessions().reauthenticated(&SessionId::from(id)).await.unwrap();
         }
         clock.advance(STEP);
-        let request = announce(with(post(path), "cookie", cookie), "somebody");
+        let request = announce(with(post(path), "cookie", cookie), owner);
         assert_eq!(site.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
-        assert_eq!((age(&user, "USER").await, age(&admin, "ADMIN").await), ages, "{cookie}");
+        for ((layer, id), renewed) in layers.into_iter().zip(renewed) {
+            let expected = if renewed { Duration::ZERO } else { STEP };
+            assert_eq!(age(layer, id).await, Some(expected), "{cookie} {owner:?}: {id}");
+        }
     }
 }
 
