@@ -8,6 +8,10 @@
 //!
 //! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
 //! TLS. Upgrades are not passed on, so there are no web sockets.
+//!
+//! If the session itself is in the cookie, signed (Flask's own sessions), the application puts something random into each
+//! new one (`session["nonce"] = secrets.token_urlsafe()`): two visitors of one second get the same cookie otherwise, which
+//! is one session here.
 
 use std::{
     convert::Infallible,

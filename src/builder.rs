@@ -60,7 +60,7 @@ pub struct SessionTimeoutBuilder {
 
 enum SourceChoice {
     Cookie(String),
-    Custom(Box<dyn ExtractSessionId>),
+    Custom(Source),
 }
 
 impl SessionTimeoutBuilder {
@@ -160,7 +160,7 @@ impl SessionTimeoutBuilder {
 
     /// The session id is found by an extractor of your own.
     pub fn session_id(self, extractor: impl ExtractSessionId) -> Self {
-        Self { source: Some(SourceChoice::Custom(Box::new(extractor))), ..self }
+        Self { source: Some(SourceChoice::Custom(Source::custom(extractor))), ..self }
     }
 
     /// The session id is found by a closure.
@@ -554,7 +554,7 @@ impl SessionTimeoutBuilder {
         self.validate()?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
-            SourceChoice::Custom(extractor) => Source::Custom(extractor),
+            SourceChoice::Custom(source) => source,
             SourceChoice::Cookie(name) => {
                 // A cookie, or a removal, without `Secure` is ignored for these.
                 let needs_secure = has_prefix(&name, "__Host-") || has_prefix(&name, "__Secure-");
@@ -569,7 +569,7 @@ impl SessionTimeoutBuilder {
             }
         };
         store.attach(&LayerSettings {
-            adopts: matches!(source, Source::Custom(_)),
+            adopts: source.cookie().is_none(),
             deadline: self.store_deadline,
             ..LayerSettings::new(self.limits)
         });

@@ -17,6 +17,7 @@ use crate::{
     head::Initiator,
     hints::Hints,
     respond::is_of_type,
+    service::MAX_DUPLICATES,
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
@@ -108,6 +109,10 @@ impl Config {
     }
 
     pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
+        #[cfg(feature = "client")]
+        if self.client.as_ref().is_some_and(|client| client.is_sign_out(head)) {
+            return true;
+        }
         if self.logout_path.as_ref().is_none_or(|logout| logout != head.path()) {
             return false;
         }
@@ -153,9 +158,21 @@ impl Config {
         error
     }
 
-    /// Whether another layer times the same sessions.
-    pub(crate) fn times_the_same(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || self.source.is_same_cookie(&other.source)
+    /// Whether another layer reads its session ids in the same place.
+    pub(crate) fn reads_the_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.source.is_same_place(&other.source)
+    }
+
+    /// Whether another layer, further in, times this layer's session of a request.
+    pub(crate) fn times_the_same(&self, inner: &Self, head: &RequestHead<'_>) -> bool {
+        self.reads_the_same(inner) && (self.source.cookie().is_some() || self.finds_the_same(inner, head))
+    }
+
+    /// Whether two layers find the same ids in a request.
+    pub(crate) fn finds_the_same(&self, other: &Self, head: &RequestHead<'_>) -> bool {
+        let ids = |config: &Self| config.source.ids(head, MAX_DUPLICATES);
+        let (ours, theirs) = (ids(self), ids(other));
+        !ours.is_empty() && ours.iter().map(SessionId::expose).eq(theirs.iter().map(SessionId::expose))
     }
 
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {

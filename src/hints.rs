@@ -35,6 +35,9 @@ pub(crate) struct Hints {
     a_missing_companion: AtomicBool,
     a_changing_id: AtomicBool,
     a_doubtful_login: AtomicBool,
+    an_ambiguous_login: AtomicBool,
+    a_login_without_cookie: AtomicBool,
+    a_login_of_another_owner: AtomicBool,
     pub(crate) short_cookie: ShortCookie,
 }
 
@@ -111,6 +114,37 @@ impl Hints {
         self.a_changing_id.load(Relaxed)
     }
 
+    /// An answer to a live session announced a log-in, and set another cookie that may be the one of its session.
+    pub(crate) fn ambiguous_login(&self) {
+        if !self.an_ambiguous_login.swap(true, Relaxed) {
+            event::warn(
+                "an answer announced a log-in (`NewSession`), set no session cookie of this layer's, and one that may be \
+                 another session's: this layer's session goes on as it is. If it is this one's user who proved again who \
+                 they are, call `Session::reauthenticated` instead",
+            );
+        }
+    }
+
+    /// An answer announced a log-in of somebody else than the owner of its request's live session, and set no session cookie.
+    pub(crate) fn login_of_another_owner(&self) {
+        if !self.a_login_of_another_owner.swap(true, Relaxed) {
+            event::warn(
+                "an answer announced a log-in (`NewSession`) of another owner than that of its request's session, but set no \
+                 session cookie: this layer's session goes on as it is",
+            );
+        }
+    }
+
+    /// An answer announced a log-in, but neither set the session cookie nor had a live session.
+    pub(crate) fn login_without_cookie(&self) {
+        if !self.a_login_without_cookie.swap(true, Relaxed) {
+            event::warn(
+                "an answer announced a log-in (`NewSession`), but set no session cookie, and there is no live session: none \
+                 began in this layer. That is right only if a layer further out has the session",
+            );
+        }
+    }
+
     /// `fresh_login` took an answer for a log-in where a new id proves nothing.
     pub(crate) fn doubtful_login(&self) {
         if !self.a_doubtful_login.swap(true, Relaxed) {
@@ -123,16 +157,34 @@ impl Hints {
     }
 }
 
+/// Whether an answer sets a cookie that may be a session's.
+pub(crate) fn sets_session_cookie(headers: &HeaderMap) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|field| {
+        let Some(cookie) = field.to_str().ok().and_then(|field| Cookie::parse(field).ok()) else {
+            return true;
+        };
+        is_named_as_session(&cookie) && !is_removal(&cookie) || name_of_session_cookie(field).is_some()
+    })
+}
+
+fn is_named_as_session(cookie: &Cookie<'_>) -> bool {
+    let name = cookie.name().to_ascii_lowercase();
+    name.contains("sess") || name.ends_with("sid")
+}
+
+fn is_removal(cookie: &Cookie<'_>) -> bool {
+    cookie.value().is_empty() || cookie.max_age().is_some_and(|max_age| !max_age.is_positive())
+}
+
 /// The name of a cookie that looks like a session's: a long random value that scripts cannot read, or the usual name.
 fn name_of_session_cookie(field: &HeaderValue) -> Option<String> {
     let cookie = Cookie::parse(field.to_str().ok()?).ok()?;
     let name = cookie.name().to_ascii_lowercase();
     let is_usual = name.contains("sess") || name.contains("sid");
     let guards_forms = name.contains("csrf") || name.contains("xsrf");
-    let is_removal = cookie.max_age().is_some_and(|max_age| !max_age.is_positive());
     let looks_so = (cookie.http_only() == Some(true) || is_usual)
         && !guards_forms
-        && !is_removal
+        && !is_removal(&cookie)
         && looks_random(cookie.value().as_bytes());
     looks_so.then(|| cookie.name().chars().take(LONGEST_NAME).collect())
 }

@@ -55,7 +55,7 @@
 //! - One set for a request with a live session is a further id of that session: its clocks go on. If the session has
 //!   ended meanwhile, the cookie does not leave: a slow answer cannot undo a log-out.
 //! - One removed ends the session; so does a `POST` to [`logout_path`](SessionTimeoutBuilder::logout_path), unless the
-//!   application refuses it with a `4xx`.
+//!   application refuses it with a `4xx` or a `grpc-status`.
 //! - A [`NewSession`] in the answer's extensions, or a new id that [`fresh_login`](SessionTimeoutBuilder::fresh_login)
 //!   recognizes, makes the answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
 //!
@@ -107,12 +107,20 @@
 //!
 //! [`Session`] and [`EndReason`] in a request's extensions are of the innermost layer's sessions. What a layer further
 //! out has found of another cookie, or of a token, is not shown there. Layers for the same cookie share one session: the
-//! outer one looks after it, and the inner ones only tighten.
+//! outer one looks after it, and the inner ones only tighten; so do layers that find the same token.
+//!
+//! A [`NewSession`] is for every layer whose cookie the answer sets. Without any session cookie in the answer, it is for the
+//! innermost layer with a live session, unless both name an owner, and not the same. If the answer sets another cookie that
+//! may be a session's, nobody's clocks begin anew, and the log says so once; call [`Session::reauthenticated`] there.
 //!
 //! # What is asked of the application
 //!
-//! Ids are unguessable and unique for each log-in, and travel in the configured place only. What needs a log-in is
-//! refused to anonymous requests by the application. A route outside the layer is outside its protection.
+//! Ids are unguessable and unique for each log-in, and travel in the configured place only. A cookie that is the session
+//! itself (signed or encrypted, its time in seconds: Flask, Starlette) is unique only with something random in it: two
+//! visitors of one second get the same cookie otherwise, are one session here, and log each other out.
+//!
+//! What needs a log-in is refused to anonymous requests by the application. A route outside the layer is outside its
+//! protection.
 //!
 //! # Features
 //!

@@ -8,6 +8,7 @@ use crate::{
     BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionKey, StoreError,
     config::{Config, OwnStore},
     head::Initiator,
+    nest::RefusedWithin,
     service::{Admission, MAX_DUPLICATES},
 };
 
@@ -86,14 +87,23 @@ impl Logout {
         self.forget_unknown();
     }
 
+    /// Whether there is a session to end.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_of_any(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     /// Whether the answer is a log-out. If not, the application has refused it, and nothing is to end.
     pub(crate) fn is_granted<P>(&mut self, answer: &Response<P>) -> bool {
         let status = answer.status();
+        let is_refused = status.is_client_error() || is_refused_by_grpc(answer);
         // The reason of an end: a layer further in has answered, not the application.
-        let is_judged = self.is_judged && answer.extensions().get::<EndReason>().is_none();
-        let is_granted = status.is_success() || status.is_redirection();
-        let has_no_say = status.is_server_error() || (status.is_client_error() && !is_judged);
-        if is_granted || (has_no_say && !self.may_be_forged) {
+        let is_judged = self.is_judged
+            && answer.extensions().get::<EndReason>().is_none()
+            && !self.sessions.iter().any(|of| RefusedWithin::has_hidden(answer.extensions(), &of.config));
+        let is_granted = (status.is_success() || status.is_redirection()) && !is_refused;
+        let has_no_say = status.is_server_error() || (is_refused && !is_judged);
+        if if self.may_be_forged { is_granted && is_judged } else { is_granted || has_no_say } {
             return true;
         }
         self.sessions.clear();
@@ -121,6 +131,11 @@ impl Logout {
             config.remember_end(end);
         }
     }
+}
+
+/// Its status is `200` whatever happened.
+fn is_refused_by_grpc<P>(answer: &Response<P>) -> bool {
+    answer.headers().get_all("grpc-status").iter().any(|status| status.as_bytes().trim_ascii() != b"0")
 }
 
 impl Drop for Logout {

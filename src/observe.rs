@@ -1,10 +1,7 @@
 //! What an answer says happened to the session, and settling it with the store.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Context,
     time::Duration,
 };
@@ -17,17 +14,18 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    BoxFuture, EndReason, IdTag, Live, NewSession, Rotated, SessionId, SessionKey, Started, Verdict,
+    Access, BoxFuture, Decision, EndReason, IdTag, Live, NewSession, Rotated, SessionId, SessionKey, Started,
+    Verdict,
     body::SessionBody,
     config::{Config, OwnStore},
     cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
-    event,
     head::OwnedHead,
+    hints,
     keep::Keeper,
     logout::Logout,
-    nest::RefusedWithin,
+    nest::{self, RefusedWithin},
     respond,
-    session::until_over,
+    session::{SharedWithAnswer, until_over},
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
@@ -38,8 +36,8 @@ pub(crate) struct Visit {
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
     pub(crate) is_head: bool,
-    /// Whether this very request has ended its session, through its [`Session`](crate::Session).
-    pub(crate) ended_itself: Option<Arc<AtomicBool>>,
+    /// With the request's [`Session`](crate::Session), if it has one.
+    pub(crate) shared: Option<Arc<SharedWithAnswer>>,
     /// What the page is told of; and what the store was asked for.
     #[cfg(feature = "client")]
     pub(crate) told: Option<Box<crate::client::Told>>,
@@ -138,6 +136,16 @@ pub(crate) enum Login {
     Recognized,
 }
 
+impl Login {
+    /// How its session begins.
+    fn session(&self) -> NewSession {
+        match self {
+            Self::Announced(new) => new.clone(),
+            Self::Recognized => NewSession::new(),
+        }
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session {
@@ -176,27 +184,52 @@ impl Visit {
             _ => Said::Nothing,
         };
         self.watch_lifetime(&said);
-        let is_live = matches!(self.session, VisitedSession::Live { .. });
-        if said == Said::Nothing && !is_live && response.headers().contains_key(SET_COOKIE) {
-            // A log-in, if it is one, is that of a layer further out, whose cookie it sets.
-            return self.is_withdrawn().then_some(Happened::RefusedWithin);
-        }
-        let announced = response.extensions_mut().remove::<NewSession>().map(Login::Announced);
         match said {
             Said::Set(value) => {
+                let announced = nest::announced_with_cookie(response.extensions_mut()).map(Login::Announced);
                 let login = announced.or_else(|| self.is_fresh_login(response).then_some(Login::Recognized));
                 Some(Happened::Set { value, login })
             }
             Said::Removed => Some(Happened::SignedOut),
-            Said::Nothing if announced.is_some() => Some(Happened::Reauthenticated),
+            Said::Nothing if self.is_reauthentication(response) => Some(Happened::Reauthenticated),
             Said::Nothing if self.is_withdrawn() => Some(Happened::RefusedWithin),
             Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
         }
     }
 
+    /// Whether an announced log-in that sets no cookie of this layer's is its session's. What is not stays in the answer,
+    /// for layers further out.
+    fn is_reauthentication<P>(&self, response: &mut Response<P>) -> bool {
+        let answer = response.extensions();
+        let Some(announced) = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer)) else {
+            return false;
+        };
+        let sets_another = hints::sets_session_cookie(response.headers());
+        if !matches!(self.session, VisitedSession::Live { .. }) {
+            if !sets_another {
+                self.config.hints.login_without_cookie();
+            }
+            return false;
+        }
+        if sets_another {
+            self.config.hints.ambiguous_login();
+            return false;
+        }
+        let owner = self.shared.as_ref().and_then(|shared| shared.owner.as_ref());
+        if owner.zip(announced.owner.as_ref()).is_some_and(|(ours, announced)| ours != announced) {
+            self.config.hints.login_of_another_owner();
+            return false;
+        }
+        response.extensions_mut().remove::<NewSession>().is_some()
+    }
+
+    fn withdrawal(&self) -> Option<&Live> {
+        self.rare.as_ref()?.withdrawal.as_ref()
+    }
+
     fn is_withdrawn(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.withdrawal.is_some())
+        self.withdrawal().is_some()
     }
 
     fn take_refusal(&mut self, answer: &mut Extensions) {
@@ -269,8 +302,9 @@ impl Visit {
         self.rare.as_ref()?.slid_cookie.as_ref()
     }
 
+    /// Whether this very request has ended its session, through its [`Session`](crate::Session).
     fn has_ended_itself(&self) -> bool {
-        self.ended_itself.as_ref().is_some_and(|ended| ended.load(Relaxed))
+        self.shared.as_ref().is_some_and(|shared| shared.was_ended.load(Relaxed))
     }
 
     /// Settles with the store what happened. It borrows nothing, so that it can go on without its request.
@@ -290,9 +324,12 @@ impl Visit {
     fn settle_answer(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. })
-                if !self.has_ended_itself() =>
-            {
+            (Happened::Set { value, login }, VisitedSession::Live { .. }) if self.has_ended_itself() => {
+                let value = SessionId::from(value.clone());
+                let new = login.as_ref().map_or_else(NewSession::new, Login::session);
+                Box::pin(async move { begin_under_unknown_id(&config, &own, &value, &new).await })
+            }
+            (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
                 match login.clone() {
                     Some(Login::Announced(new)) => {
@@ -328,11 +365,15 @@ impl Visit {
             }
             (Happened::Set { value, login }, _) => {
                 let value = SessionId::from(value.clone());
-                let new = match login {
-                    Some(Login::Announced(new)) => new.clone(),
-                    Some(Login::Recognized) | None => NewSession::new(),
-                };
-                Box::pin(async move { begin(&config, &own, &value, &new).await })
+                let new = login.as_ref().map_or_else(NewSession::new, Login::session);
+                // A layer further in has hidden this session from the application, which logs its user in anew.
+                let hidden = self.withdrawal().filter(|_| login.is_some()).map(|live| live.key);
+                Box::pin(async move {
+                    match hidden {
+                        Some(old) => log_in_again(&config, &own, old, &value, &new).await,
+                        None => begin(&config, &own, &value, &new).await,
+                    }
+                })
             }
             (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
                 match config.ask(config.store(&own).restart(key, &config.policy)).await {
@@ -340,14 +381,12 @@ impl Visit {
                     Err(_) => Settled::Unavailable,
                 }
             }),
-            (Happened::Reauthenticated, _) => {
-                event::error("an answer announced a log-in, but set no session cookie: no session began");
-                Box::pin(std::future::ready(Settled::Pass))
-            }
             (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
                 Box::pin(async move { end(&config, &own, key).await })
             }
-            (Happened::SignedOut | Happened::RefusedWithin, _) => Box::pin(std::future::ready(Settled::Pass)),
+            (Happened::SignedOut | Happened::Reauthenticated | Happened::RefusedWithin, _) => {
+                Box::pin(std::future::ready(Settled::Pass))
+            }
             (Happened::LoggedOut, _) => {
                 let ended = self.logout().map(Logout::end);
                 Box::pin(async move {
@@ -423,9 +462,7 @@ impl Visit {
                 cookie.let_none_leave(headers);
                 remove_from_browser(cookie, headers, self.had().parts);
             }
-            None | Some((Happened::Reauthenticated, _))
-                if matches!(self.session, VisitedSession::Stripped { forget_cookie: true }) =>
-            {
+            None if matches!(self.session, VisitedSession::Stripped { forget_cookie: true }) => {
                 remove_from_browser(cookie, headers, self.had().parts);
             }
             _ => {}
@@ -490,8 +527,23 @@ async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSes
     }
 }
 
+/// As [`begin`], but not under an id that the store knows: a session library that sets its cookie with every answer must
+/// not bring back what has ended.
+async fn begin_under_unknown_id(
+    config: &Config,
+    own: &OwnStore,
+    id: &SessionId<'_>,
+    new: &NewSession,
+) -> Settled {
+    match config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await {
+        Ok(Decision::Ended { reason: EndReason::Unknown, .. }) => begin(config, own, id, new).await,
+        Ok(_) => Settled::RemoveCookie,
+        Err(_) => Settled::Unavailable,
+    }
+}
+
 /// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
-/// (OWASP ASVS 5.0 §7.2.4). If its user has ended it meanwhile, a slow answer must not undo that.
+/// (OWASP ASVS 5.0 §7.2.4). If its user has signed out meanwhile, a slow answer must not undo that.
 async fn log_in_again(
     config: &Arc<Config>,
     own: &OwnStore,
@@ -501,18 +553,19 @@ async fn log_in_again(
 ) -> Settled {
     match config.end(own, old, EndReason::Superseded).await {
         Ok(true) => begin(config, own, id, new).await,
-        Ok(false) if has_run_out(config, own, old).await => begin(config, own, id, new).await,
+        Ok(false) if may_log_in_after(config, own, old).await => begin(config, own, id, new).await,
         Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
 }
 
-/// Whether the session ended by a clock, or because somebody ended all of its owner's, as one does where a password was
-/// changed: who logs in after that may.
-async fn has_run_out(config: &Config, own: &OwnStore, key: SessionKey) -> bool {
+/// Whether the session ended without its user: by a clock, by another log-in (a form sent twice), or because somebody ended
+/// all of its owner's, as one does where a password was changed. Who logs in after that may.
+async fn may_log_in_after(config: &Config, own: &OwnStore, key: SessionKey) -> bool {
+    use EndReason::{Absolute, Idle, Revoked, Superseded};
     matches!(
         config.ask(config.store(own).remaining(key, &config.policy)).await,
-        Ok(Verdict::Over(EndReason::Idle | EndReason::Absolute | EndReason::Revoked))
+        Ok(Verdict::Over(Idle | Absolute | Revoked | Superseded))
     )
 }
 
@@ -529,16 +582,19 @@ async fn log_in_under_new_id(
 ) -> Settled {
     let is_proof = has_first_id && !config.hints.do_ids_change();
     match config.rotate(own, old, presented, id).await {
-        Ok(Rotated::New) if is_proof => match config.end(own, old, EndReason::Superseded).await {
-            Ok(true) => begin(config, own, id, &NewSession::new()).await,
-            Ok(false) => Settled::DropCookie,
-            Err(_) => Settled::Unavailable,
-        },
+        Ok(Rotated::New) if is_proof => log_in_again(config, own, old, id, &NewSession::new()).await,
         Ok(Rotated::New) => {
             config.hints.doubtful_login();
             Settled::Pass
         }
         Ok(Rotated::AlreadyLive) => Settled::Pass,
+        Ok(Rotated::Refused) if is_proof && may_log_in_after(config, own, old).await => {
+            match begin_under_unknown_id(config, own, id, &NewSession::new()).await {
+                // As it was before: the browser may hold the cookie of another log-in.
+                Settled::RemoveCookie => Settled::DropCookie,
+                settled => settled,
+            }
+        }
         Ok(Rotated::Refused) | Err(_) => Settled::DropCookie,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, RequestHead,
+    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, Remaining, RequestHead,
     ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
     body::RefusalBody,
     config::{Config, OwnStore},
@@ -25,6 +25,7 @@ use crate::{
     nest::{self, RefusedWithin},
     observe::{Hold, Rare, Visit, VisitedSession},
     respond,
+    session::SharedWithAnswer,
 };
 
 /// Of how many different session cookies in one request the live one is looked for.
@@ -116,6 +117,11 @@ pub(crate) enum Admission {
     Outer(Verdict),
     /// A log-out with several live ids. Which of them its user means, nobody knows: they all end.
     LogoutOfSeveral(Vec<SessionKey>),
+    /// Ids of several live sessions: nobody knows which of them the application would take.
+    SeveralLive {
+        /// Somebody had logged in to one of them.
+        owned: bool,
+    },
     /// A log-out with more ids than are looked at. It is not pretended.
     TooManyToLogOut,
     /// The store failed, and that was told.
@@ -149,8 +155,11 @@ fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> C
     {
         return crate::client::answer(config, own, endpoint, request);
     }
-    nest::enter(config, request.extensions_mut());
+    nest::enter(config, request);
     if let Some(verdict) = judge_outer_session(config, request) {
+        return Checked::Now(Admission::Outer(verdict));
+    }
+    if let Some(verdict) = judge_session_of_same_id(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
     look(config, own, request, |head| {
@@ -187,7 +196,7 @@ pub(crate) fn look<Q>(
                 None => Found::Nothing,
             }
         }
-        Source::Custom(extractor) => extractor.extract(&RequestHead::of(request)),
+        Source::Custom { extractor, .. } => extractor.extract(&RequestHead::of(request)),
     };
     let (id, newcomer) = match found {
         Found::Id(id) => (id, None),
@@ -252,19 +261,36 @@ async fn known_or_adopted(
 
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
 fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
-    let outer = request.extensions().get::<Session>()?;
     let head = RequestHead::of(request);
-    let policy = config.policy_for(&head);
-    let verdict = match policy.judge(None, outer.idle_for(), outer.age()) {
-        // Stricter limits keep nobody from logging out.
-        _ if config.is_logout(&head) => Verdict::Live(outer.live.remaining),
-        verdict => verdict,
-    };
-    let left = policy.renewed(None, Duration::ZERO, outer.age());
+    let (verdict, left) = judge(config, &head, head.extensions().get::<Session>()?);
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
     }
     Some(verdict)
+}
+
+/// If the outer layer's session has the same id as this layer's, its check may have renewed what this layer is about to
+/// ask for: what came too late by this layer's limits stays so.
+fn judge_session_of_same_id<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
+    let head = RequestHead::of(request);
+    let at = nest::of_same_id(config, &head)?;
+    let (verdict, _) = judge(config, &head, nest::session_at(at, &head)?);
+    if matches!(verdict, Verdict::Live(_)) {
+        return None;
+    }
+    nest::show(at, request.extensions_mut());
+    Some(verdict)
+}
+
+/// The verdict of this layer's limits, and what they leave after this request.
+fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, Remaining) {
+    let policy = config.policy_for(head);
+    let verdict = match policy.judge(None, outer.idle_for(), outer.age()) {
+        // Stricter limits keep nobody from logging out.
+        _ if config.is_logout(head) => Verdict::Live(outer.live.remaining),
+        verdict => verdict,
+    };
+    (verdict, policy.renewed(None, Duration::ZERO, outer.age()))
 }
 
 /// Several different session cookies: if exactly one is live, it is the session.
@@ -296,31 +322,32 @@ async fn only_live_of(
     access: Access,
     is_logout: bool,
 ) -> Result<Admission, StoreError> {
-    let mut live = Vec::new();
-    let mut keys = Vec::new();
+    let mut sessions: Vec<(SessionId<'static>, Live)> = Vec::new();
     let mut over = Decision::UNKNOWN;
     for id in ids {
         if !config.is_plausible(&id) {
             continue;
         }
-        match config.ask(config.store(own).check(&id, policy, Access::Peek)).await? {
+        // Whether the request's own limits refuse it is for the check to say.
+        match config.ask(config.store(own).check(&id, &config.policy, Access::Peek)).await? {
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
-            ended @ Decision::Ended { .. } => over = ended,
-            Decision::Live(Live { key, .. }) => {
-                live.push(id);
-                keys.push(key);
-            }
-            Decision::Capped(_) => live.push(id),
+            ended @ (Decision::Ended { .. } | Decision::Capped(_)) => over = ended,
+            Decision::Live(live) => match sessions.iter_mut().find(|(_, known)| known.key == live.key) {
+                // The newest id of a session is the one that goes on.
+                Some(known) if live.id_age < known.1.id_age => *known = (id, live),
+                Some(_) => {}
+                None => sessions.push((id, live)),
+            },
         }
     }
-    if is_logout && live.len() > 1 {
-        return Ok(Admission::LogoutOfSeveral(keys));
+    if sessions.len() > 1 {
+        return Ok(if is_logout {
+            Admission::LogoutOfSeveral(sessions.iter().map(|(_, live)| live.key).collect())
+        } else {
+            Admission::SeveralLive { owned: sessions.iter().any(|(_, live)| live.owner.is_some()) }
+        });
     }
-    let id = match live.pop() {
-        None => return Ok(Admission::decided(over, Access::Peek)),
-        Some(id) if live.is_empty() => id,
-        Some(_) => return Ok(Admission::UNKNOWN),
-    };
+    let Some((id, _)) = sessions.pop() else { return Ok(Admission::decided(over, Access::Peek)) };
     let decision = config.ask(config.store(own).check(&id, policy, access)).await?;
     Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }
@@ -381,6 +408,7 @@ pub(crate) fn admit<Q>(
         Admission::Decided { decision: Decision::Ended { reason, owned }, .. } => (reason, owned, false),
         Admission::Decided { decision: Decision::Capped(reason), .. }
         | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true, true),
+        Admission::SeveralLive { owned } => (EndReason::Unknown, owned, true),
         Admission::TooManyToLogOut => {
             may_go_on = false;
             (EndReason::Unknown, false, false)
@@ -432,18 +460,19 @@ fn visit_live<Q>(
         .is_some()
         .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
-    let ended_itself = config.with_extension.then(|| {
-        let ended_itself = Arc::default();
+    let shared = config.with_extension.then(|| {
+        let owner = live.owner.clone();
+        let shared = Arc::new(SharedWithAnswer { was_ended: AtomicBool::new(false), owner });
         request.extensions_mut().insert(Session {
             config: Arc::clone(config),
             own_store: own.clone(),
             live,
-            was_ended: Arc::clone(&ended_itself),
+            shared: Arc::clone(&shared),
         });
-        ended_itself
+        shared
     });
     let mut visit = visit(config, own, request, session);
-    visit.ended_itself = ended_itself;
+    visit.shared = shared;
     if let Some(rare) = &mut visit.rare {
         rare.has_first_id = has_first_id;
     }
@@ -475,7 +504,7 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         session,
         keeper: None,
         is_head: *head.method() == Method::HEAD,
-        ended_itself: None,
+        shared: None,
         #[cfg(feature = "client")]
         told: None,
         rare,

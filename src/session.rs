@@ -33,8 +33,14 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
+    pub(crate) shared: Arc<SharedWithAnswer>,
+}
+
+/// What a request's answer has to know of its [`Session`].
+pub(crate) struct SharedWithAnswer {
     /// By this request: a log-in in its answer is not the late answer of a session that somebody else has ended.
-    pub(crate) was_ended: Arc<AtomicBool>,
+    pub(crate) was_ended: AtomicBool,
+    pub(crate) owner: Option<Owner>,
 }
 
 impl Session {
@@ -100,13 +106,14 @@ impl Session {
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
     ///
-    /// A session cookie in the answer to this request then begins another session.
+    /// A session cookie in the answer to this request then begins another session, if its value is new to the store; any
+    /// other value is replaced by a removal.
     ///
     /// # Errors
     ///
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
-        self.was_ended.store(true, Relaxed);
+        self.shared.was_ended.store(true, Relaxed);
         self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
     }
 

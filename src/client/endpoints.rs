@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use super::{Client, Endpoint, Operation};
 use crate::{
-    Access, BoxFuture, Decision, EndReason, Live, RequestHead, SessionId, StoreError,
+    Access, BoxFuture, Decision, EndReason, Live, RequestHead, Session, SessionId, StoreError,
     body::RefusalBody,
     config::{Config, OwnStore},
     cookie::Parts,
     head::Initiator,
-    respond,
+    logout::Logout,
+    nest, respond,
     service::{Admission, Checked, MAX_DUPLICATES, look},
 };
 
@@ -122,6 +123,16 @@ fn ask_and_answer<Q>(
     operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
+    let mut logout = config.is_logout(&RequestHead::of(request)).then(|| {
+        nest::enter(config, request);
+        let head = RequestHead::of(request);
+        let mut logout = Logout::new(&head);
+        logout.add_unknown(config, &head);
+        if let Some(outer) = head.extensions().get::<Session>() {
+            logout.add_outer(outer);
+        }
+        logout
+    });
     // Whatever this path's own limits are: it is asked for all pages.
     let looked = look(config, own, request, |_| (config.policy, Access::Peek));
     let head = RequestHead::of(request);
@@ -146,7 +157,10 @@ fn ask_and_answer<Q>(
                 admission
             }
         };
-        let response = match respond_to(&config, &own, &asked, admission).await {
+        if let Some(logout) = &mut logout {
+            logout.add_admitted(&config, &own, &admission);
+        }
+        let response = match respond_to(&config, &own, &asked, admission, logout).await {
             Ok(response) => finish(&config, asked.is_head, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
             Err(Unknown) => respond::unavailable(asked.is_head),
@@ -163,6 +177,7 @@ async fn respond_to(
     own: &OwnStore,
     asked: &Asked,
     admission: Admission,
+    logout: Option<Logout>,
 ) -> Result<Response<RefusalBody>, Unknown> {
     let Some(client) = &config.client else { return Ok(plain(StatusCode::NOT_FOUND)) };
     if !asked.is_same_origin && asked.operation != Operation::Status {
@@ -173,14 +188,9 @@ async fn respond_to(
         Admission::Decided { decision, one_of_several, .. } => {
             (Some(decision), one_of_several.or_else(|| asked.ids.first().map(SessionId::borrowed)))
         }
-        _ => {
-            if asked.operation == Operation::SignOut {
-                let ids = asked.ids.iter().filter(|id| config.is_plausible(id));
-                let ends = ids.filter_map(|id| config.store.end_later(id, EndReason::SignedOut));
-                ends.for_each(|end| config.remember_end(end));
-            }
-            return Err(Unknown);
-        }
+        Admission::SeveralLive { .. } | Admission::LogoutOfSeveral(_) => (Some(Decision::UNKNOWN), None),
+        // What is to end is remembered.
+        _ => return Err(Unknown),
     };
     match asked.operation {
         Operation::Status => Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref()))),
@@ -206,9 +216,9 @@ async fn respond_to(
             Ok(response)
         }
         Operation::SignOut => {
-            let ended = match &decision {
-                Some(Decision::Live(live)) => {
-                    config.end(own, live.key, EndReason::SignedOut).await.map_err(|_| Unknown)?;
+            let ended = match logout {
+                Some(mut logout) if logout.is_of_any() => {
+                    logout.end().await.map_err(|_| Unknown)?;
                     Status::ended(EndReason::SignedOut)
                 }
                 _ => decision_status(client, decision.as_ref()),

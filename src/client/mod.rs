@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 pub(crate) use self::endpoints::answer;
 use self::{private::keep_private, script::Script};
-use crate::{Access, Live, Owner, RequestHead, SessionKey};
+use crate::{Access, Live, Owner, RequestHead, SessionKey, head::Initiator};
 
 const SESSION_TIMEOUT: HeaderName = HeaderName::from_static("session-timeout");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -99,6 +99,13 @@ impl Client {
             "draft-key" => Endpoint::Session(Operation::DraftKey),
             _ => Endpoint::Unknown,
         })
+    }
+
+    /// Whether a page of this site signs its user out.
+    pub(crate) fn is_sign_out(&self, head: &RequestHead<'_>) -> bool {
+        *head.method() == Method::POST
+            && matches!(self.endpoint(head), Some(Endpoint::Session(Operation::SignOut)))
+            && head.initiator() == Initiator::OwnPage
     }
 
     /// Tells a session from another one without naming it.

@@ -46,6 +46,7 @@ struct Effect<'a> {
 impl SessionCookie {
     /// What the answer says about the session cookie, by what the browser has of it afterwards.
     pub(crate) fn said(&self, headers: &HeaderMap, had: &Had) -> Said {
+        self.watch_attributes(headers);
         let effects = self.effects(headers);
         let is_set = effects.iter().any(|effect| effect.value.is_some());
         if self.sets_stray_chunks(headers) && is_set {
@@ -183,6 +184,29 @@ impl SessionCookie {
         });
     }
 
+    /// How the application sets its session cookie is seen, for what is configured may not be so.
+    fn watch_attributes(&self, headers: &HeaderMap) {
+        for field in headers.get_all(SET_COOKIE) {
+            let cookie = SetCookie::parse(field.as_bytes());
+            if self.part(&cookie).is_none() || cookie.is_removal() {
+                continue;
+            }
+            let is_as_configured = cookie.may_be_set_with(&self.attributes);
+            let seen = if is_as_configured { &self.is_set_as_configured } else { &self.is_set_otherwise };
+            if !seen.load(Relaxed) {
+                seen.store(true, Relaxed);
+            }
+        }
+    }
+
+    /// Of the session cookie's name, with another path or domain: one that the application has moved away from. In doubt, it
+    /// is the session's, for a log-out must not be lost.
+    fn is_of_another_cookie(&self, removal: &SetCookie<'_>) -> bool {
+        self.is_set_as_configured.load(Relaxed)
+            && !self.is_set_otherwise.load(Relaxed)
+            && !removal.may_be_set_with(&self.attributes)
+    }
+
     /// What a browser makes of the fields: of those that are one cookie to it, the last counts; and a name has a value if
     /// one of its cookies has.
     fn effects<'a>(&self, headers: &'a HeaderMap) -> Vec<Effect<'a>> {
@@ -196,6 +220,9 @@ impl SessionCookie {
         }
         let mut effects: Vec<Effect<'a>> = Vec::new();
         for (part, cookie) in cookies {
+            if cookie.is_removal() && self.is_of_another_cookie(&cookie) {
+                continue;
+            }
             let value = (!cookie.is_removal()).then_some(cookie.value);
             match effects.iter_mut().find(|effect| effect.part == part) {
                 Some(effect) => effect.value = value.or(effect.value),

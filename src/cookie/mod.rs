@@ -59,6 +59,8 @@ pub(crate) struct SessionCookie {
     second_name: Option<Box<Name>>,
     told_of_chunks: AtomicBool,
     told_of_length: AtomicBool,
+    is_set_as_configured: AtomicBool,
+    is_set_otherwise: AtomicBool,
     sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
@@ -85,6 +87,8 @@ impl SessionCookie {
                 .map(|second| Box::new(Name::new(second, Longer::Chunks))),
             told_of_chunks: AtomicBool::new(false),
             told_of_length: AtomicBool::new(false),
+            is_set_as_configured: AtomicBool::new(false),
+            is_set_otherwise: AtomicBool::new(false),
             sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),

@@ -6,7 +6,7 @@ use http::{
 };
 use memchr::memchr;
 
-use super::{date, read::trim};
+use super::{CookieAttributes, date, read::trim};
 use crate::clock::wall_clock;
 
 /// Of how many bytes a cookie's name and value are together at most.
@@ -76,6 +76,17 @@ impl<'a> SetCookie<'a> {
                 (None, Some(expires)) => expires <= wall_clock(),
                 (None, None) => false,
             }
+    }
+
+    /// Whether this may be the cookie that is set with these attributes, and not another one of its name.
+    pub(super) fn may_be_set_with(&self, attributes: &CookieAttributes) -> bool {
+        let domain = attributes.domain.as_deref().map(|domain| domain.strip_prefix('.').unwrap_or(domain));
+        let is_same_domain = match (&self.domain, domain) {
+            (None, None) => true,
+            (Some(this), Some(domain)) => this.eq_ignore_ascii_case(domain.as_bytes()),
+            _ => false,
+        };
+        is_same_domain && self.path.is_none_or(|path| path == attributes.path.as_bytes())
     }
 
     /// Whether the two may be the same cookie to a browser, which then keeps the later one only. (The path of one without

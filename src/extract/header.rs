@@ -17,6 +17,10 @@ impl FromHeader {
     pub fn new(name: HeaderName) -> Self {
         Self(name)
     }
+
+    pub(super) fn name(&self) -> &HeaderName {
+        &self.0
+    }
 }
 
 impl FromHeader {

@@ -4,7 +4,10 @@ mod bearer;
 mod extension;
 mod header;
 
-use std::time::Duration;
+use std::{
+    any::{Any, TypeId},
+    time::Duration,
+};
 
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue,
@@ -112,14 +115,36 @@ impl<'a> VerifiedId<'a> {
 /// Where this layer's session ids travel.
 pub(crate) enum Source {
     Cookie(SessionCookie),
-    Custom(Box<dyn ExtractSessionId>),
+    Custom { extractor: Box<dyn ExtractSessionId>, place: Option<Place> },
+}
+
+/// Where an extractor surely reads.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Place {
+    Header(HeaderName),
+    /// Wherever this type does: none of its values differs from another one.
+    OfType(TypeId),
+}
+
+impl Place {
+    fn of<E: ExtractSessionId>(extractor: &E) -> Option<Self> {
+        let header = (extractor as &dyn Any).downcast_ref::<FromHeader>();
+        header
+            .map(|header| Self::Header(header.name().clone()))
+            .or_else(|| (size_of::<E>() == 0).then(|| Self::OfType(TypeId::of::<E>())))
+    }
 }
 
 impl Source {
+    pub(crate) fn custom<E: ExtractSessionId>(extractor: E) -> Self {
+        let place = Place::of(&extractor);
+        Self::Custom { extractor: Box::new(extractor), place }
+    }
+
     pub(crate) fn cookie(&self) -> Option<&SessionCookie> {
         match self {
             Self::Cookie(cookie) => Some(cookie),
-            Self::Custom(_) => None,
+            Self::Custom { .. } => None,
         }
     }
 
@@ -127,7 +152,7 @@ impl Source {
     pub(crate) fn ids(&self, head: &RequestHead<'_>, limit: usize) -> Vec<SessionId<'static>> {
         match self {
             Self::Cookie(cookie) => cookie.ids(head.headers(), limit),
-            Self::Custom(extractor) => match extractor.extract(head) {
+            Self::Custom { extractor, .. } => match extractor.extract(head) {
                 Found::Id(id) | Found::Verified(VerifiedId { id, .. }) => vec![id.into_owned()],
                 Found::Nothing | Found::Unusable | Found::Misconfigured(_) => Vec::new(),
             },
@@ -141,7 +166,7 @@ impl Source {
                 cookie.strip(request.headers_mut(), Keep::NoSession);
                 true
             }
-            Self::Custom(extractor) => {
+            Self::Custom { extractor, .. } => {
                 let mut extensions = std::mem::take(request.extensions_mut());
                 extractor.remove(request.headers_mut(), &mut extensions);
                 *request.extensions_mut() = extensions;
@@ -161,21 +186,24 @@ impl Source {
     pub(crate) fn challenge(&self) -> HeaderValue {
         match self {
             Self::Cookie(_) => HeaderValue::from_static("Session realm=\"session\""),
-            Self::Custom(extractor) => extractor.challenge(),
+            Self::Custom { extractor, .. } => extractor.challenge(),
         }
     }
 
     pub(crate) fn vary(&self) -> Vec<HeaderName> {
         match self {
             Self::Cookie(_) => vec![COOKIE],
-            Self::Custom(extractor) => extractor.vary(),
+            Self::Custom { extractor, .. } => extractor.vary(),
         }
     }
 
-    /// Whether both read the same cookie: then two layers time the same sessions.
-    pub(crate) fn is_same_cookie(&self, other: &Self) -> bool {
+    /// Whether both surely read in the same place.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Cookie(this), Self::Cookie(other)) => this.name() == other.name(),
+            (Self::Custom { place: Some(this), .. }, Self::Custom { place: Some(other), .. }) => {
+                this == other
+            }
             _ => false,
         }
     }

@@ -313,6 +313,47 @@ async fn the_removal_of_another_cookie_of_the_name_ends_nothing() {
     }
 }
 
+/// One that the application has moved away from, with nothing else in the answer.
+#[tokio::test]
+async fn another_cookie_of_the_name_is_removed_alone_without_an_end() {
+    for other in [
+        "sid=; Path=/old; Max-Age=0",
+        "sid=; Domain=example.com; Path=/; Max-Age=0",
+        "sid=x; Path=/old; expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    ] {
+        for as_configured in ["sid=A", "sid=A; Path=/; HttpOnly"] {
+            let app = App::new();
+            app.send(set_cookie(post("/login"), as_configured)).await;
+            let response = app.send(set_cookie(sid(get("/account", &[]), "A"), other)).await;
+            assert_eq!(set_cookies(&response), [other]);
+            assert!(app.admits("A").await, "{other}");
+            let both = set_cookie(set_cookie(sid(post("/bye"), "A"), other), "sid=; Path=/; Max-Age=0");
+            app.send(both).await;
+            assert!(!app.admits("A").await, "{other}");
+        }
+    }
+}
+
+/// Nobody has told the layer how the application sets it: then no log-out is lost for that.
+#[tokio::test]
+async fn a_cookie_that_is_not_set_as_configured_ends_its_session_when_it_is_removed() {
+    for (set, removal) in [
+        ("sid=A; Path=/app", "sid=; Path=/app; Max-Age=0"),
+        ("sid=A; Domain=example.com; Path=/", "sid=; Domain=.example.com; Path=/; Max-Age=0"),
+    ] {
+        let app = App::new();
+        app.log_in("B").await;
+        app.send(set_cookie(post("/login"), set)).await;
+        app.send(set_cookie(sid(post("/bye"), "A"), removal)).await;
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "{set}");
+
+        let app = App::new();
+        app.layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+        app.send(set_cookie(sid(post("/bye"), "A"), removal)).await;
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "of another process: {set}");
+    }
+}
+
 /// PHP, and whoever writes one digit.
 #[tokio::test]
 async fn a_value_that_has_expired_as_browsers_read_dates_begins_nothing() {

@@ -1,15 +1,17 @@
 //! What a page asks the layer itself, and what the application's answers tell it. T-numbers of the page's cases.
 #![cfg(feature = "client")]
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use crate::support::{
-    ABSOLUTE, App, IDLE, get, header, post, removes_cookie, set_cookie, set_cookies, sid, with,
+    ABSOLUTE, App, IDLE, RuntimeClock, get, header, post, remote::Remote, removes_cookie, set_cookie,
+    set_cookies, sid, with,
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
     Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession,
     OwnerlessSessions, Policy, RequestHead, Rotated, SessionId, SessionKey, SessionTimeoutBuilder,
@@ -207,6 +209,91 @@ async fn the_sites_name_may_be_part_of_the_target() {
         let response = app.send(with(request, "origin", origin)).await;
         assert_eq!(response.status(), expected, "{origin}");
     }
+}
+
+#[tokio::test]
+async fn signing_out_with_several_live_ids_ends_them_all() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "ada").await;
+    let request = own_page(with(post(SIGN_OUT), "cookie", "sid=A; sid=made-up; sid=B"));
+    let response = app.send(request).await;
+    assert_eq!(parsed(&response)["state"], "ended");
+    assert_eq!(parsed(&response)["reason"], "signed_out");
+    assert!(removes_cookie(&response));
+    for id in ["A", "B"] {
+        assert_eq!(app.end_reason(id).await, Some(EndReason::SignedOut), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn several_live_ids_are_no_session_to_the_other_endpoints() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "ada").await;
+    let told = app.send(with(get(STATUS, &[]), "cookie", "sid=A; sid=B")).await;
+    assert_eq!(parsed(&told)["state"], "ended");
+    let elsewhere = with(with(post(SIGN_OUT), "sec-fetch-site", "cross-site"), "cookie", "sid=A; sid=B");
+    assert_eq!(app.send(elsewhere).await.status(), StatusCode::FORBIDDEN);
+    assert!(app.admits("A").await && app.admits("B").await);
+}
+
+/// There is a bound to how many are looked at. Then the end is not pretended.
+#[tokio::test]
+async fn signing_out_with_too_many_ids_is_not_pretended() {
+    let app = signed_in("A", "ada").await;
+    let request = own_page(with(post(SIGN_OUT), "cookie", "sid=1; sid=2; sid=3; sid=4; sid=A"));
+    assert!(!app.send(request).await.status().is_success());
+    assert!(app.admits("A").await);
+}
+
+/// A store that takes its time.
+#[tokio::test(start_paused = true)]
+async fn signing_out_is_not_lost_if_the_page_goes_away() {
+    let second = Duration::from_secs(1);
+    for after in [Duration::ZERO, second / 2, 3 * second / 2] {
+        let store = Remote::new(RuntimeClock::new());
+        let app = App::on(store.clone(), |builder| configure(builder).store_deadline(10 * second));
+        app.layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
+        store.takes.store(1, SeqCst);
+        let answer = app.send(own_page(sid(post(SIGN_OUT), "A")));
+        assert!(tokio::time::timeout(after, answer).await.is_err(), "the page goes away");
+        tokio::time::sleep(5 * second).await;
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn signing_out_while_the_store_is_away_is_remembered() {
+    let store = Remote::new(RuntimeClock::new());
+    let app = App::on(store.clone(), configure);
+    for id in ["A", "B"] {
+        app.layer.sessions().start(&SessionId::from(id), &NewSession::new()).await.unwrap();
+    }
+    store.failing.store(3, SeqCst);
+    let request = own_page(with(post(SIGN_OUT), "cookie", "sid=A; sid=B"));
+    assert_eq!(app.send(request).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for id in ["A", "B"] {
+        assert_eq!(app.end_reason(id).await, Some(EndReason::SignedOut), "{id}");
+    }
+}
+
+/// The session of the outer layer, which has admitted the request with it.
+#[tokio::test]
+async fn signing_out_at_an_inner_layer_ends_the_outer_ones_session() {
+    let outer = SessionTimeoutLayer::builder().cookie("sid").build().unwrap();
+    let inner = configure(SessionTimeoutLayer::builder().cookie("sid")).build().unwrap();
+    let application =
+        tower::service_fn(async |_: Request<Full<Bytes>>| -> Result<_, std::convert::Infallible> {
+            Ok(Response::new(Full::<Bytes>::default()))
+        });
+    let id = SessionId::from("A");
+    outer.sessions().start(&id, &NewSession::new()).await.unwrap();
+    let request = own_page(sid(post(SIGN_OUT), "A"));
+    let answer = outer.layer(inner.layer(application)).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(removes_cookie(&answer));
+    let over = outer.sessions().peek(&id).await.unwrap();
+    assert!(matches!(over, Decision::Ended { reason: EndReason::SignedOut, .. }), "{over:?}");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Which cookie is the session's: T20–T30, and what other parsers would take for it.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-use crate::support::{self, App, get, header, post, removes_cookie, set_cookies};
+use crate::support::{self, App, get, header, post, removes_cookie, set_cookie, set_cookies, with};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use http_body_util::Full;
-use tower_session_timeout::{MAX_SESSION_ID_LENGTH, NewSession, SessionId};
+use tower_session_timeout::{Limits, MAX_SESSION_ID_LENGTH, NewSession, OwnerlessSessions, SessionId};
 
 fn cookies(fields: &[&[u8]]) -> Request<Full<Bytes>> {
     let mut request = get("/account", &[]);
@@ -324,6 +324,66 @@ async fn duplicates_of_which_not_exactly_one_is_live_are_refused() {
     }
     assert_eq!(app.calls(), before);
     assert!(app.admits("A").await && app.admits("B").await, "the users themselves suffer nothing");
+}
+
+/// An application that has moved its cookie to another path: the browser holds an old id of its session, too.
+#[tokio::test]
+async fn several_ids_of_one_live_session_are_that_session() {
+    for field in ["sid=B; sid=A", "sid=A; sid=B", "sid=dead; sid=A; sid=B"] {
+        let app = App::with(|builder| builder.rotation_grace(support::IDLE));
+        app.log_in("A").await;
+        app.advance(support::NANO);
+        app.send(set_cookie(cookies(&[b"sid=A"]), "sid=B; Path=/admin")).await;
+        let response = app.send(cookies(&[field.as_bytes()])).await;
+        assert_eq!(response.status(), StatusCode::OK, "{field}");
+        assert_eq!(text(&response), "sid=B", "the newest one");
+        let answer = app.send(with(post("/logout"), "cookie", field)).await;
+        assert_eq!(text(&answer), "sid=B", "and the application judges its log-out");
+        assert!(!app.admits("A").await && !app.admits("B").await);
+    }
+}
+
+/// A cap judges the session, not whether it is one.
+#[tokio::test]
+async fn several_ids_of_one_live_session_are_that_session_to_a_cap_too() {
+    let minute = std::time::Duration::from_secs(60);
+    let app = App::with(|builder| builder.limits_for(move |_| Some(Limits::idle_only(minute))));
+    app.log_in("A").await;
+    app.send(set_cookie(cookies(&[b"sid=A"]), "sid=B")).await;
+    assert_eq!(app.send(cookies(&[b"sid=B; sid=A"])).await.status(), StatusCode::OK);
+    app.advance(minute);
+    let refused = app.send(cookies(&[b"sid=B; sid=A"])).await;
+    assert_eq!((refused.status(), header(&refused, "session-ended")), (StatusCode::UNAUTHORIZED, "idle"));
+}
+
+#[tokio::test]
+async fn a_refusal_for_several_live_sessions_removes_no_cookie() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.log_in("B").await;
+    for path in ["/account", "/"] {
+        let request =
+            get(path, &[("cookie", "sid=A; sid=B"), ("accept", "text/html"), ("sec-fetch-mode", "navigate")]);
+        let answer = app.send(request).await;
+        assert!(!text(&answer).contains("sid="));
+        assert!(set_cookies(&answer).is_empty(), "{path} {:?}", set_cookies(&answer));
+    }
+    assert!(app.admits("A").await && app.admits("B").await);
+}
+
+/// None of them goes on without an id where only sessions that nobody owns may.
+#[tokio::test]
+async fn several_live_sessions_go_on_without_id_only_if_nobody_owns_one() {
+    for (owner, status) in [(None, StatusCode::OK), (Some("ada"), StatusCode::UNAUTHORIZED)] {
+        let app = App::with(|builder| builder.ownerless_sessions(OwnerlessSessions::ContinueWithoutId));
+        app.log_in("A").await;
+        let mut login = set_cookie(post("/login"), "sid=B");
+        if let Some(owner) = owner {
+            login = with(login, "x-login", owner);
+        }
+        app.send(login).await;
+        assert_eq!(app.send(cookies(&[b"sid=A; sid=B"])).await.status(), status);
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::support::{self, App, get, log::Log, sid};
+use crate::support::{self, App, get, log::Log, post, set_cookie, sid, with};
 use tower_cookies::cookie::{Cookie, time::OffsetDateTime};
 use tower_session_timeout::{
-    CookieAttributes, CookieChunks, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder,
+    CookieAttributes, CookieChunks, Decision, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder,
     SessionTimeoutLayer,
 };
 
@@ -213,6 +213,40 @@ async fn a_session_cookie_of_another_name_is_hinted_at_once() {
             log.text()
         );
         assert_eq!(log.lines_with("ab12cd34"), 0, "no value of it");
+    }
+}
+
+#[tokio::test]
+async fn an_announced_log_in_that_is_no_sessions_is_told_once() {
+    for (id, set, told) in [
+        ("A", Some("connect.sid=x"), "call `Session::reauthenticated` instead"),
+        ("A", Some("who=0000ab12cd34ef56gh78ij90; HttpOnly"), "call `Session::reauthenticated` instead"),
+        ("A", Some("theme=dark"), ""),
+        ("A", Some("sidebar=open"), ""),
+        ("A", Some("connect.sid=; Max-Age=0"), ""),
+        ("A", None, ""),
+        ("", None, "there is no live session"),
+        ("", Some("connect.sid=x"), ""),
+    ] {
+        let (log, _guard) = Log::listen();
+        let app = App::new();
+        app.log_in("A").await;
+        app.advance(Duration::from_secs(1));
+        for _ in 0..2 {
+            let mut request = with(post("/login"), "x-login", "ada");
+            if !id.is_empty() {
+                request = sid(request, id);
+            }
+            if let Some(set) = set {
+                request = set_cookie(request, set);
+            }
+            app.send(request).await;
+        }
+        assert_eq!(log.lines_with("announced a log-in"), usize::from(!told.is_empty()), "{id} {set:?}");
+        assert!(log.lines_with(told) > 0 || told.is_empty(), "{id} {set:?}");
+        let Decision::Live(live) = app.peek("A").await else { panic!("it lives on") };
+        let is_renewed = !id.is_empty() && told.is_empty();
+        assert_eq!(live.age.is_zero(), is_renewed, "{id} {set:?}");
     }
 }
 

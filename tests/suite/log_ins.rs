@@ -233,3 +233,60 @@ async fn a_log_in_that_is_not_believed_is_told_once() {
     }
     assert_eq!(log.lines_with("`fresh_login` has no effect"), 1);
 }
+
+/// A double click: the browser has thrown the first answer away.
+#[tokio::test]
+async fn a_log_in_form_sent_twice_logs_in() {
+    for is_announced in [true, false] {
+        let app = app();
+        app.log_in("VISITOR").await;
+        app.advance(STEP);
+        let form = |id, gate| {
+            let request = with(login("VISITOR", Some(id)), "x-slow", gate);
+            if is_announced { with(request, "x-login", "ada") } else { request }
+        };
+        let first = app.send_slow(form("ONE", "1")).await;
+        let second = app.send_slow(form("TWO", "2")).await;
+        app.release_named("1");
+        assert_eq!(set_cookies(&first.await.unwrap()), ["sid=ONE"]);
+        app.release_named("2");
+        assert_eq!(set_cookies(&second.await.unwrap()), ["sid=TWO"], "{is_announced}");
+        assert_eq!(age(&app, "TWO").await, Duration::ZERO);
+        assert_eq!(app.end_reason("VISITOR").await, Some(EndReason::Superseded));
+    }
+}
+
+/// What `fresh_login` takes for a log-in may be an application's that sends on who is signed in already.
+#[tokio::test]
+async fn a_late_answer_brings_no_known_id_back_whatever_fresh_login_says() {
+    for end in ["log-in", "log-out", "clock"] {
+        let app = app();
+        app.log_in("A").await;
+        let late = app.send_slow(with(login("A", Some("A")), "x-slow", "1")).await;
+        match end {
+            "log-in" => drop(app.send(login("A", Some("B"))).await),
+            "log-out" => drop(app.send(sid(post("/logout"), "A")).await),
+            _ => app.advance(ABSOLUTE),
+        }
+        app.release();
+        assert!(set_cookies(&late.await.unwrap()).is_empty(), "{end}");
+        assert!(!app.admits("A").await, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_whose_user_has_signed_out_meanwhile_is_dropped() {
+    for is_announced in [true, false] {
+        let app = app();
+        app.log_in("A").await;
+        let mut request = with(login("A", Some("B")), "x-slow", "1");
+        if is_announced {
+            request = with(request, "x-login", "ada");
+        }
+        let late = app.send_slow(request).await;
+        app.send(sid(post("/logout"), "A")).await;
+        app.release();
+        assert!(set_cookies(&late.await.unwrap()).is_empty());
+        assert!(!app.admits("B").await);
+    }
+}

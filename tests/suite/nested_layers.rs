@@ -12,11 +12,11 @@ use crate::support::{
 };
 use axum::{Router, body::Body, routing};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 use tower_session_timeout::{
-    Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionId,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, Session, SessionId,
     SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
@@ -43,6 +43,17 @@ fn application() -> Site {
         if let Some(cookie) = request.headers().get("x-set-cookie") {
             response.headers_mut().insert("set-cookie", cookie.clone());
             response.extensions_mut().insert(NewSession::new().owner("newcomer"));
+        }
+        if let Some(owner) = request.headers().get("x-login") {
+            let mut new = NewSession::new();
+            if !owner.is_empty() {
+                new = new.owner(owner.to_str().unwrap());
+            }
+            if let Some(idle) = request.headers().get("x-login-idle") {
+                let idle = Duration::from_secs(idle.to_str().unwrap().parse().unwrap());
+                new = new.limits(Limits::idle_only(idle));
+            }
+            response.extensions_mut().insert(new);
         }
         if let Some(status) = request.headers().get("x-status") {
             *response.status_mut() = status.to_str().unwrap().parse().unwrap();
@@ -187,6 +198,203 @@ async fn a_log_in_is_that_of_the_layer_whose_cookie_it_sets() {
     assert_eq!(set_cookies(&site.clone().oneshot(login).await.unwrap()), ["admin_sid=NEW"]);
     assert_eq!(session(&site, &[("cookie", "sid=USER; admin_sid=NEW")]).await, "newcomer");
     assert!(matches!(peek(&user).await, Decision::Live(_)), "the other session goes on");
+}
+
+/// A log-in, with or without a cookie.
+fn announce(request: Request<Full<Bytes>>, owner: &str) -> Request<Full<Bytes>> {
+    with(request, "x-login", owner)
+}
+
+async fn age(layer: &SessionTimeoutLayer, id: &str) -> Option<Duration> {
+    match layer.sessions().peek(&SessionId::from(id)).await.unwrap() {
+        Decision::Live(live) => Some(live.age),
+        _ => None,
+    }
+}
+
+const STEP: Duration = Duration::from_secs(60);
+
+/// Whatever the cookie's value looks like.
+#[tokio::test]
+async fn a_log_in_with_the_cookie_of_one_layer_begins_no_clock_of_another_one_anew() {
+    for set in ["sid=NEW", "sid=0123456789abcdef0123456789abcdef; HttpOnly"] {
+        let clock = ManualClock::new();
+        let (user, admin) = (user(&clock).await, admin(&clock).await);
+        let id = set.split(['=', ';']).nth(1).unwrap();
+        for outside_in in [[&user, &admin], [&admin, &user]] {
+            clock.advance(STEP);
+            let before = age(&admin, "ADMIN").await.unwrap();
+            assert!(before >= STEP);
+            let login = with(announce(post("/"), "bob"), "x-set-cookie", set);
+            let login = with(login, "cookie", "sid=USER; admin_sid=ADMIN");
+            let answer = site(outside_in).oneshot(login).await.unwrap();
+            assert_eq!(set_cookies(&answer), [set]);
+            assert_eq!(
+                age(&admin, "ADMIN").await,
+                Some(before),
+                "nobody has given the administrator's password"
+            );
+            assert_eq!(age(&user, id).await, Some(Duration::ZERO));
+            assert!(age(&user, "USER").await.is_none(), "the old one has ended");
+            user.sessions().end(&SessionId::from(id)).await.unwrap();
+            user.sessions().start(&SessionId::from("USER"), &NewSession::new()).await.unwrap();
+        }
+    }
+}
+
+/// As that of the request's `Session`; but if it names an owner, never that of somebody else's.
+#[tokio::test]
+async fn a_log_in_without_a_cookie_is_that_of_the_innermost_live_session_of_its_owner() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let nobodys = layer(&clock, "nobody", |builder| builder.cookie("visitor_sid")).await;
+    nobodys.sessions().end(&SessionId::from("NOBODY")).await.unwrap();
+    nobodys.sessions().start(&SessionId::from("NOBODY"), &NewSession::new()).await.unwrap();
+    let site = site([&user, &admin, &nobodys]);
+    let both = "sid=USER; admin_sid=ADMIN";
+    let (none, user_only, admin_only) = ([false; 3], [true, false, false], [false, true, false]);
+    for (cookie, path, owner, renewed) in [
+        ("sid=USER", "/", "user", user_only),
+        ("sid=USER; admin_sid=DEAD", "/public", "user", user_only),
+        ("admin_sid=ADMIN", "/", "admin", admin_only),
+        (both, "/", "admin", admin_only),
+        (both, "/", "user", user_only),
+        (both, "/", "somebody", none),
+        (both, "/", "", admin_only),
+        ("sid=USER; visitor_sid=NOBODY", "/", "user", [false, false, true]),
+    ] {
+        let layers = [(&user, "USER"), (&admin, "ADMIN"), (&nobodys, "NOBODY")];
+        for (layer, id) in layers {
+            layer.sessions().reauthenticated(&SessionId::from(id)).await.unwrap();
+        }
+        clock.advance(STEP);
+        let request = announce(with(post(path), "cookie", cookie), owner);
+        assert_eq!(site.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
+        for ((layer, id), renewed) in layers.into_iter().zip(renewed) {
+            let expected = if renewed { Duration::ZERO } else { STEP };
+            assert_eq!(age(layer, id).await, Some(expected), "{cookie} {owner:?}: {id}");
+        }
+    }
+}
+
+/// Each with a store of its own.
+#[tokio::test]
+async fn all_layers_on_a_cookie_hear_of_its_log_in() {
+    let clock = ManualClock::new();
+    let outer = user(&clock).await;
+    let inner = layer(&clock, "inner", |builder| builder.cookie("sid").idle_timeout(STRICT)).await;
+    let site = site([&outer, &inner]);
+    let login = with(announce(post("/"), "bob"), "x-set-cookie", "sid=NEW");
+    site.clone().oneshot(with(login, "x-login-idle", "60")).await.unwrap();
+    assert_eq!(session(&site, &[("cookie", "sid=NEW")]).await, "bob");
+    for layer in [&outer, &inner] {
+        let bobs = layer.sessions().sessions_of(&Owner::from("bob")).await.unwrap();
+        assert_eq!(bobs.len(), 1);
+    }
+    clock.advance(Duration::from_secs(60));
+    assert!(age(&outer, "NEW").await.is_none(), "its own limits");
+}
+
+/// On its public page, to an application that saw no session.
+#[tokio::test]
+async fn a_log_in_where_an_inner_layer_has_hidden_the_session_ends_it() {
+    for is_shared in [true, false] {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+        let (outer, inner) = if is_shared {
+            let layer = |idle| {
+                let builder = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(idle);
+                builder.public_paths(["/public"]).store(Arc::clone(&store)).build().unwrap()
+            };
+            (layer(IDLE), layer(STRICT))
+        } else {
+            (user(&clock).await, strict())
+        };
+        outer.sessions().start(&SessionId::from("A"), &NewSession::new().owner("bob")).await.unwrap();
+        let site = site([&outer, &inner]);
+        clock.advance(STRICT);
+        let login = |owner| with(sid(announce(post("/public"), owner), "A"), "x-set-cookie", "sid=B");
+        let answer = site.clone().oneshot(login("bob")).await.unwrap();
+        assert_eq!(set_cookies(&answer), ["sid=B"]);
+        assert_eq!(age(&outer, "B").await, Some(Duration::ZERO));
+        let old = outer.sessions().peek(&SessionId::from("A")).await.unwrap();
+        assert!(matches!(old, Decision::Ended { reason: EndReason::Superseded, .. }), "{is_shared} {old:?}");
+        assert_eq!(session(&site, &[("cookie", "sid=B")]).await, "bob");
+    }
+}
+
+/// Wherever the two find it: what the outer one's check has renewed came too late for the inner one.
+#[tokio::test]
+async fn stricter_limits_further_in_hold_for_ids_that_are_no_cookies() {
+    fn by_closure(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
+        builder.session_id_from(|head| {
+            head.headers().get("cookie")?.to_str().ok()?.strip_prefix("sid=").map(SessionId::from)
+        })
+    }
+    fn by_header(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
+        builder.header(HeaderName::from_static("x-sid"))
+    }
+    type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
+    let by_cookie: Configure = |builder| builder.cookie("sid");
+    let kinds: [(Configure, Configure, bool); 7] = [
+        (SessionTimeoutBuilder::bearer, SessionTimeoutBuilder::bearer, true),
+        (by_header, by_header, true),
+        (by_closure, by_closure, true),
+        (by_cookie, by_cookie, true),
+        (by_cookie, by_closure, false),
+        (by_closure, by_cookie, false),
+        (SessionTimeoutBuilder::bearer, by_header, false),
+    ];
+    for (at, (outside, inside, is_one_place)) in kinds.into_iter().enumerate() {
+        for is_shared in [true, false] {
+            let clock = ManualClock::new();
+            let stores = [(); 2].map(|()| Arc::new(MemoryStore::new().clock(clock.clone())));
+            let layer = |configure: Configure, idle, at: usize| {
+                let builder =
+                    SessionTimeoutLayer::builder().idle_timeout(idle).store(Arc::clone(&stores[at]));
+                configure(builder).build().unwrap()
+            };
+            let outer = layer(outside, IDLE, 0);
+            let inner = layer(inside, STRICT, usize::from(!is_shared));
+            outer.sessions().start(&SessionId::from("T"), &NewSession::new()).await.unwrap();
+            let site = site([&outer, &inner]);
+            let request = || get("/", &[("authorization", "Bearer T"), ("x-sid", "T"), ("cookie", "sid=T")]);
+            // A store that does not know the id is not got round by sending it in two places.
+            let fresh = if is_shared || is_one_place { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(site.clone().oneshot(request()).await.unwrap().status(), fresh, "{at} {is_shared}");
+            clock.advance(STRICT);
+            for _ in 0..2 {
+                let answer = site.clone().oneshot(request()).await.unwrap();
+                assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{at} {is_shared}");
+            }
+            if fresh == StatusCode::OK {
+                let looked = outer.sessions().peek(&SessionId::from("T")).await.unwrap();
+                let Decision::Live(live) = looked else { panic!("{at}: it lives on") };
+                assert_eq!(live.idle_for, STRICT, "{at}: and what was refused renewed nothing");
+            }
+        }
+    }
+}
+
+/// Anybody can send an id in two places.
+#[tokio::test]
+async fn an_id_in_two_places_opens_nothing() {
+    let clock = ManualClock::new();
+    let (user, admin) = (user(&clock).await, admin(&clock).await);
+    let answer = site([&user, &admin]).oneshot(get("/", &[("cookie", "sid=USER; admin_sid=USER")])).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let reading = |name: &'static str| {
+        move |builder: SessionTimeoutBuilder| {
+            builder.session_id_from(move |head| {
+                head.headers().get(name).map(|id| SessionId::from(id.as_bytes()))
+            })
+        }
+    };
+    let programs = layer(&clock, "user", reading("x-user")).await;
+    let admins = layer(&clock, "admin", reading("x-admin")).await;
+    let answer =
+        site([&programs, &admins]).oneshot(get("/", &[("x-user", "USER"), ("x-admin", "USER")])).await;
+    assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED, "one closure, and two places");
 }
 
 /// Of three, the outermost and the innermost time the same sessions: the one in between does not come between them.

@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_session_timeout::{
-    ManualClock, MemoryStore, NewSession, OwnerlessSessions, SessionId, SessionTimeoutBuilder,
+    ManualClock, MemoryStore, NewSession, OwnerlessSessions, Session, SessionId, SessionTimeoutBuilder,
     SessionTimeoutLayer,
 };
 
@@ -411,5 +411,37 @@ mod tower_cookies_library {
         assert_eq!(browser.post("/logout", "").await, ok(""));
         assert_eq!(browser.get("/").await, ok("a visitor"));
         assert_eq!(copy.get("/").await, see_other("/login?next=%2F"));
+    }
+}
+
+/// tower-sessions sets its cookie with every answer (`with_always_save`), also with that of a handler that ends the layer's
+/// session.
+#[tokio::test]
+async fn a_session_ended_by_its_handler_is_not_brought_back_by_its_library() {
+    use tower_sessions::{MemoryStore as Sessions, Session as Data, SessionManagerLayer};
+
+    let clock = ManualClock::new();
+    let app = Router::new()
+        .route("/login", post(async |data: Data| data.insert("user", "ada").await.unwrap()))
+        .route(
+            "/account",
+            get(async |data: Data| data.get::<String>("user").await.unwrap().unwrap_or_default()),
+        )
+        .route("/suspicious", get(async |session: Session| session.end().await.unwrap().to_string()))
+        .layer(
+            SessionManagerLayer::new(Sessions::default())
+                .with_name("sid")
+                .with_secure(false)
+                .with_always_save(true),
+        )
+        .layer(timeout(&clock).cookie("sid").build().unwrap());
+    let mut browser = Browser::new(app);
+    browser.post("/login", "").await;
+    assert_eq!(browser.get("/account").await, (StatusCode::OK, "ada".to_owned()));
+    let stolen = browser.clone();
+    assert_eq!(browser.get("/suspicious").await, (StatusCode::OK, "true".to_owned()));
+    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+    for mut browser in [browser, stolen] {
+        assert_ne!(browser.get("/account").await.1, "ada");
     }
 }

@@ -946,6 +946,20 @@ async fn an_end_is_told_with_its_times_and_its_owner() {
 }
 
 #[tokio::test]
+async fn what_a_request_has_ended_its_answer_does_not_bring_back() {
+    for (id, is_live) in [("A", false), ("B", true)] {
+        let app = app();
+        let mut browser = Browser::logged_in(&app, "A").await;
+        let set = format!("sid={id}; Path=/");
+        let answer = browser.send(&app, with(set_cookie(get("/account", &[]), &set), "x-say", "end")).await;
+        assert_eq!(set_cookies(&answer).contains(&set), is_live, "{:?}", set_cookies(&answer));
+        assert_eq!(browser.cookies.is_empty(), !is_live, "{:?}", browser.cookies);
+        assert_eq!(browser.visit(&app).await, OK);
+        assert_eq!(header(&browser.send(&app, get("/account", &[])).await, "x-session").is_empty(), !is_live);
+    }
+}
+
+#[tokio::test]
 async fn who_had_logged_in_is_asked_to_do_so_again_and_others_go_on() {
     let clock = clock();
     let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());

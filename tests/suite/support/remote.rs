@@ -11,8 +11,8 @@ use std::{
 
 use tokio::time::sleep;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Owner, Policy, Rotated,
-    SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
+    Access, Adopted, Answer, Decision, EndLater, EndReason, IdTag, Limits, MemoryStore, NewSession, Owner,
+    Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
 };
 
 use super::RuntimeClock;
@@ -134,6 +134,19 @@ impl Store for Remote {
             let answer = store.end(session, reason).await;
             sleep(way).await;
             answer
+        }))
+    }
+
+    fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
+        let (remote, id) = (self.clone(), id.clone().into_owned());
+        Some(Box::new(move || {
+            let (remote, id) = (remote.clone(), id.clone());
+            Answer::Pending(Box::pin(async move {
+                match remote.check(&id, &Policy::new(Limits::default()), Access::Peek).await? {
+                    Decision::Live(live) => remote.end(live.key, reason).await,
+                    _ => Ok(false),
+                }
+            }))
         }))
     }
 
