@@ -8,8 +8,8 @@ use crate::{
     BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionKey, StoreError,
     config::{Config, OwnStore},
     head::Initiator,
-    nest::RefusedWithin,
     service::{Admission, MAX_DUPLICATES},
+    session::SharedWithAnswer,
 };
 
 /// The sessions a request to the log-out path came with. If it is dropped before its answer was read, they end all the
@@ -20,6 +20,8 @@ pub(crate) struct Logout {
     unknown: Vec<(Arc<Config>, EndLater)>,
     /// The application saw one session, and could judge.
     is_judged: bool,
+    /// Of the session that is shown to it, unless a layer further in hides that.
+    shown: Option<Arc<SharedWithAnswer>>,
     /// A page elsewhere may have forged it. The application knows; where it did not say, nothing ends (T71).
     may_be_forged: bool,
 }
@@ -35,7 +37,7 @@ impl Logout {
     /// A log-out of no live session, as yet.
     pub(crate) fn new(head: &RequestHead<'_>) -> Self {
         let may_be_forged = head.initiator() == Initiator::Elsewhere;
-        Self { sessions: Vec::new(), unknown: Vec::new(), is_judged: true, may_be_forged }
+        Self { sessions: Vec::new(), unknown: Vec::new(), is_judged: true, shown: None, may_be_forged }
     }
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.
@@ -56,6 +58,11 @@ impl Logout {
 
     pub(crate) fn add(&mut self, config: &Arc<Config>, own_store: &OwnStore, key: SessionKey) {
         self.sessions.push(Of { config: Arc::clone(config), own_store: own_store.clone(), key });
+    }
+
+    /// What the request's extensions show.
+    pub(crate) fn shows(&mut self, session: Option<&Session>) {
+        self.shown = session.map(|session| Arc::clone(&session.shared));
     }
 
     /// The session a layer further out looks after.
@@ -100,7 +107,7 @@ impl Logout {
         // The reason of an end: a layer further in has answered, not the application.
         let is_judged = self.is_judged
             && answer.extensions().get::<EndReason>().is_none()
-            && !self.sessions.iter().any(|of| RefusedWithin::has_hidden(answer.extensions(), &of.config));
+            && self.shown.as_ref().is_none_or(|shown| shown.refused_within.get().is_none());
         let is_granted = (status.is_success() || status.is_redirection()) && !is_refused;
         let has_no_say = status.is_server_error() || (is_refused && !is_judged);
         if if self.may_be_forged { is_granted && is_judged } else { is_granted || has_no_say } {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{Extensions, Request};
 
-use crate::{EndReason, Live, NewSession, RequestHead, Session, config::Config};
+use crate::{EndReason, NewSession, RequestHead, Session, config::Config};
 
 /// What is put aside. Only where it is needed.
 #[derive(Clone, Default)]
@@ -109,27 +109,6 @@ pub(crate) fn announced_with_cookie(answer: &mut Extensions) -> Option<NewSessio
 
 pub(crate) fn is_of_cookie(answer: &Extensions) -> bool {
     answer.get::<OfCookie>().is_some()
-}
-
-/// Put into an answer by a layer that did not take its request for one of a live session, though a layer further out had:
-/// by stricter limits, it came too late to be activity.
-#[derive(Clone)]
-pub(crate) struct RefusedWithin(Session);
-
-impl RefusedWithin {
-    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        extensions.get().cloned().map(Self)
-    }
-
-    /// Whether, by this answer, the application has not seen the session that this layer admitted the request with.
-    pub(crate) fn has_hidden(answer: &Extensions, config: &Arc<Config>) -> bool {
-        answer.get::<Self>().is_some_and(|refused| refused.admitted_by(config).is_some())
-    }
-
-    /// The session, if this layer admitted the request with it.
-    pub(crate) fn admitted_by(&self, config: &Arc<Config>) -> Option<&Live> {
-        Arc::ptr_eq(&self.0.config, config).then_some(&self.0.live)
-    }
 }
 
 /// The request goes on without its session, which is over.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Response,
+    HeaderMap, HeaderValue, Method, Response,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
 use http_body::Body;
@@ -23,8 +23,7 @@ use crate::{
     hints,
     keep::Keeper,
     logout::Logout,
-    nest::{self, RefusedWithin},
-    respond,
+    nest, respond,
     session::{SharedWithAnswer, until_over},
 };
 
@@ -54,8 +53,6 @@ pub(crate) struct Rare {
     pub(crate) slid_cookie: Option<SlidCookie>,
     /// Of a session cookie that may be chunked, what the client has of it.
     pub(crate) had: Option<Had>,
-    /// A layer further out has admitted this request with a session that is over here.
-    pub(crate) refused_within: Option<RefusedWithin>,
     /// This request was no activity of its session: a layer further in says so.
     pub(crate) withdrawal: Option<Live>,
     /// Kept only where `fresh_login` will ask for it.
@@ -176,7 +173,7 @@ impl Visit {
         if matches!(self.session, VisitedSession::Outer) {
             return None;
         }
-        self.take_refusal(response.extensions_mut());
+        self.take_refusal();
         let said = match self.config.source.cookie() {
             Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
                 self.read_cookies(cookie, response.headers())
@@ -232,14 +229,12 @@ impl Visit {
         self.withdrawal().is_some()
     }
 
-    fn take_refusal(&mut self, answer: &mut Extensions) {
-        let Some(live) = answer.get::<RefusedWithin>().and_then(|refused| refused.admitted_by(&self.config))
-        else {
+    fn take_refusal(&mut self) {
+        let refused = self.shared.as_ref().and_then(|shared| shared.refused_within.get().cloned());
+        if refused.is_none() {
             return;
-        };
-        let live = live.clone();
-        self.rare.get_or_insert_default().withdrawal = Some(live);
-        answer.remove::<RefusedWithin>();
+        }
+        self.rare.get_or_insert_default().withdrawal = refused;
         // The application has seen no session: what it begins is none's further id. What the store holds is released with
         // what it renewed.
         self.session = VisitedSession::Stripped { forget_cookie: false };
@@ -439,9 +434,6 @@ impl Visit {
         {
             let status = response.status();
             client.tell(response.headers_mut(), status, told);
-        }
-        if let Some(refused) = self.rare.as_ref().and_then(|rare| rare.refused_within.as_ref()) {
-            response.extensions_mut().insert(refused.clone());
         }
         let Some(cookie) = self.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();

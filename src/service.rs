@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use crate::{
     extract::Source,
     head::OwnedHead,
     logout::Logout,
-    nest::{self, RefusedWithin},
+    nest,
     observe::{Hold, Rare, Visit, VisitedSession},
     respond,
     session::SharedWithAnswer,
@@ -360,10 +360,11 @@ pub(crate) fn admit<Q>(
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
     let mut may_go_on = true;
-    let refused_within = match admission {
-        Admission::Outer(Verdict::Capped(_) | Verdict::Over(_)) => RefusedWithin::of(request.extensions()),
-        _ => None,
-    };
+    if let Admission::Outer(Verdict::Capped(_) | Verdict::Over(_)) = admission
+        && let Some(session) = request.extensions().get::<Session>()
+    {
+        session.refuse_within();
+    }
     let (reason, owned, lives_on) = match admission {
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
@@ -418,25 +419,18 @@ pub(crate) fn admit<Q>(
     may_go_on &= config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
         let forget_cookie = !lives_on && respond::is_navigation(&head);
-        let mut stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
+        let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             if reason == EndReason::Superseded {
                 config.refused(reason);
             }
             nest::ended(config, request.extensions_mut(), reason);
-            if refused_within.is_some() {
-                stripped.rare.get_or_insert_default().refused_within = refused_within;
-            }
             return Ok(stripped);
         }
     }
     config.refused(reason);
-    let mut response = respond::ended(config, RequestHead::of(request), reason, lives_on);
-    if let Some(refused) = refused_within {
-        response.extensions_mut().insert(refused);
-    }
-    Err(Box::new(response))
+    Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
 }
 
 fn visit_live<Q>(
@@ -461,8 +455,7 @@ fn visit_live<Q>(
         .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
     let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
     let shared = config.with_extension.then(|| {
-        let owner = live.owner.clone();
-        let shared = Arc::new(SharedWithAnswer { was_ended: AtomicBool::new(false), owner });
+        let shared = Arc::new(SharedWithAnswer::new(live.owner.clone()));
         request.extensions_mut().insert(Session {
             config: Arc::clone(config),
             own_store: own.clone(),
@@ -525,12 +518,17 @@ fn logout(
         return None;
     }
     let mut logout = Logout::new(head);
+    let shown = head.extensions().get::<Session>();
     match session {
-        VisitedSession::Live { key, .. } => logout.add(config, own, key),
+        VisitedSession::Live { key, .. } => {
+            logout.add(config, own, key);
+            logout.shows(shown);
+        }
         VisitedSession::Outer => {
-            if let Some(outer) = head.extensions().get::<Session>() {
+            if let Some(outer) = shown {
                 logout.add_outer(outer);
             }
+            logout.shows(shown);
         }
         VisitedSession::Unchecked => logout.add_unknown(config, head),
         VisitedSession::None | VisitedSession::Stripped { .. } => {}

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -41,9 +41,24 @@ pub(crate) struct SharedWithAnswer {
     /// By this request: a log-in in its answer is not the late answer of a session that somebody else has ended.
     pub(crate) was_ended: AtomicBool,
     pub(crate) owner: Option<Owner>,
+    /// The session as it was shown to a layer further in that did not take the request for one of a live session: by stricter
+    /// limits, it came too late to be activity. The answer could not say so, for others may make it anew.
+    pub(crate) refused_within: OnceLock<Live>,
+}
+
+impl SharedWithAnswer {
+    pub(crate) fn new(owner: Option<Owner>) -> Self {
+        Self { was_ended: AtomicBool::new(false), owner, refused_within: OnceLock::new() }
+    }
 }
 
 impl Session {
+    /// To the layer that admitted the request with it.
+    pub(crate) fn refuse_within(&self) {
+        // Of several layers further in, the first has said it.
+        let _ = self.shared.refused_within.set(self.live.clone());
+    }
+
     /// Whose session it is, if its start said so.
     pub fn owner(&self) -> Option<&Owner> {
         self.live.owner.as_ref()

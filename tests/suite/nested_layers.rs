@@ -541,6 +541,23 @@ async fn what_an_inner_layer_refuses_renews_nothing() {
     is_refused_again_and_again(user(&clock).await, |by| clock.advance(by)).await;
 }
 
+#[tokio::test]
+async fn what_an_inner_layer_refuses_renews_nothing_though_its_answer_is_made_anew() {
+    let clock = ManualClock::new();
+    let outer = user(&clock).await;
+    let between = tower::util::MapResponseLayer::new(|answer: Response<UnsyncBoxBody<Bytes, Infallible>>| {
+        let status = answer.status();
+        Response::builder().status(status).body(answer.into_body()).unwrap()
+    });
+    let site = boxed(outer.layer(between.layer(site([&strict()]))));
+    assert_eq!(status(&site, "/admin").await, StatusCode::OK);
+    clock.advance(STRICT);
+    for path in ["/admin", "/public", "/admin"] {
+        let expected = if path == "/public" { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        assert_eq!(status(&site, path).await, expected, "{path}");
+    }
+}
+
 #[cfg(feature = "shared")]
 #[tokio::test]
 async fn what_an_inner_layer_refuses_renews_nothing_in_a_shared_store() {
