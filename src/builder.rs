@@ -662,11 +662,11 @@ impl SessionTimeoutBuilder {
                 return Err(ConfigError::UnsafePath { which, path: path.clone() });
             }
         }
-        if let Some(path) = &self.logout_path
-            && path.contains('?')
-        {
-            let reason = "it is compared with request paths, which have no query";
-            return Err(ConfigError::InvalidPath { path: path.clone(), reason });
+        if let Some(path) = &self.login_path {
+            path_rule(path.split('?').next().unwrap_or(path))?;
+        }
+        if let Some(path) = &self.logout_path {
+            path_rule(path)?;
         }
         if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
             return Err(ConfigError::LogoutByGetWithoutPath);

@@ -138,6 +138,14 @@ fn log_in_and_log_out_pages_are_safe_paths_of_this_site() {
     }
     accepted(|b| b.login_path("/login?tenant=1").logout_path("/auth/logout"));
     assert!(matches!(refusal(|b| b.logout_path("/logout?x=1")), ConfigError::InvalidPath { .. }));
+    for path in ["/sign/*", "/sign/{what}"] {
+        for error in [refusal(|b| b.login_path(path)), refusal(|b| b.logout_path(path))] {
+            assert!(
+                matches!(&error, ConfigError::InvalidPath { path: named, .. } if named == path),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[test]
