@@ -131,7 +131,7 @@
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `shared`: `SharedStore`, for sessions in a `Backend` of your own.
 //! - `redis`: `RedisStore`, for sessions that several processes share. `redis-sentinel`: over Sentinel.
-//!   (In Postgres or `SQLite`: the crate `tower-session-timeout-sqlx`.)
+//!   (In Postgres or SQLite: the crate `tower-session-timeout-sqlx`.)
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
