@@ -91,9 +91,11 @@ impl Hints {
             return;
         }
         // Its own may be too long for browsers.
-        let mut others = headers.get_all(SET_COOKIE).iter().filter_map(name_of_session_cookie);
-        let Some(name) = others.find(|name| name.as_bytes() != cookie.name()) else { return };
+        let mut others =
+            headers.get_all(SET_COOKIE).iter().filter_map(parsed).filter(looks_like_session_cookie);
+        let Some(other) = others.find(|other| other.name().as_bytes() != cookie.name()) else { return };
         if self.other_session_cookies.fetch_add(1, Relaxed) + 1 == MANY_ANSWERS {
+            let name: String = other.name().chars().take(LONGEST_NAME).collect();
             let ours = String::from_utf8_lossy(cookie.name());
             event::warn(&format!(
                 "{MANY_ANSWERS} answers have set a cookie that looks like a session's, the last one {name:?}; none has \
@@ -160,11 +162,13 @@ impl Hints {
 /// Whether an answer sets a cookie that may be a session's.
 pub(crate) fn sets_session_cookie(headers: &HeaderMap) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|field| {
-        let Some(cookie) = field.to_str().ok().and_then(|field| Cookie::parse(field).ok()) else {
-            return true;
-        };
-        is_named_as_session(&cookie) && !is_removal(&cookie) || name_of_session_cookie(field).is_some()
+        let Some(cookie) = parsed(field) else { return true };
+        is_named_as_session(&cookie) && !is_removal(&cookie) || looks_like_session_cookie(&cookie)
     })
+}
+
+fn parsed(field: &HeaderValue) -> Option<Cookie<'_>> {
+    Cookie::parse(field.to_str().ok()?).ok()
 }
 
 fn is_named_as_session(cookie: &Cookie<'_>) -> bool {
@@ -176,17 +180,15 @@ fn is_removal(cookie: &Cookie<'_>) -> bool {
     cookie.value().is_empty() || cookie.max_age().is_some_and(|max_age| !max_age.is_positive())
 }
 
-/// The name of a cookie that looks like a session's: a long random value that scripts cannot read, or the usual name.
-fn name_of_session_cookie(field: &HeaderValue) -> Option<String> {
-    let cookie = Cookie::parse(field.to_str().ok()?).ok()?;
+/// A long random value that scripts cannot read, or with the usual name.
+fn looks_like_session_cookie(cookie: &Cookie<'_>) -> bool {
     let name = cookie.name().to_ascii_lowercase();
     let is_usual = name.contains("sess") || name.contains("sid");
     let guards_forms = name.contains("csrf") || name.contains("xsrf");
-    let looks_so = (cookie.http_only() == Some(true) || is_usual)
+    (cookie.http_only() == Some(true) || is_usual)
         && !guards_forms
-        && !is_removal(&cookie)
-        && looks_random(cookie.value().as_bytes());
-    looks_so.then(|| cookie.name().chars().take(LONGEST_NAME).collect())
+        && !is_removal(cookie)
+        && looks_random(cookie.value().as_bytes())
 }
 
 fn looks_random(value: &[u8]) -> bool {
