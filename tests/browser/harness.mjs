@@ -109,6 +109,11 @@ function look({ isHidden, throttled }) {
     addEventListener(`session-timeout:${name}`, () => report('event', name), true);
 }
 
+/** While a page navigates, nobody can look into it. */
+function unlessNavigating(error) {
+  if (!/context was destroyed|navigat|Cannot find context|Target .*closed/i.test(String(error))) throw error;
+}
+
 class Scene {
   /** What its pages did: `{ kind: 'event' | 'shown', name, page }`. */
   reports = [];
@@ -162,10 +167,7 @@ class Scene {
   async until(what, condition, tick = 1) {
     const end = Date.now() + PATIENCE;
     for (;;) {
-      // While a page navigates, nobody can look into it.
-      const result = await Promise.resolve(condition()).catch((error) => {
-        if (!/context was destroyed|navigat|Cannot find context|Target .*closed/i.test(String(error))) throw error;
-      });
+      const result = await Promise.resolve(condition()).catch(unlessNavigating);
       if (result) return result;
       assert.ok(Date.now() < end, `waited in vain: ${what}`);
       if (this.clock) await this.advance(tick);
@@ -176,9 +178,10 @@ class Scene {
   /** Until the pages' requests are answered, and what follows from the answers is done. */
   async settle(...pages) {
     for (let quiet = 0; quiet < 3; ) {
-      await Promise.all(pages.map((page) => page.evaluate(() => new Promise((done) => globalThis.real.setTimeout(done, 10)))));
+      const turn = () => new Promise((done) => globalThis.real.setTimeout(() => done(true), 10));
+      const turns = await Promise.all(pages.map((page) => page.evaluate(turn).catch(unlessNavigating)));
       if (this.clock) await this.advance(1);
-      quiet = this.stub.inFlight === 0 ? quiet + 1 : 0;
+      quiet = this.stub.inFlight === 0 && turns.every(Boolean) ? quiet + 1 : 0;
     }
   }
 
