@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::support::{
-    App, pace, post,
+    App, conforms, pace, post,
     redis_cluster::RedisCluster,
     redis_server::{command, local},
     set_cookie, sid,
@@ -22,7 +22,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, Policy,
-    ReconnectingConnection, RedisStore, Rotated, SessionId, Started, Store, conformance,
+    ReconnectingConnection, RedisStore, Rotated, SessionId, Started, Store,
 };
 
 const SESSIONS: usize = 100;
@@ -63,7 +63,7 @@ async fn in_a_cluster_the_store_works_and_conforms() {
         let prefix = format!("{}:", number.fetch_add(1, SeqCst));
         RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO).clock(clock)
     };
-    conformance::check(&make).await;
+    conforms(&make).await;
 }
 
 /// With so many sessions that ids of one session are on different nodes.
