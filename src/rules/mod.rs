@@ -2,7 +2,7 @@
 //!
 //! A store keeps a [`Record`] and lets the record decide. What it uses from outside: `limits.rs` and `session_id.rs`.
 
-#[cfg(any(feature = "shared", feature = "snapshot"))]
+#[cfg(any(feature = "shared", feature = "snapshot", feature = "stateless"))]
 pub(crate) mod codec;
 mod record;
 
@@ -79,7 +79,7 @@ impl IdHash {
     }
 }
 
-#[cfg(any(feature = "shared", feature = "snapshot"))]
+#[cfg(any(feature = "shared", feature = "snapshot", feature = "stateless"))]
 impl IdHash {
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_be_bytes()
