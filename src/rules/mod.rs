@@ -4,12 +4,16 @@
 
 #[cfg(any(feature = "shared", feature = "snapshot", feature = "stateless"))]
 pub(crate) mod codec;
+pub(crate) mod decision;
+pub(crate) mod id;
+pub(crate) mod limits;
+pub(crate) mod new_session;
 mod record;
 
 use std::time::Duration;
 
 pub(crate) use self::record::{Context, Effects, EndedNow, Record, Reissued};
-use crate::Limits;
+use crate::rules::limits::Limits;
 
 /// How long an ended session keeps its reason, so that parallel requests hear the same one.
 pub(crate) const KEEP_ENDED: Duration = Duration::from_secs(5 * 60);

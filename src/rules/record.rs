@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
-use crate::{
-    Access, Decision, EndReason, Label, Limits, Live, NewSession, Owner, Policy, SessionInfo, SessionKey,
-    Verdict,
+use crate::rules::{
+    decision::{Access, Decision, Live},
+    id::{Label, Owner, SessionKey},
+    limits::{EndReason, Limits, Policy, Verdict},
+    new_session::{NewSession, SessionInfo},
 };
 
 #[derive(Clone, PartialEq)]

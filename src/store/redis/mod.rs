@@ -14,9 +14,12 @@ pub use self::reconnecting::ReconnectingConnection;
 use self::script::{EVICTS, Flags, LIST, SWAP};
 #[cfg(feature = "redis-sentinel")]
 pub use self::sentinel::SentinelConnection;
-use super::{
-    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped,
-    shared::{foreign, no_room},
+use super::shared::{foreign, no_room};
+use crate::store::{
+    answer::{BoxFuture, StoreError},
+    backend::{Backend, Key, Loaded, Swap, Swapped},
+    cached::CachedStore,
+    shared::SharedStore,
 };
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.

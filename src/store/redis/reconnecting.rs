@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::BoxFuture;
+use crate::store::answer::BoxFuture;
 
 /// How long a command waits for a connection to be made, and how long one that is in doubt may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -16,10 +16,20 @@ use std::{
 
 pub use self::seal::KeyError;
 use self::{request::Request, seal::Keys};
-use super::{
-    Access, Answer, Companion, Decision, NewSession, RequestStore, Rotated, Started, Store, StoreError,
+use crate::{
+    clock::{Clock, WallClock},
+    event::EventSink,
+    rules::{
+        decision::{Access, Decision},
+        id::{IdTag, Owner, SessionId, SessionKey},
+        limits::{EndReason, Policy, Verdict},
+        new_session::NewSession,
+    },
+    store::{
+        answer::{Answer, Rotated, Started, StoreError},
+        contract::{Companion, RequestStore, Store},
+    },
 };
-use crate::{Clock, EndReason, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, Verdict, WallClock};
 
 const RECORD: &str = "record";
 const ACTIVITY: &str = "activity";

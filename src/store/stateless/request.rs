@@ -10,10 +10,19 @@ use super::{
     seal::{Activity, NamedRecord},
 };
 use crate::{
-    Access, Answer, Companion, Decision, EndReason, IdTag, NewSession, Policy, RequestStore, Rotated,
-    SessionEvent, SessionId, SessionKey, Started, Store, StoreError, Verdict,
-    rules::{Context, Effects, Granularity, IdHash, Record, Widest, nanos},
-    store::no_owners,
+    event::SessionEvent,
+    rules::{
+        Context, Effects, Granularity, IdHash, Record, Widest,
+        decision::{Access, Decision},
+        id::{IdTag, SessionId, SessionKey},
+        limits::{EndReason, Policy, Verdict},
+        nanos,
+        new_session::NewSession,
+    },
+    store::{
+        answer::{Answer, Rotated, Started, StoreError, no_owners},
+        contract::{Companion, RequestStore, Store},
+    },
 };
 
 /// What browsers accept for a cookie's name and value (RFC 6265bis §5.6), less room for the name.

@@ -6,12 +6,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::{
-    SessionKey,
-    rules::{
-        Record,
-        codec::{Entry, Kept},
-    },
+use crate::rules::{
+    Record,
+    codec::{Entry, Kept},
+    id::SessionKey,
 };
 
 const SHORTEST_KEY: usize = 32;
