@@ -213,3 +213,7 @@ fn fold(byte: u8) -> u8 {
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_by(bytes, |byte| byte == b' ' || byte == b'\t')
+}

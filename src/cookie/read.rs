@@ -6,6 +6,7 @@ use memchr::memchr;
 use super::{
     SessionCookie,
     chunks::{Jar, Part, Parts, value_of},
+    name::trim,
 };
 use crate::rules::id::SessionId;
 
@@ -232,10 +233,6 @@ impl<'a> Iterator for Pairs<'a> {
             Some(rest)
         }
     }
-}
-
-pub(super) fn trim(bytes: &[u8]) -> &[u8] {
-    trim_by(bytes, |byte| byte == b' ' || byte == b'\t')
 }
 
 #[inline]
