@@ -6,7 +6,7 @@ use memchr::memchr;
 use super::{
     SessionCookie,
     chunks::{Jar, Part, Parts, value_of},
-    name::trim,
+    name::{trim, trim_start},
 };
 use crate::rules::id::SessionId;
 
@@ -236,19 +236,6 @@ impl<'a> Iterator for Pairs<'a> {
 }
 
 #[inline]
-pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
-    }
-    bytes
-}
-
-pub(super) fn trim_by(bytes: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
-    let start = bytes.iter().position(|&byte| !unwanted(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|&byte| !unwanted(byte)).map_or(start, |last| last + 1);
-    &bytes[start..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
