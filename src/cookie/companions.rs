@@ -6,7 +6,7 @@ use memchr::memchr;
 use super::{
     CookieAttributes,
     attributes::{removal, set_cookie},
-    name::trim,
+    bytes::trim,
     read::pairs,
     set_cookie::{SetCookie, retain},
 };

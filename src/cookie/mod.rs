@@ -6,6 +6,7 @@
 
 mod answer;
 mod attributes;
+mod bytes;
 mod chunks;
 mod companions;
 mod date;

@@ -5,7 +5,10 @@
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
-use super::chunks::is_mark_and_number;
+use super::{
+    bytes::{trim_by, trim_start},
+    chunks::is_mark_and_number,
+};
 
 /// What a byte can be in a name that is read as the session's: its first, its last, one that parsers differ about.
 const BEGINS: u8 = 1;
@@ -209,21 +212,4 @@ fn fold(byte: u8) -> u8 {
 /// RFC 9110 §5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-pub(super) fn trim(bytes: &[u8]) -> &[u8] {
-    trim_by(bytes, |byte| byte == b' ' || byte == b'\t')
-}
-
-pub(super) fn trim_by(bytes: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
-    let start = bytes.iter().position(|&byte| !unwanted(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|&byte| !unwanted(byte)).map_or(start, |last| last + 1);
-    &bytes[start..end]
-}
-
-pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
-    }
-    bytes
 }

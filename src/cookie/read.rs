@@ -5,8 +5,8 @@ use memchr::memchr;
 
 use super::{
     SessionCookie,
+    bytes::{trim, trim_start},
     chunks::{Jar, Part, Parts, value_of},
-    name::{trim, trim_start},
 };
 use crate::rules::id::SessionId;
 
@@ -235,7 +235,6 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-#[inline]
 #[cfg(test)]
 mod tests {
     use super::*;
