@@ -195,7 +195,7 @@ pub use crate::{
         new_session::{MaxSessions, NewSession, SessionInfo},
     },
     store::{
-        answer::{Adopted, Answer, BoxFuture, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, BoxFuture, Restarted, Rotated, Started, StoreError},
         cached::CachedStore,
         contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
         memory::{MemoryStore, Sweeper},

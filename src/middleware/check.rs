@@ -81,7 +81,7 @@ pub(crate) fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Reque
         let policy = config.policy_for(head);
         // A cap keeps nobody from logging out. But what it might have refused must not renew.
         if policy.cap.is_some() && config.is_logout(head) {
-            return (config.policy, Access::Peek);
+            return (config.policy, Access::Passive);
         }
         (policy, config.access(head))
     })

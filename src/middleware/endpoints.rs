@@ -141,7 +141,7 @@ fn ask_and_answer<Q>(
         logout
     });
     // Whatever this path's own limits are: it is asked for all pages.
-    let looked = look(config, own, request, |_| (config.policy, Access::Peek));
+    let looked = look(config, own, request, |_| (config.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,

@@ -17,7 +17,7 @@ use crate::{
         limits::{EndReason, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Rotated, Started, StoreError},
+    store::answer::{Restarted, Rotated, Started, StoreError},
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -147,8 +147,8 @@ impl Session {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
-        let config = &self.config;
-        config.ask(config.store(&self.own_store).restart(self.live.key, &config.policy)).await
+        let restarted = self.config.restart(&self.own_store, self.live.key, &NewSession::new()).await?;
+        Ok(restarted == Restarted::Done)
     }
 
     /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
@@ -269,9 +269,11 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
-        let config = &self.config;
         match self.peek(id).await? {
-            Decision::Live(live) => config.ask(config.store.restart(live.key, &config.policy)).await,
+            Decision::Live(live) => {
+                let restarted = self.config.restart(&OwnStore::NONE, live.key, &NewSession::new()).await?;
+                Ok(restarted == Restarted::Done)
+            }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }

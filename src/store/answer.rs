@@ -67,6 +67,17 @@ pub enum Adopted {
     TooMany,
 }
 
+/// What became of [`Store::restart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarted {
+    /// Both clocks have begun anew.
+    Done,
+    /// The session is over.
+    Over,
+    /// The owner it would have has as many sessions as [allowed](crate::MaxSessions::refuse_new). It stays as nobody's.
+    TooMany,
+}
+
 /// What became of [`Store::rotate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotated {

@@ -26,7 +26,7 @@ use proptest::{
 };
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, ReconnectingConnection, RedisStore, Rotated, SessionEvent, SessionId, Started, Store,
+    Policy, ReconnectingConnection, RedisStore, Restarted, Rotated, SessionEvent, SessionId, Started, Store,
 };
 
 const IDLE: Duration = Duration::from_secs(15);
@@ -303,7 +303,7 @@ async fn ids_that_a_session_has_forgotten_leave_no_keys() {
     }
     assert_eq!(keys(&connection).await.len(), 71, "each may be in the browser");
     renew(&store, "69").await.unwrap();
-    assert!(ask(store.restart(live.key, &policy())).await);
+    assert_eq!(ask(store.restart(live.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert_eq!(keys(&connection).await.len(), 2, "the record, and the id in use");
 }
 
@@ -339,7 +339,7 @@ async fn a_slow_answer_brings_no_id_back_that_a_restart_ended() {
     let first = renew(&store, "A").await.unwrap();
     rotate(&store, &first, "B").await;
     renew(&store, "B").await.unwrap();
-    assert!(ask(store.restart(first.key, &policy())).await);
+    assert_eq!(ask(store.restart(first.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert_eq!(rotate(&store, &first, "A").await, Rotated::Refused);
     assert!(renew(&store, "A").await.is_none());
 }
@@ -381,7 +381,7 @@ async fn a_session_that_forgets_an_id_leaves_alone_the_one_that_id_began() {
     let second = renew(&store, "A").await.unwrap();
     rotate(&store, &second, "C").await;
     renew(&store, "C").await.unwrap();
-    assert!(ask(store.restart(second.key, &policy())).await);
+    assert_eq!(ask(store.restart(second.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert!(renew(&store, "A").await.is_none());
     assert!(renew(&store, "B").await.is_some());
 }

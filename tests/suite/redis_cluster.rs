@@ -22,7 +22,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, Policy,
-    ReconnectingConnection, RedisStore, Rotated, SessionId, Started, Store,
+    ReconnectingConnection, RedisStore, Restarted, Rotated, SessionId, Started, Store,
 };
 
 const SESSIONS: usize = 100;
@@ -81,7 +81,7 @@ async fn every_operation(store: &RedisStore<ReconnectingConnection<ClusterConnec
         assert_eq!(rotated, Rotated::New);
         assert_eq!(live(store, second).await.unwrap().key, key);
         if number % 2 == 0 {
-            assert!(ask(store.restart(key, &policy())).await);
+            assert_eq!(ask(store.restart(key, &NewSession::new(), &policy())).await, Restarted::Done);
         }
         if number % 4 == 0 {
             assert!(ask(store.end(key, EndReason::SignedOut)).await);

@@ -29,8 +29,8 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
     Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MaxSessions,
-    NewSession, Owner, Policy, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store,
-    SystemClock, Verdict, conformance,
+    NewSession, Owner, Policy, Restarted, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started,
+    Store, SystemClock, Verdict, conformance,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -561,7 +561,7 @@ async fn an_id_is_kept_as_long_as_its_session_whatever_renews_that() {
     let Decision::Live(live) = checked else { panic!("{checked:?}") };
     store.rotate(live.key, &SessionId::from("D"), live.presented, &eight_hours).await.unwrap();
     site.clock.advance(Duration::from_secs(4 * 3600));
-    assert!(store.restart(live.key, &eight_hours).await.unwrap());
+    assert_eq!(store.restart(live.key, &NewSession::new(), &eight_hours).await.unwrap(), Restarted::Done);
     site.clock.advance(Duration::from_secs(8 * 3600 - 1));
     let checked = store.check(&SessionId::from("D"), &eight_hours, Access::Renew).await.unwrap();
     assert!(matches!(checked, Decision::Live(_)), "{checked:?}");
