@@ -6,8 +6,6 @@ mod cached;
 #[cfg(feature = "test-util")]
 pub mod conformance;
 mod memory;
-#[cfg(feature = "redis")]
-mod redis;
 #[cfg(feature = "shared")]
 mod shared;
 #[cfg(feature = "stateless")]
@@ -15,10 +13,6 @@ mod stateless;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
-#[cfg(feature = "redis-sentinel")]
-pub use self::redis::SentinelConnection;
-#[cfg(feature = "redis")]
-pub use self::redis::{ReconnectingConnection, RedisStore};
 #[cfg(feature = "stateless")]
 pub use self::stateless::{KeyError, StatelessStore};
 #[cfg(feature = "shared")]
@@ -617,6 +611,12 @@ impl StoreError {
     /// The store failed for this reason. Keep session ids and passwords out of it.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    /// There is no room for what is to be written: no session can begin for want of it. For [`Backend::list`].
+    #[cfg(feature = "shared")]
+    pub fn no_room() -> Self {
+        shared::no_room()
     }
 
     #[cfg(feature = "shared")]

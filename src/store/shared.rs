@@ -58,7 +58,7 @@ const AT_ONCE: usize = 32;
 ///
 /// See [`Backend`] for how to make one of your own.
 pub struct SharedStore<B> {
-    pub(super) backend: Arc<B>,
+    backend: Arc<B>,
     granularity: Option<Duration>,
     process: Arc<Process>,
 }
@@ -121,7 +121,9 @@ impl<B: Backend> SharedStore<B> {
     pub fn granularity(self, granularity: Duration) -> Self {
         Self { granularity: Some(granularity), ..self }
     }
+}
 
+impl<B> SharedStore<B> {
     /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
@@ -210,8 +212,7 @@ impl<B: Backend> SharedStore<B> {
     }
 
     async fn load(&self, key: Key) -> Result<Found, StoreError> {
-        let loaded = self.backend.load(key).await;
-        let Loaded { record: bytes, now: clock } = loaded.inspect_err(|error| self.tell_if_foreign(error))?;
+        let Loaded { record: bytes, now: clock } = self.backend.load(key).await?;
         let now = nanos(clock).saturating_add(ORIGIN);
         let entry = match &bytes {
             None => Entry::default(),
@@ -864,12 +865,11 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
-#[cfg(feature = "redis")]
 pub(super) fn no_room() -> StoreError {
     StoreError::new(NoRoom)
 }
 
-pub(super) fn foreign() -> StoreError {
+fn foreign() -> StoreError {
     StoreError::new(Foreign)
 }
 

@@ -1,6 +1,7 @@
 //! One binary, for each would link every library again; a file for each behaviour.
 //! `cargo test --all-features in_flight` runs those of one file.
 
+mod servers;
 mod support;
 
 mod activity;

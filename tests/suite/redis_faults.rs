@@ -1,21 +1,21 @@
 //! The Redis store behind a network that fails, as users of the layer see it: T100, T101, T102.
-#![cfg(feature = "redis")]
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::support::{
-    App,
-    fault_proxy::{Fault, FaultProxy},
-    header, pace, post,
-    redis_server::{RedisServer, connect},
-    set_cookie, set_cookies, sid, slow,
+use crate::{
+    servers::redis_server::{RedisServer, connect},
+    support::{
+        App,
+        fault_proxy::{Fault, FaultProxy},
+        header, pace, post, set_cookie, set_cookies, sid, slow,
+    },
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode};
 use redis::{AsyncConnectionConfig, aio::ConnectionLike};
 use tokio::time::Instant;
-use tower_session_timeout::{ReconnectingConnection, RedisStore};
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 fn deadline() -> Duration {
     Duration::from_millis(300) * pace()

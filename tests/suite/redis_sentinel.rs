@@ -1,19 +1,19 @@
 //! The Redis store over Sentinel: what a failover is to users.
-#![cfg(feature = "redis-sentinel")]
 
 use std::{process::Command, time::Duration};
 
-use crate::support::{
-    App, pace, post,
-    redis_sentinel::Watched,
-    redis_server::{command, replicated, until},
-    sid,
+use crate::{
+    servers::{
+        redis_sentinel::Watched,
+        redis_server::{command, replicated, until},
+    },
+    support::{App, pace, post, sid},
 };
 use futures_util::future::join_all;
 use http::StatusCode;
 use redis::{AsyncConnectionConfig, Value};
 use tokio::time::{Instant, sleep};
-use tower_session_timeout::{RedisStore, SentinelConnection};
+use tower_session_timeout_redis::{RedisStore, SentinelConnection};
 
 /// An application that alone decides how long it waits for an answer.
 async fn app(watched: &Watched) -> App {

@@ -9,7 +9,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::ReconnectingConnection;
+use crate::ReconnectingConnection;
 
 /// A connection for [`RedisStore`](crate::RedisStore) to the primary that Sentinel watches over, which follows a failover.
 ///
@@ -26,7 +26,7 @@ use super::ReconnectingConnection;
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// use redis::sentinel::{SentinelClient, SentinelServerType};
-/// use tower_session_timeout::{RedisStore, SentinelConnection};
+/// use tower_session_timeout_redis::{RedisStore, SentinelConnection};
 ///
 /// let sentinels = vec!["redis://10.0.0.1:26379/", "redis://10.0.0.2:26379/", "redis://10.0.0.3:26379/"];
 /// let client = SentinelClient::build(sentinels, String::from("mymaster"), None, SentinelServerType::Master)?;

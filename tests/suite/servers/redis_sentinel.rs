@@ -9,10 +9,8 @@ use redis::{
 };
 use tempfile::TempDir;
 
-use super::{
-    pace,
-    redis_server::{Process, RedisServer, command, free_port, local, program, ready, until},
-};
+use super::redis_server::{Process, RedisServer, command, free_port, local, program, ready, until};
+use crate::support::pace;
 
 pub struct Watched {
     pub primary: RedisServer,

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::BoxFuture;
+use tower_session_timeout::BoxFuture;
 
 /// How long a command waits for a connection to be made, and how long one that is in doubt may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ const CONNECTING: Duration = Duration::from_secs(5);
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// use redis::cluster::ClusterClient;
-/// use tower_session_timeout::{ReconnectingConnection, RedisStore};
+/// use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 ///
 /// let client = ClusterClient::new(["redis://10.0.0.1/", "redis://10.0.0.2/", "redis://10.0.0.3/"])?;
 /// let connection = ReconnectingConnection::new(move || {
