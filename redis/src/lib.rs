@@ -31,6 +31,8 @@ mod script;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod store;
+#[cfg(feature = "sentinel")]
+mod switches;
 
 #[cfg(feature = "sentinel")]
 pub use crate::sentinel::SentinelConnection;

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// A connection is not made more often than that.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a connection may take to be made.
-const CONNECTING: Duration = Duration::from_secs(5);
+pub(crate) const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A connection for [`RedisStore`](crate::RedisStore) that is made anew once it does not answer.
 ///
@@ -117,6 +117,19 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> ReconnectingConnection<C
     pub fn concurrency_limit(self, commands: usize) -> Self {
         let places = Semaphore::new(commands.clamp(1, Semaphore::MAX_PERMITS));
         Self { places: Some(Arc::new(places)), ..self }
+    }
+
+    /// Connects anew, though nothing is wrong with the present connection.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn leave(&self) {
+        self.shared.reconnect(&Handle::current(), |state| !matches!(state, State::Connecting));
+    }
+
+    /// Waits until there is no attempt under way.
+    #[cfg(feature = "sentinel")]
+    pub(crate) async fn settled(&self) {
+        let mut state = self.shared.state.subscribe();
+        let _ = state.wait_for(|state| !matches!(state, State::Connecting)).await;
     }
 
     async fn place(&self) -> Option<SemaphorePermit<'_>> {

@@ -16,7 +16,7 @@ pub struct Watched {
     pub primary: RedisServer,
     pub replica: RedisServer,
     pub sentinels: Vec<SocketAddr>,
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
     _folder: TempDir,
 }
 
@@ -54,7 +54,12 @@ impl Watched {
             })
             .await;
         }
-        Self { primary, replica, sentinels: addresses, _processes: processes, _folder: folder }
+        Self { primary, replica, sentinels: addresses, processes, _folder: folder }
+    }
+
+    /// As `kill -9`.
+    pub fn kill_sentinel(&mut self, number: usize) {
+        self.processes[number].kill();
     }
 
     pub fn client(&self) -> SentinelClient {
