@@ -37,6 +37,7 @@ mod redis;
 mod redis_clock;
 mod redis_cluster;
 mod redis_faults;
+mod redis_pools;
 mod redis_sentinel;
 mod responses;
 mod return_to;
