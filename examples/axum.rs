@@ -25,8 +25,8 @@ use axum::{
     http::{
         HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, SET_COOKIE, WWW_AUTHENTICATE,
-            X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, SET_COOKIE, USER_AGENT,
+            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
         request::Parts,
     },
@@ -42,7 +42,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    EndReason, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
+    EndReason, Label, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
     StoreError, login_location, safe_return_to,
 };
 
@@ -134,6 +134,7 @@ impl Options {
             .public_paths(["/", "/style.css"])
             .login_path("/login")
             .logout_path("/logout")
+            .session_label(|head| Some(device(head.headers().get(USER_AGENT)?.to_str().ok()?).into()))
             .end_streams(["text/event-stream"]);
         let (builder, in_memory) = self.store.configure(builder, self.snapshot.as_deref()).await?;
         let builder = if self.warns() {
@@ -525,7 +526,7 @@ fn session_list(sessions: &[SessionInfo], user: &User) -> String {
     format!(
         r#"<h2>Where you are signed in</h2>
 <table>
-<thead><tr><th scope="col">Signed in</th><th scope="col">Last used</th><th scope="col">Session</th></tr></thead>
+<thead><tr><th scope="col">Where</th><th scope="col">Signed in</th><th scope="col">Last used</th><th scope="col">Session</th></tr></thead>
 <tbody>
 {rows}</tbody>
 </table>
@@ -543,8 +544,37 @@ fn session_row(session: &SessionInfo, user: &User) -> String {
 <button>Sign out</button></form>"#
         )
     };
+    let place = escape(session.label.as_ref().map_or("unknown", Label::as_str));
     let (age, idle) = (whole_seconds(session.age), whole_seconds(session.idle_for));
-    format!("<tr><td>{age} ago</td><td>{idle} ago</td><td>{action}</td></tr>\n")
+    format!("<tr><td>{place}</td><td>{age} ago</td><td>{idle} ago</td><td>{action}</td></tr>\n")
+}
+
+/// In words that users recognize. Browsers name others beside themselves, so the order counts.
+fn device(user_agent: &str) -> String {
+    let browsers = [
+        ("Edg", "Edge"),
+        ("OPR", "Opera"),
+        ("Firefox", "Firefox"),
+        ("Chrome", "Chrome"),
+        ("Safari", "Safari"),
+        ("curl", "curl"),
+    ];
+    let systems = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let named = |names: &[(&str, &'static str)]| {
+        names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
+    };
+    match (named(&browsers), named(&systems)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(name), None) | (None, Some(name)) => name.to_owned(),
+        (None, None) => user_agent.chars().take(40).collect(),
+    }
 }
 
 fn whole_seconds(duration: Duration) -> String {

@@ -7,12 +7,12 @@ use http::{HeaderName, Response};
 use http_body::Body;
 
 use crate::{
-    BearerToken, CookieAttributes, CookieChunks, Ended, EventSink, ExtractSessionId, FromHeader,
-    LayerSettings, Limits, MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId,
+    BearerToken, CookieAttributes, CookieChunks, Ended, EventSink, ExtractSessionId, FromHeader, Label,
+    LayerSettings, Limits, MaxSessions, MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId,
     SessionTimeoutLayer, Store,
     activity::{PathRule, Rules},
     body::RefusalBody,
-    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods},
+    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods, SessionLabel},
     cookie::{SessionCookie, is_token},
     extract::{FromClosure, Source},
     hints::Hints,
@@ -22,6 +22,8 @@ use crate::{
 /// WCAG 2.2, success criterion 2.2.1.
 #[cfg(feature = "client")]
 const SHORTEST_WARNING: Duration = Duration::from_secs(20);
+/// Of an owner: a log-in looks at all of them.
+const MOST_SESSIONS: usize = 1000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 6265bis §5.5 lets no cookie live longer.
 const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
@@ -35,6 +37,8 @@ pub struct SessionTimeoutBuilder {
     sliding_cookie: Option<CookieAttributes>,
     limits: Limits,
     beyond_400_days: bool,
+    max_sessions: Option<MaxSessions>,
+    session_label: Option<SessionLabel>,
     limits_for: Option<LimitsFor>,
     rotation_grace: Duration,
     rotate_after: Option<Duration>,
@@ -72,6 +76,8 @@ impl SessionTimeoutBuilder {
             sliding_cookie: None,
             limits: Limits::default(),
             beyond_400_days: false,
+            max_sessions: None,
+            session_label: None,
             limits_for: None,
             rotation_grace: Duration::from_secs(30),
             rotate_after: None,
@@ -218,6 +224,28 @@ impl SessionTimeoutBuilder {
         Self { cookie_attributes: attributes.clone(), sliding_cookie: Some(attributes), ..self }
     }
 
+    /// What tells a session from its owner's others, said of the request that begins it: a user agent, an address. It is
+    /// kept with the session and shown by [`sessions_of`](crate::Sessions::sessions_of) and events. The closure is asked
+    /// with every request, for any answer may begin a session. What the application says itself
+    /// ([`NewSession::label`](crate::NewSession::label)) takes its place. Default: nothing.
+    ///
+    /// ```
+    /// use http::header::USER_AGENT;
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("sid")
+    ///     .session_label(|head| head.headers().get(USER_AGENT)?.to_str().ok().map(Into::into))
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn session_label(
+        self,
+        label: impl Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync + 'static,
+    ) -> Self {
+        Self { session_label: Some(Box::new(label)), ..self }
+    }
+
     /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for
     /// another cookie: that saves what its entry costs, four allocations where the extensions are empty. A layer inside
     /// this one then cannot see this one's session: for the same cookie, its own idle timeout would never run out.
@@ -251,6 +279,28 @@ impl SessionTimeoutBuilder {
     /// Lets limits be longer than 400 days, which no cookie lives (RFC 6265bis §5.5).
     pub fn allow_beyond_400_days(self) -> Self {
         Self { beyond_400_days: true, ..self }
+    }
+
+    /// How many sessions an owner ([`NewSession::owner`](crate::NewSession::owner)) may have at the same time; exactly so
+    /// many, however many log-ins come at once. Default: any number.
+    ///
+    /// A log-in beyond [`MaxSessions::refuse_new`] is answered `403` in place of the application's answer, whose session
+    /// cookie does not leave. An outer layer finds [`Started::TooMany`](crate::Started::TooMany) in that answer's extensions,
+    /// if it is to make a page of it.
+    ///
+    /// Sessions that had begun before this was set count as well, if the store has an index of owners.
+    ///
+    /// ```
+    /// use tower_session_timeout::{MaxSessions, SessionTimeoutLayer};
+    ///
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("sid")
+    ///     .max_sessions(MaxSessions::end_longest_idle(3))
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn max_sessions(self, max_sessions: MaxSessions) -> Self {
+        Self { max_sessions: Some(max_sessions), ..self }
     }
 
     /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
@@ -568,11 +618,13 @@ impl SessionTimeoutBuilder {
                 Source::Cookie(SessionCookie::new(&name, &attributes, chunks, sliding, store.companions()))
             }
         };
-        store.attach(&LayerSettings {
+        let settings = LayerSettings {
             adopts: source.cookie().is_none(),
+            counts_sessions: self.max_sessions.is_some(),
             deadline: self.store_deadline,
             ..LayerSettings::new(self.limits)
-        });
+        };
+        store.attach(&settings).map_err(|error| ConfigError::Store { reason: error.to_string() })?;
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));
@@ -582,6 +634,8 @@ impl SessionTimeoutBuilder {
         Ok(SessionTimeoutLayer::new(Config {
             source,
             policy: Policy { rotation_grace: self.rotation_grace, ..Policy::new(self.limits) },
+            max_sessions: self.max_sessions,
+            session_label: self.session_label,
             limits_for: self.limits_for,
             passive: self.passive,
             public: self.public,
@@ -627,6 +681,11 @@ impl SessionTimeoutBuilder {
         }
         if self.rotate_after.is_some_and(|age| age <= self.rotation_grace) {
             return Err(ConfigError::RotationWithinGrace { grace: self.rotation_grace });
+        }
+        if let Some(max) = self.max_sessions
+            && !(1..=MOST_SESSIONS).contains(&max.number())
+        {
+            return Err(ConfigError::MaxSessionsOutOfRange { number: max.number() });
         }
         #[cfg(feature = "client")]
         self.client.validate(self.limits.idle())?;
@@ -820,6 +879,16 @@ pub enum ConfigError {
         /// The rotation grace, which `rotate_after` has to exceed.
         grace: Duration,
     },
+    /// Nobody could log in, or each log-in would have to look at too many sessions.
+    MaxSessionsOutOfRange {
+        /// How many sessions an owner was to have at most.
+        number: usize,
+    },
+    /// What the layer is to do, its store cannot.
+    Store {
+        /// What the store says.
+        reason: String,
+    },
     /// A warning that comes too late to act upon (WCAG 2.2, 2.2.1: 20 seconds), or before anything ran out.
     #[cfg(feature = "client")]
     WarningOutOfRange {
@@ -874,6 +943,10 @@ impl fmt::Display for ConfigError {
                 f,
                 "a warning {lead:?} before the end is not between {SHORTEST_WARNING:?} (WCAG 2.2, 2.2.1) and the idle timeout of {idle:?}"
             ),
+            Self::MaxSessionsOutOfRange { number } => {
+                write!(f, "max_sessions: {number} is not between 1 and {MOST_SESSIONS}")
+            }
+            Self::Store { reason } => write!(f, "the store does not fit the layer: {reason}"),
             Self::SlidesWithoutCookie => {
                 f.write_str("slide_cookie: session ids do not travel in a cookie here")
             }

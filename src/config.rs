@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
-    Access, Adopted, Answer, EndLater, EndReason, Ended, EventSink, IdTag, Limits, Live,
-    MAX_SESSION_ID_LENGTH, NewSession, Policy, RequestHead, RequestStore, Rotated, SessionEvent, SessionId,
-    SessionKey, Started, Store, StoreError,
+    Access, Adopted, Answer, EndLater, EndReason, Ended, EventSink, IdTag, Label, Limits, Live,
+    MAX_SESSION_ID_LENGTH, MaxSessions, NewSession, Owner, Policy, RequestHead, RequestStore, Rotated,
+    SessionEvent, SessionId, SessionKey, Started, Store, StoreError,
     activity::{Rules, is_passive_by_itself, is_prefetch},
     body::RefusalBody,
     cookie::{SessionCookie, SlidCookie},
@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
+pub(crate) type SessionLabel = Box<dyn Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
 pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
 
@@ -39,6 +40,8 @@ impl OwnStore {
 pub(crate) struct Config {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
+    pub(crate) max_sessions: Option<MaxSessions>,
+    pub(crate) session_label: Option<SessionLabel>,
     pub(crate) limits_for: Option<LimitsFor>,
     pub(crate) passive: Rules,
     pub(crate) public: Rules,
@@ -239,11 +242,12 @@ impl Config {
         if !self.is_plausible(id) {
             return Err(self.implausible_id());
         }
-        let started = self.ask(self.store(own).start(id, new, &self.policy)).await?;
+        let started = self.ask(self.store(own).start(id, &self.limited(new), &self.policy)).await?;
         self.hints.session();
         match started {
-            Started::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
+            Started::New(session) => self.began(session, new),
             Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
+            Started::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
             Started::AlreadyLive(_) => {}
         }
         Ok(started)
@@ -251,9 +255,11 @@ impl Config {
 
     /// Begins a session that was authenticated elsewhere, unless its id is known.
     pub(crate) async fn adopt(&self, id: &SessionId<'_>, new: &NewSession) -> Result<(), StoreError> {
-        match self.ask(self.store.adopt(id, new, &self.policy)).await? {
-            Adopted::New(session) => self.tell(&SessionEvent::Started { session, owner: new.owner.clone() }),
+        match self.ask(self.store.adopt(id, &self.limited(new), &self.policy)).await? {
+            Adopted::New(session) => self.began(session, new),
             Adopted::Known => {}
+            // Its id stays unknown, and so its request is refused.
+            Adopted::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
             Adopted::AtCapacity => {
                 self.tell(&SessionEvent::AtCapacity);
                 return Err(StoreError::new("at capacity: no session can be adopted"));
@@ -261,6 +267,16 @@ impl Config {
         }
         self.hints.session();
         Ok(())
+    }
+
+    /// As many sessions of its owner's as this layer allows, if the application does not say.
+    fn limited(&self, new: &NewSession) -> NewSession {
+        NewSession { max_sessions: new.max_sessions.or(self.max_sessions), ..new.clone() }
+    }
+
+    fn began(&self, session: SessionKey, new: &NewSession) {
+        let (owner, label) = (new.owner.clone(), new.label.clone());
+        self.tell(&SessionEvent::Started { session, owner, label });
     }
 
     pub(crate) async fn rotate(
@@ -328,11 +344,11 @@ impl Config {
         }
     }
 
-    pub(crate) fn refused(&self, reason: EndReason) {
+    pub(crate) fn refused(&self, reason: EndReason, session: Option<SessionKey>, owner: Option<Owner>) {
         if reason == EndReason::Unknown {
             self.hints.unknown_id(self.source.cookie());
         }
-        self.tell(&SessionEvent::Refused { reason });
+        self.tell(&SessionEvent::Refused { reason, session, owner });
     }
 
     pub(crate) fn store_failed(&self, error: &StoreError) {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{EndReason, Owner, SessionKey};
+use crate::{EndReason, Label, Owner, SessionKey, rules::EndedNow};
 
 /// Something that happened to a session. It never carries a session id.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub enum SessionEvent {
         session: SessionKey,
         /// Whose it is, if the application said so.
         owner: Option<Owner>,
+        /// What the application said of it.
+        label: Option<Label>,
     },
     /// A session got a further id.
     Rotated {
@@ -38,6 +40,8 @@ pub enum SessionEvent {
         age: Duration,
         /// Whose it was.
         owner: Option<Owner>,
+        /// What its start said of it.
+        label: Option<Label>,
     },
     /// A request was answered by the layer, because its session was over. Where it went on without its id, as on a
     /// public page, only the use of an old id is told.
@@ -45,14 +49,30 @@ pub enum SessionEvent {
         /// Why. [`EndReason::Unknown`]: an id that was made up, or forgotten long ago. [`EndReason::Superseded`]: an old
         /// id was used after its grace, or after a new log-in took its place; it may have been stolen.
         reason: EndReason,
+        /// Which session, if the store knows the id.
+        session: Option<SessionKey>,
+        /// Whose it is, if its start named an owner.
+        owner: Option<Owner>,
     },
     /// The store is full of live sessions: a new one was refused.
     AtCapacity,
+    /// An owner has as many sessions as allowed: a new one was refused.
+    TooManySessions {
+        /// Who.
+        owner: Option<Owner>,
+    },
     /// The store failed, or took longer than its deadline.
     StoreFailed {
         /// What the store said.
         error: String,
     },
+}
+
+impl SessionEvent {
+    pub(crate) fn ended(session: SessionKey, ended: EndedNow) -> Self {
+        let EndedNow { reason, idle_for, age, owner, label } = ended;
+        Self::Ended { session, reason, idle_for, age, owner, label }
+    }
 }
 
 /// Receives [`SessionEvent`]s: a closure behind a shared pointer.
@@ -90,11 +110,18 @@ pub(crate) fn trace(event: &SessionEvent) {
         SessionEvent::Ended { session, reason, idle_for, age, .. } => {
             tracing::info!(session = %session.tag(), %reason, ?idle_for, ?age, "session ended");
         }
-        SessionEvent::Refused { reason: EndReason::Superseded } => {
-            tracing::info!("request refused: an old id of a session was used after its grace");
+        SessionEvent::Refused { reason: EndReason::Superseded, session, .. } => {
+            let session = session.map(crate::SessionKey::tag);
+            tracing::info!(session, "request refused: an old id of a session was used after its grace");
         }
-        SessionEvent::Refused { reason } => tracing::debug!(%reason, "request refused: the session is over"),
+        SessionEvent::Refused { reason, session, .. } => {
+            let session = session.map(crate::SessionKey::tag);
+            tracing::debug!(session, %reason, "request refused: the session is over");
+        }
         SessionEvent::AtCapacity => tracing::error!("session store at capacity: a new session was refused"),
+        SessionEvent::TooManySessions { .. } => {
+            tracing::info!("an owner has as many sessions as allowed: a new one was refused");
+        }
         SessionEvent::StoreFailed { error } => tracing::error!(%error, "session store failed"),
     }
 }

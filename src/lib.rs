@@ -195,10 +195,11 @@ pub use crate::{
     respond::{Ended, login_location, safe_return_to},
     service::SessionTimeout,
     session::{Session, Sessions},
-    session_id::{IdTag, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+    session_id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
     store::{
         Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, EndLater, LayerSettings, Live,
-        MemoryStore, NewSession, RequestStore, Rotated, SessionInfo, Started, Store, StoreError, Sweeper,
+        MaxSessions, MemoryStore, NewSession, RequestStore, Rotated, SessionInfo, Started, Store, StoreError,
+        Sweeper,
     },
 };
 

@@ -14,8 +14,8 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    Access, BoxFuture, Decision, EndReason, IdTag, Live, NewSession, Rotated, SessionId, SessionKey, Started,
-    Verdict,
+    Access, BoxFuture, Decision, EndReason, IdTag, Label, Live, NewSession, Rotated, SessionId, SessionKey,
+    Started, Verdict,
     body::SessionBody,
     config::{Config, OwnStore},
     cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
@@ -59,6 +59,8 @@ pub(crate) struct Rare {
     pub(crate) head: Option<OwnedHead>,
     /// The session has had this id since it began.
     pub(crate) has_first_id: bool,
+    /// Of a session that the answer begins.
+    pub(crate) label: Option<Label>,
 }
 
 #[derive(Clone, Copy)]
@@ -104,6 +106,8 @@ pub(crate) enum Settled {
     RemoveCookie,
     /// The store could not do what the answer promises.
     Unavailable,
+    /// The owner has as many sessions as allowed.
+    TooManySessions,
 }
 
 /// What the answer says happened.
@@ -131,16 +135,6 @@ pub(crate) enum Login {
     Announced(NewSession),
     /// `fresh_login` recognized it. Without a new id it is none.
     Recognized,
-}
-
-impl Login {
-    /// How its session begins.
-    fn session(&self) -> NewSession {
-        match self {
-            Self::Announced(new) => new.clone(),
-            Self::Recognized => NewSession::new(),
-        }
-    }
 }
 
 impl Drop for Visit {
@@ -269,6 +263,16 @@ impl Visit {
         }
     }
 
+    /// How a session begins that the answer begins.
+    fn new_session(&self, login: Option<&Login>) -> NewSession {
+        let announced = match login {
+            Some(Login::Announced(new)) => new.clone(),
+            Some(Login::Recognized) | None => NewSession::new(),
+        };
+        let label = || self.rare.as_ref().and_then(|rare| rare.label.clone());
+        NewSession { label: announced.label.or_else(label), ..announced }
+    }
+
     fn had(&self) -> &Had {
         static NOTHING: Had = Had::NOTHING;
         self.rare.as_ref().and_then(|rare| rare.had.as_ref()).unwrap_or(&NOTHING)
@@ -321,19 +325,21 @@ impl Visit {
         match (happened, self.session) {
             (Happened::Set { value, login }, VisitedSession::Live { .. }) if self.has_ended_itself() => {
                 let value = SessionId::from(value.clone());
-                let new = login.as_ref().map_or_else(NewSession::new, Login::session);
+                let new = self.new_session(login.as_ref());
                 Box::pin(async move { begin_under_unknown_id(&config, &own, &value, &new).await })
             }
             (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
-                match login.clone() {
-                    Some(Login::Announced(new)) => {
+                let new = self.new_session(login.as_ref());
+                match login {
+                    Some(Login::Announced(_)) => {
                         Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
                     }
                     Some(Login::Recognized) => {
                         let has_first_id = self.rare.as_ref().is_some_and(|rare| rare.has_first_id);
                         Box::pin(async move {
-                            log_in_under_new_id(&config, &own, key, presented, &value, has_first_id).await
+                            log_in_under_new_id(&config, &own, key, presented, &value, &new, has_first_id)
+                                .await
                         })
                     }
                     None => {
@@ -360,7 +366,7 @@ impl Visit {
             }
             (Happened::Set { value, login }, _) => {
                 let value = SessionId::from(value.clone());
-                let new = login.as_ref().map_or_else(NewSession::new, Login::session);
+                let new = self.new_session(login.as_ref());
                 // A layer further in has hidden this session from the application, which logs its user in anew.
                 let hidden = self.withdrawal().filter(|_| login.is_some()).map(|live| live.key);
                 Box::pin(async move {
@@ -421,6 +427,9 @@ impl Visit {
         let mut response = match happened {
             Some((_, Settled::Unavailable)) => {
                 return respond::unavailable(self.is_head).map(SessionBody::refusal);
+            }
+            Some((_, Settled::TooManySessions)) => {
+                return respond::too_many_sessions(self.is_head).map(SessionBody::refusal);
             }
             _ => self.with_body(response),
         };
@@ -515,6 +524,7 @@ fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap, parts: P
 async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSession) -> Settled {
     match config.start(own, id, new).await {
         Ok(Started::New(_) | Started::AlreadyLive(_)) => Settled::Pass,
+        Ok(Started::TooMany) => Settled::TooManySessions,
         Ok(Started::AtCapacity) | Err(_) => Settled::Unavailable,
     }
 }
@@ -570,18 +580,19 @@ async fn log_in_under_new_id(
     old: SessionKey,
     presented: IdTag,
     id: &SessionId<'_>,
+    new: &NewSession,
     has_first_id: bool,
 ) -> Settled {
     let is_proof = has_first_id && !config.hints.do_ids_change();
     match config.rotate(own, old, presented, id).await {
-        Ok(Rotated::New) if is_proof => log_in_again(config, own, old, id, &NewSession::new()).await,
+        Ok(Rotated::New) if is_proof => log_in_again(config, own, old, id, new).await,
         Ok(Rotated::New) => {
             config.hints.doubtful_login();
             Settled::Pass
         }
         Ok(Rotated::AlreadyLive) => Settled::Pass,
         Ok(Rotated::Refused) if is_proof && may_log_in_after(config, own, old).await => {
-            match begin_under_unknown_id(config, own, id, &NewSession::new()).await {
+            match begin_under_unknown_id(config, own, id, new).await {
                 // As it was before: the browser may hold the cookie of another log-in.
                 Settled::RemoveCookie => Settled::DropCookie,
                 settled => settled,

@@ -13,8 +13,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Policy, Remaining, RequestHead,
-    ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
+    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Owner, Policy, Remaining,
+    RequestHead, ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
     body::RefusalBody,
     config::{Config, OwnStore},
     cookie::{Had, Keep, SessionCookie},
@@ -201,7 +201,11 @@ pub(crate) fn look<Q>(
     let (id, newcomer) = match found {
         Found::Id(id) => (id, None),
         Found::Verified(verified) => {
-            let newcomer = verified.newcomer(&config.policy.limits);
+            let label = |head| config.session_label.as_ref().and_then(|label| label(&head));
+            let newcomer = verified.newcomer(&config.policy.limits).map(|new| NewSession {
+                label: new.label.or_else(|| label(RequestHead::of(request))),
+                ..new
+            });
             (verified.id, newcomer)
         }
         Found::Unusable => return Checked::Now(Admission::UNKNOWN),
@@ -365,7 +369,7 @@ pub(crate) fn admit<Q>(
     {
         session.refuse_within();
     }
-    let (reason, owned, lives_on) = match admission {
+    let refused = match admission {
         Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
         Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
@@ -406,31 +410,56 @@ pub(crate) fn admit<Q>(
             event::error(what);
             return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
         }
-        Admission::Decided { decision: Decision::Ended { reason, owned }, .. } => (reason, owned, false),
+        Admission::Decided { decision: Decision::Ended { reason, session, owner }, .. } => {
+            Refused { reason, session, is_owned: owner.is_some(), owner, lives_on: false }
+        }
         Admission::Decided { decision: Decision::Capped(reason), .. }
-        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => (reason, true, true),
-        Admission::SeveralLive { owned } => (EndReason::Unknown, owned, true),
+        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => Refused::live(reason, true),
+        Admission::SeveralLive { owned } => Refused::live(EndReason::Unknown, owned),
         Admission::TooManyToLogOut => {
             may_go_on = false;
-            (EndReason::Unknown, false, false)
+            Refused { lives_on: false, ..Refused::live(EndReason::Unknown, false) }
         }
     };
     let head = RequestHead::of(request);
-    may_go_on &= config.is_public(&head) || (!owned && config.lets_ownerless_sessions_go_on);
+    may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
-        let forget_cookie = !lives_on && respond::is_navigation(&head);
+        let forget_cookie = !refused.lives_on && respond::is_navigation(&head);
         let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
+            let reason = refused.reason;
             if reason == EndReason::Superseded {
-                config.refused(reason);
+                refused.tell(config);
             }
             nest::ended(config, request.extensions_mut(), reason);
             return Ok(stripped);
         }
     }
-    config.refused(reason);
+    let Refused { reason, lives_on, .. } = refused;
+    refused.tell(config);
     Err(Box::new(respond::ended(config, RequestHead::of(request), reason, lives_on)))
+}
+
+/// Why a request is not admitted with its session, and what is known of that.
+struct Refused {
+    reason: EndReason,
+    session: Option<SessionKey>,
+    owner: Option<Owner>,
+    /// Somebody had logged in to it.
+    is_owned: bool,
+    /// Other requests may still be admitted with it.
+    lives_on: bool,
+}
+
+impl Refused {
+    fn live(reason: EndReason, is_owned: bool) -> Self {
+        Self { reason, session: None, owner: None, is_owned, lives_on: true }
+    }
+
+    fn tell(self, config: &Config) {
+        config.refused(self.reason, self.session, self.owner);
+    }
 }
 
 fn visit_live<Q>(
@@ -485,13 +514,14 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
     let head_is_needed = config.fresh_login.is_some() && is_live;
     let logout = logout(config, &own, &head, session);
-    let rare = (is_chunked || head_is_needed || logout.is_some()).then(|| {
+    let label = config.session_label.as_ref().and_then(|label| label(&head));
+    let rare = (is_chunked || head_is_needed || logout.is_some() || label.is_some()).then(|| {
         let client_had = is_chunked.then(|| Had {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had: client_had, head, ..Rare::default() })
+        Box::new(Rare { logout, had: client_had, head, label, ..Rare::default() })
     });
     Visit {
         session,

@@ -150,6 +150,42 @@ impl From<String> for Owner {
     }
 }
 
+/// What tells a session from its owner's others in a list: a device, an address, a user agent.
+///
+/// It is cut after 256 characters, and control characters become spaces. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Label(std::sync::Arc<str>);
+
+const MAX_LABEL_LENGTH: usize = 256;
+
+impl Label {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Label {
+    fn from(label: &str) -> Self {
+        let kept = label.chars().take(MAX_LABEL_LENGTH);
+        let kept: String =
+            kept.map(|character| if character.is_control() { ' ' } else { character }).collect();
+        Self(kept.into())
+    }
+}
+
+impl From<String> for Label {
+    fn from(label: String) -> Self {
+        Self::from(label.as_str())
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Label(..)")
+    }
+}
+
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Owner(..)")

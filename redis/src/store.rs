@@ -176,14 +176,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         if answer.as_ref().is_err_and(found_broken) {
             answer = self.look_up(&key).await;
         }
-        let (record, (seconds, micros)) = match answer {
-            // Somebody else's: as unreadable as any record that is no session's.
-            Err(error) if error.to_string().contains("WRONGTYPE") => {
-                let time = redis::cmd("TIME").query_async(&mut self.connection.clone()).await;
-                (Some(Vec::new()), time.map_err(StoreError::new)?)
+        let (record, (seconds, micros)) = answer.map_err(|error| {
+            if error.to_string().contains("WRONGTYPE") {
+                StoreError::foreign()
+            } else {
+                StoreError::new(error)
             }
-            answer => answer.map_err(StoreError::new)?,
-        };
+        })?;
         let by_server = Duration::from_secs(seconds) + Duration::from_micros(micros);
         Ok(Loaded { record, now: self.set_clock().unwrap_or(by_server) })
     }

@@ -16,7 +16,7 @@ use http::{
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
 use crate::{
-    Limits, NewSession, Owner, RequestHead, SessionId,
+    Label, Limits, NewSession, Owner, RequestHead, SessionId,
     cookie::{Keep, Parts, SessionCookie},
 };
 
@@ -80,6 +80,7 @@ pub struct VerifiedId<'a> {
     pub(crate) id: SessionId<'a>,
     authenticated_ago: Duration,
     owner: Option<Owner>,
+    label: Option<Label>,
 }
 
 impl<'a> VerifiedId<'a> {
@@ -89,7 +90,7 @@ impl<'a> VerifiedId<'a> {
     /// A token's own hash in place of a `sid` makes each refreshed token a session of its own: then only the idle
     /// timeout holds.
     pub fn new(id: SessionId<'a>, authenticated_ago: Duration) -> Self {
-        Self { id, authenticated_ago, owner: None }
+        Self { id, authenticated_ago, owner: None, label: None }
     }
 
     /// Whose session it is (`sub`).
@@ -98,16 +99,20 @@ impl<'a> VerifiedId<'a> {
         Self { owner: Some(owner.into()), ..self }
     }
 
+    /// What tells it from its owner's others: see [`NewSession::label`].
+    #[must_use]
+    pub fn label(self, label: impl Into<Label>) -> Self {
+        Self { label: Some(label.into()), ..self }
+    }
+
     /// How its session begins, if it still may. At the boundary it may not.
     pub(crate) fn newcomer(&self, limits: &Limits) -> Option<NewSession> {
         let may_begin = self.authenticated_ago < limits.idle()
             && limits.absolute().is_none_or(|absolute| self.authenticated_ago < absolute);
-        may_begin.then(|| {
-            let new = NewSession::new().age(self.authenticated_ago);
-            match &self.owner {
-                Some(owner) => new.owner(owner.clone()),
-                None => new,
-            }
+        may_begin.then(|| NewSession {
+            owner: self.owner.clone(),
+            label: self.label.clone(),
+            ..NewSession::new().age(self.authenticated_ago)
         })
     }
 }

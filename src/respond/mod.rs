@@ -20,7 +20,7 @@ pub use self::{
     ready_made::{problem, redirect, status},
     return_to::{login_location, safe_return_to},
 };
-use crate::{EndReason, RequestHead, activity::is_prefetch, body::RefusalBody, config::Config};
+use crate::{EndReason, RequestHead, Started, activity::is_prefetch, body::RefusalBody, config::Config};
 
 /// The response header that says why a session ended, if the store itself held its record.
 pub(crate) const SESSION_ENDED: HeaderName = HeaderName::from_static("session-ended");
@@ -148,6 +148,15 @@ pub(crate) fn unavailable(is_head: bool) -> Response<RefusalBody> {
     let detail = "Sessions cannot be checked at the moment.";
     let mut response = problem_document(StatusCode::SERVICE_UNAVAILABLE, detail).map(RefusalBody::text);
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    protect(response.headers_mut());
+    finish(response, is_head)
+}
+
+/// The application's answer was a log-in, and its session may not begin. Whoever looks at answers further out can tell it.
+pub(crate) fn too_many_sessions(is_head: bool) -> Response<RefusalBody> {
+    let detail = "This user has as many sessions as allowed. Log out somewhere else, and log in again.";
+    let mut response = problem_document(StatusCode::FORBIDDEN, detail).map(RefusalBody::text);
+    response.extensions_mut().insert(Started::TooMany);
     protect(response.headers_mut());
     finish(response, is_head)
 }

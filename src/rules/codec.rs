@@ -11,18 +11,19 @@ use super::{
     IdHash, nanos,
     record::{IssuedId, Rare, Record, State},
 };
-use crate::{EndReason, Limits, Owner};
+use crate::{EndReason, Label, Limits, Owner};
 
-/// Before it, records were text that began with `1`.
-const VERSION: u8 = 2;
-const HAS_ALIAS: u8 = 1;
-const HAS_RECORD: u8 = 1 << 1;
-const ENDED: u8 = 1 << 2;
-const HAS_LIMITS: u8 = 1 << 3;
-const HAS_ABSOLUTE: u8 = 1 << 4;
-const ADOPTED: u8 = 1 << 5;
-const HAS_OWNER: u8 = 1 << 6;
-const HAS_IDS: u8 = 1 << 7;
+const VERSION: u8 = 3;
+const HAS_ALIAS: u16 = 1;
+const HAS_RECORD: u16 = 1 << 1;
+const ENDED: u16 = 1 << 2;
+const HAS_LIMITS: u16 = 1 << 3;
+const HAS_ABSOLUTE: u16 = 1 << 4;
+const ADOPTED: u16 = 1 << 5;
+const HAS_OWNER: u16 = 1 << 6;
+const HAS_IDS: u16 = 1 << 7;
+const HAS_LABEL: u16 = 1 << 8;
+const HAS_ROSTER: u16 = 1 << 9;
 const CHECKSUM: usize = 8;
 
 /// What is kept under the hash of an id. Both, if the id began a session that lives on under newer ids, and is another
@@ -33,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) alias: Option<Kept<[u8; 16]>>,
     /// The session that is kept here.
     pub(crate) record: Option<Kept<Record>>,
+    /// The sessions of the owner whose roster is kept here, if they are limited.
+    pub(crate) roster: Option<Kept<Vec<[u8; 16]>>>,
 }
 
 /// Something, and the instant until which it has to be kept.
@@ -45,13 +48,14 @@ pub(crate) struct Kept<T> {
 impl Entry {
     #[cfg(feature = "shared")]
     pub(crate) fn is_empty(&self) -> bool {
-        self.alias.is_none() && self.record.is_none()
+        self.alias.is_none() && self.record.is_none() && self.roster.is_none()
     }
 
     #[cfg(feature = "shared")]
     pub(crate) fn kept_until(&self) -> u64 {
         let alias = self.alias.as_ref().map_or(0, |alias| alias.until);
-        self.record.as_ref().map_or(alias, |record| record.until.max(alias))
+        let roster = self.roster.as_ref().map_or(0, |roster| roster.until);
+        self.record.as_ref().map_or(0, |record| record.until).max(alias).max(roster)
     }
 
     pub(crate) fn encode(&self, key: &[u8; 16]) -> Vec<u8> {
@@ -59,8 +63,9 @@ impl Entry {
         let rare = record.and_then(|record| record.rare.as_deref());
         let limits = rare.and_then(|rare| rare.limits);
         let owner = rare.and_then(|rare| rare.owner.as_ref());
+        let label = rare.and_then(|rare| rare.label.as_ref());
         let ids = rare.map_or(&[][..], |rare| &rare.ids);
-        let has = |flag: u8, it_has: bool| if it_has { flag } else { 0 };
+        let has = |flag: u16, it_has: bool| if it_has { flag } else { 0 };
         let flags = has(HAS_ALIAS, self.alias.is_some())
             | has(HAS_RECORD, record.is_some())
             | has(ENDED, record.is_some_and(|record| record.ended_at().is_some()))
@@ -68,12 +73,20 @@ impl Entry {
             | has(HAS_ABSOLUTE, limits.is_some_and(|limits| limits.absolute().is_some()))
             | has(ADOPTED, rare.is_some_and(|rare| rare.adopted))
             | has(HAS_OWNER, owner.is_some())
-            | has(HAS_IDS, !ids.is_empty());
-        let mut text = vec![VERSION, flags];
+            | has(HAS_IDS, !ids.is_empty())
+            | has(HAS_LABEL, label.is_some())
+            | has(HAS_ROSTER, self.roster.is_some());
+        let mut text = vec![VERSION];
+        text.extend(flags.to_be_bytes());
         let put = |text: &mut Vec<u8>, number: u64| text.extend(number.to_be_bytes());
         if let Some(Kept { content: session, until }) = &self.alias {
             text.extend(session);
             put(&mut text, *until);
+        }
+        if let Some(Kept { content: sessions, until }) = &self.roster {
+            put(&mut text, *until);
+            put(&mut text, sessions.len() as u64);
+            text.extend(sessions.as_flattened());
         }
         if let Some(Kept { content: record, until }) = &self.record {
             put(&mut text, *until);
@@ -92,9 +105,9 @@ impl Entry {
                 put(&mut text, nanos(absolute));
             }
         }
-        if let Some(owner) = owner {
-            put(&mut text, owner.as_str().len() as u64);
-            text.extend(owner.as_str().as_bytes());
+        for string in owner.map(Owner::as_str).into_iter().chain(label.map(Label::as_str)) {
+            put(&mut text, string.len() as u64);
+            text.extend(string.as_bytes());
         }
         for issued in ids {
             text.extend(issued.id.to_bytes());
@@ -116,11 +129,17 @@ impl Entry {
     fn read(text: &[u8]) -> Option<Self> {
         let (mut rest, _) = text.split_at_checked(text.len().checked_sub(CHECKSUM)?)?;
         let rest = &mut rest;
-        let [VERSION, flags] = take(rest)? else { return None };
-        let has = |flag: u8| flags & flag != 0;
+        let [VERSION] = take(rest)? else { return None };
+        let flags = u16::from_be_bytes(take(rest)?);
+        let has = |flag: u16| flags & flag != 0;
         let mut entry = Self::default();
         if has(HAS_ALIAS) {
             entry.alias = Some(Kept { content: take(rest)?, until: number(rest)? });
+        }
+        if has(HAS_ROSTER) {
+            let until = number(rest)?;
+            let sessions: Option<_> = (0..number(rest)?).map(|_| take(rest)).collect();
+            entry.roster = Some(Kept { content: sessions?, until });
         }
         if !has(HAS_RECORD) {
             return Some(entry);
@@ -142,10 +161,10 @@ impl Entry {
             });
         }
         if has(HAS_OWNER) {
-            let length = usize::try_from(number(rest)?).ok()?;
-            let (owner, after) = rest.split_at_checked(length)?;
-            rare.owner = Some(Owner::from(str::from_utf8(owner).ok()?));
-            *rest = after;
+            rare.owner = Some(Owner::from(string(rest)?));
+        }
+        if has(HAS_LABEL) {
+            rare.label = Some(Label::from(string(rest)?));
         }
         while has(HAS_IDS) && !rest.is_empty() {
             let (id, issued, places) = (IdHash::from_bytes(take(rest)?), number(rest)?, number(rest)?);
@@ -173,6 +192,13 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (first, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(*first)
+}
+
+fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let length = usize::try_from(number(rest)?).ok()?;
+    let (string, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    str::from_utf8(string).ok()
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {

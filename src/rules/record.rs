@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
 use crate::{
-    Access, Decision, EndReason, Limits, Live, NewSession, Owner, Policy, SessionInfo, SessionKey, Verdict,
+    Access, Decision, EndReason, Label, Limits, Live, NewSession, Owner, Policy, SessionInfo, SessionKey,
+    Verdict,
 };
 
 #[derive(Clone, PartialEq)]
@@ -35,6 +36,7 @@ pub(super) enum State {
 pub(super) struct Rare {
     pub(super) limits: Option<Limits>,
     pub(super) owner: Option<Owner>,
+    pub(super) label: Option<Label>,
     /// It was authenticated elsewhere, so that a token may ask to begin it again.
     pub(super) adopted: bool,
     /// Empty as long as there is only the first.
@@ -81,6 +83,7 @@ pub(crate) struct EndedNow {
     pub(crate) idle_for: Duration,
     pub(crate) age: Duration,
     pub(crate) owner: Option<Owner>,
+    pub(crate) label: Option<Label>,
 }
 
 /// What it means that the application sets an id.
@@ -101,8 +104,11 @@ enum Standing {
 
 impl Record {
     pub(crate) fn new(new: &NewSession, now: u64) -> Self {
-        let rare = (new.owner.is_some() || new.limits.is_some())
-            .then(|| Box::new(Rare { limits: new.limits, owner: new.owner.clone(), ..Rare::default() }));
+        let NewSession { owner, limits, label, .. } = new;
+        let rare = (owner.is_some() || limits.is_some() || label.is_some()).then(|| {
+            let (owner, label) = (owner.clone(), label.clone());
+            Box::new(Rare { limits: *limits, owner, label, ..Rare::default() })
+        });
         Self {
             started: now.saturating_sub(nanos(new.age)),
             state: State::Live { active: now, in_flight: 0 },
@@ -124,6 +130,10 @@ impl Record {
 
     pub(crate) fn owner(&self) -> Option<&Owner> {
         self.rare.as_ref().and_then(|rare| rare.owner.as_ref())
+    }
+
+    fn label(&self) -> Option<&Label> {
+        self.rare.as_ref().and_then(|rare| rare.label.as_ref())
     }
 
     pub(crate) fn ids(&self) -> &[IssuedId] {
@@ -210,9 +220,9 @@ impl Record {
             Standing::Unknown => return Decision::UNKNOWN,
             Standing::Superseded => {
                 let Verdict::Over(reason) = self.judge(policy, now).0 else {
-                    return self.ended(EndReason::Superseded);
+                    return self.ended(EndReason::Superseded, key);
                 };
-                return self.ended(reason);
+                return self.ended(reason, key);
             }
         }
         let (verdict, idle_for) = if access == Access::Peek {
@@ -222,7 +232,7 @@ impl Record {
         };
         let mut remaining = match verdict {
             Verdict::Live(remaining) => remaining,
-            Verdict::Over(reason) => return self.ended(reason),
+            Verdict::Over(reason) => return self.ended(reason, key),
             Verdict::Capped(reason) => return Decision::Capped(reason),
         };
         let age = self.age(now);
@@ -264,8 +274,8 @@ impl Record {
         if by_all_means || moved >= nanos(granularity.of(idle)) { active.max(before) } else { before }
     }
 
-    fn ended(&self, reason: EndReason) -> Decision {
-        Decision::Ended { reason, owned: self.owner().is_some() }
+    fn ended(&self, reason: EndReason, key: SessionKey) -> Decision {
+        Decision::Ended { reason, session: Some(key), owner: self.owner().cloned() }
     }
 
     /// It was active so long ago, whichever of its ids is in use; unless it is over.
@@ -316,7 +326,10 @@ impl Record {
         let policy = Policy { cap: None, ..*context.policy };
         match self.look(&Context { policy: &policy, ..*context }, effects) {
             (Verdict::Over(_), _) => None,
-            (_, idle_for) => Some(SessionInfo::new(key, idle_for, self.age(context.now))),
+            (_, idle_for) => {
+                let info = SessionInfo::new(key, idle_for, self.age(context.now));
+                Some(info.with_label(self.label().cloned()))
+            }
         }
     }
 
@@ -353,6 +366,7 @@ impl Record {
             idle_for: Duration::from_nanos(now.saturating_sub(active)),
             age: self.age(now),
             owner: self.owner().cloned(),
+            label: self.label().cloned(),
         }));
         true
     }

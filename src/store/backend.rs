@@ -48,6 +48,7 @@ use super::{BoxFuture, LayerSettings, StoreError};
 /// A real one also drops records that need not be kept any longer ([`Swap::keep_for`]).
 pub trait Backend: Send + Sync + 'static {
     /// The record under this key, and the time by the backend's own clock: read after the record, or together with it.
+    /// If what is there cannot be read at all: [`StoreError::foreign`].
     fn load(&self, key: Key) -> BoxFuture<Result<Loaded, StoreError>>;
 
     /// Writes a record, in one atomic operation, if what is there is what is [expected](Swap::expected).

@@ -73,9 +73,17 @@ struct Shared<S> {
 /// When sessions were ended or restarted here: what the store said before that is out of date.
 #[derive(Default)]
 struct Changes {
-    of: HashMap<SessionKey, Duration>,
-    in_order: VecDeque<(Duration, SessionKey)>,
-    of_all: Option<Duration>,
+    of: HashMap<Changed, Duration>,
+    in_order: VecDeque<(Duration, Changed)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Changed {
+    Session(SessionKey),
+    /// Some session of this owner's, or all.
+    OneOf(Owner),
+    /// Some session, nobody knows which.
+    One,
 }
 
 /// What the store said of an id.
@@ -96,25 +104,25 @@ struct Entry {
 
 impl Changes {
     fn of(&self, session: SessionKey) -> Option<Duration> {
-        self.of.get(&session).copied()
+        self.of.get(&Changed::Session(session)).copied()
     }
 
-    fn came_after(&self, asked: Duration, session: SessionKey) -> bool {
-        let last = self.of(session).max(self.of_all);
+    fn came_after(&self, asked: Duration, live: &Live) -> bool {
+        let of_owner = live.owner.as_ref().and_then(|owner| self.of.get(&Changed::OneOf(owner.clone())));
+        let last = self.of(live.key).max(of_owner.copied()).max(self.of.get(&Changed::One).copied());
         last.is_some_and(|changed| asked <= changed)
     }
 
-    fn add(&mut self, session: SessionKey, now: Duration, window: Duration) {
-        while let Some(&(when, oldest)) = self.in_order.front()
-            && when.saturating_add(window) < now
+    fn add(&mut self, changed: Changed, now: Duration, window: Duration) {
+        while self.in_order.front().is_some_and(|(when, _)| when.saturating_add(window) < now)
+            && let Some((when, oldest)) = self.in_order.pop_front()
         {
-            self.in_order.pop_front();
             if self.of.get(&oldest) == Some(&when) {
                 self.of.remove(&oldest);
             }
         }
-        self.of.insert(session, now);
-        self.in_order.push_back((now, session));
+        self.of.insert(changed.clone(), now);
+        self.in_order.push_back((now, changed));
     }
 }
 
@@ -214,8 +222,8 @@ impl<S> Shared<S> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed_since(&self, asked: Duration, session: SessionKey) -> bool {
-        nanos(asked) <= self.last_change.load(Relaxed) && self.changes().came_after(asked, session)
+    fn changed_since(&self, asked: Duration, live: &Live) -> bool {
+        nanos(asked) <= self.last_change.load(Relaxed) && self.changes().came_after(asked, live)
     }
 
     fn take(&self, id: IdHash, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
@@ -227,13 +235,9 @@ impl<S> Shared<S> {
         Some(entry)
     }
 
-    fn change(&self, session: Option<SessionKey>) {
+    fn change(&self, changed: Changed) {
         let now = self.clock.now();
-        let mut changes = self.changes();
-        match session {
-            Some(session) => changes.add(session, now, self.window),
-            None => changes.of_all = Some(now),
-        }
+        self.changes().add(changed, now, self.window);
         self.last_change.fetch_max(nanos(now), Relaxed);
     }
 }
@@ -244,7 +248,7 @@ impl<S: Store> Shared<S> {
         let mut shard = self.shard(id);
         let entry = shard.find_mut(id.high, |entry| entry.id == id)?;
         let live = entry.live(now, policy, access)?;
-        if self.changed_since(entry.asked, live.key) {
+        if self.changed_since(entry.asked, &live) {
             return None;
         }
         match access {
@@ -297,7 +301,7 @@ impl<S: Store> Shared<S> {
         entry.until = entry.asked.saturating_add(self.window.min(left));
         let (id, window, until) = (entry.id, entry.window, entry.until);
         let now = self.clock.now();
-        if now >= until || self.changed_since(entry.asked, entry.live.key) {
+        if now >= until || self.changed_since(entry.asked, &entry.live) {
             return;
         }
         let mut shard = self.shard(id);
@@ -388,11 +392,21 @@ fn after<T: Send + 'static>(answer: Answer<T>, then: impl FnOnce() + Send + 'sta
 }
 
 impl<S: Store> CachedStore<S> {
-    /// What the store said before this was answered may be out of date: of this session, or of any.
-    fn changing<T: Send + 'static>(&self, session: Option<SessionKey>, answer: Answer<T>) -> Answer<T> {
-        self.0.change(session);
+    /// What the store said before this was answered may be out of date.
+    fn changing<T: Send + 'static>(&self, changed: Changed, answer: Answer<T>) -> Answer<T> {
+        self.0.change(changed.clone());
         let shared = Arc::clone(&self.0);
-        after(answer, move || shared.change(session))
+        after(answer, move || shared.change(changed))
+    }
+}
+
+impl<S: Store> CachedStore<S> {
+    /// Others of its owner's may end by it.
+    fn beginning<T: Send + 'static>(&self, new: &NewSession, answer: Answer<T>) -> Answer<T> {
+        match new.limit() {
+            Some((owner, _)) => self.changing(Changed::OneOf(owner.clone()), answer),
+            None => answer,
+        }
     }
 }
 
@@ -417,11 +431,11 @@ impl<S: Store> Store for CachedStore<S> {
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
         drop(self.0.take(self.0.hash(id), |_| true));
-        self.0.store.start(id, new, policy)
+        self.beginning(new, self.0.store.start(id, new, policy))
     }
 
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
-        self.0.store.adopt(id, new, policy)
+        self.beginning(new, self.0.store.adopt(id, new, policy))
     }
 
     fn rotate(
@@ -435,13 +449,13 @@ impl<S: Store> Store for CachedStore<S> {
     }
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        self.changing(Some(session), self.0.store.restart(session, policy))
+        self.changing(Changed::Session(session), self.0.store.restart(session, policy))
     }
 
     /// What its window has noted is not told, either: an activity in it that stays one is lost, and the session ends early
     /// by no more than the window.
     fn withdraw(&self, live: &Live) -> Answer<()> {
-        self.changing(Some(live.key), self.0.store.withdraw(live))
+        self.changing(Changed::Session(live.key), self.0.store.withdraw(live))
     }
 
     fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
@@ -453,7 +467,7 @@ impl<S: Store> Store for CachedStore<S> {
                 let ended = end.await?;
                 if ended {
                     // Whichever session it was, it may have other ids.
-                    cache.0.change(None);
+                    cache.0.change(Changed::One);
                 }
                 Ok(ended)
             }))
@@ -461,7 +475,7 @@ impl<S: Store> Store for CachedStore<S> {
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
-        self.changing(Some(session), self.0.store.end(session, reason))
+        self.changing(Changed::Session(session), self.0.store.end(session, reason))
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
@@ -469,12 +483,12 @@ impl<S: Store> Store for CachedStore<S> {
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
-        self.changing(None, self.0.store.end_all(owner, except))
+        self.changing(Changed::OneOf(owner.clone()), self.0.store.end_all(owner, except))
     }
 
-    fn attach(&self, layer: &LayerSettings) {
+    fn attach(&self, layer: &LayerSettings) -> Result<(), StoreError> {
         self.0.deadline.fetch_max(nanos(layer.deadline), Relaxed);
-        self.0.store.attach(layer);
+        self.0.store.attach(layer)
     }
 
     fn events(&self, sink: EventSink) {

@@ -24,7 +24,9 @@ pub use self::{
     cached::CachedStore,
     memory::{MemoryStore, Sweeper},
 };
-use crate::{EndReason, EventSink, IdTag, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict};
+use crate::{
+    EndReason, EventSink, IdTag, Label, Limits, Owner, Policy, Remaining, SessionId, SessionKey, Verdict,
+};
 
 /// Keeps the clocks of sessions and decides by them: what a layer asks. For sessions in a place of your own, write a
 /// `Backend` (feature `shared`) instead: then the rules are there already.
@@ -62,6 +64,9 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Begins a session under this id. A live one is left as it is; anything else under the id is replaced.
+    ///
+    /// Where [`NewSession::max_sessions`] says so, the owner never has more once this is answered, however many begin at the
+    /// same time. A store that keeps no owners fails then.
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
 
     /// Begins a session that was authenticated elsewhere, [`NewSession::age`] ago, and has not been active since. Only
@@ -128,9 +133,14 @@ pub trait Store: Send + Sync + 'static {
         Answer::Ready(Err(no_owners()))
     }
 
-    /// A layer that will ask this store was built. Default: that is nothing to the store.
-    fn attach(&self, layer: &LayerSettings) {
-        let _ = layer;
+    /// A layer that will ask this store is being built. Default: that is nothing to the store, but that it does not count
+    /// sessions, for it has no index of owners.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot do what the layer will ask of it. The layer is not built then.
+    fn attach(&self, layer: &LayerSettings) -> Result<(), StoreError> {
+        if layer.counts_sessions { Err(no_owners()) } else { Ok(()) }
     }
 
     /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
@@ -304,9 +314,9 @@ macro_rules! forward_store {
                 $inner.end_all(owner, except)
             }
 
-            fn attach(&self, layer: &$crate::LayerSettings) {
+            fn attach(&self, layer: &$crate::LayerSettings) -> Result<(), $crate::StoreError> {
                 let $this = self;
-                $inner.attach(layer);
+                $inner.attach(layer)
             }
 
             fn events(&self, sink: $crate::EventSink) {
@@ -339,6 +349,8 @@ forward_store!([S: Store + ?Sized] Arc<S>, |this| (**this));
 pub struct LayerSettings {
     /// The layer's limits.
     pub limits: Limits,
+    /// Whether it limits the [number of an owner's sessions](NewSession::max_sessions).
+    pub counts_sessions: bool,
     /// Whether it may [adopt](Store::adopt) sessions: for as long as its idle timeout, an end has to be remembered.
     pub adopts: bool,
     /// How long it waits for an answer.
@@ -346,15 +358,26 @@ pub struct LayerSettings {
 }
 
 impl LayerSettings {
-    /// A layer with these limits, which adopts nothing and waits for half a second.
+    /// A layer with these limits, which counts and adopts nothing and waits for half a second.
     pub const fn new(limits: Limits) -> Self {
-        Self { limits, adopts: false, deadline: Duration::from_millis(500) }
+        Self { limits, counts_sessions: false, adopts: false, deadline: Duration::from_millis(500) }
     }
 }
 
 fn no_owners() -> StoreError {
-    StoreError::new("this store keeps no index of owners")
+    StoreError::new(NoOwners)
 }
+
+#[derive(Debug)]
+struct NoOwners;
+
+impl fmt::Display for NoOwners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this store keeps no index of owners")
+    }
+}
+
+impl Error for NoOwners {}
 
 /// Ends a session when it is called: see [`Store::end_later`]. It knows no session id.
 pub type EndLater = Box<dyn Fn() -> Answer<bool> + Send + Sync>;
@@ -420,8 +443,10 @@ pub enum Decision {
     Ended {
         /// Why.
         reason: EndReason,
-        /// Whether somebody had logged in to it: its start named an owner.
-        owned: bool,
+        /// Which one, if the store knows the id.
+        session: Option<SessionKey>,
+        /// Whose session it was, if its start named an owner.
+        owner: Option<Owner>,
     },
     /// The session lives, but this request's cap refuses the request.
     Capped(EndReason),
@@ -429,7 +454,7 @@ pub enum Decision {
 
 impl Decision {
     /// About an id the store does not know.
-    pub const UNKNOWN: Self = Self::Ended { reason: EndReason::Unknown, owned: false };
+    pub const UNKNOWN: Self = Self::Ended { reason: EndReason::Unknown, session: None, owner: None };
 }
 
 /// A live session, as of the moment it was checked.
@@ -511,12 +536,19 @@ pub struct SessionInfo {
     pub idle_for: Duration,
     /// The time since it began.
     pub age: Duration,
+    /// What its start said of it.
+    pub label: Option<Label>,
 }
 
 impl SessionInfo {
     /// A session with these times.
     pub fn new(key: SessionKey, idle_for: Duration, age: Duration) -> Self {
-        Self { key, idle_for, age }
+        Self { key, idle_for, age, label: None }
+    }
+
+    /// The same, with its label.
+    pub fn with_label(self, label: Option<Label>) -> Self {
+        Self { label, ..self }
     }
 
     /// Names the session in a form: see [`Sessions::end_tagged`](crate::Sessions::end_tagged). It is of no use in
@@ -545,6 +577,10 @@ pub struct NewSession {
     pub limits: Option<Limits>,
     /// How long ago the user was authenticated: the absolute clock starts there.
     pub age: Duration,
+    /// What tells it from its owner's others.
+    pub label: Option<Label>,
+    /// How many sessions its owner may have, instead of what the layer says.
+    pub max_sessions: Option<MaxSessions>,
 }
 
 impl NewSession {
@@ -568,6 +604,61 @@ impl NewSession {
     pub fn age(self, age: Duration) -> Self {
         Self { age, ..self }
     }
+
+    /// What tells it from its owner's others, in a [list](crate::Sessions::sessions_of) and in events: a device, an address,
+    /// a user agent. Instead of what [`session_label`](crate::SessionTimeoutBuilder::session_label) finds.
+    pub fn label(self, label: impl Into<Label>) -> Self {
+        Self { label: Some(label.into()), ..self }
+    }
+
+    /// How many sessions its owner may have, this one included, instead of what
+    /// [the layer](crate::SessionTimeoutBuilder::max_sessions) says.
+    pub fn max_sessions(self, max_sessions: MaxSessions) -> Self {
+        Self { max_sessions: Some(max_sessions), ..self }
+    }
+
+    /// Whose sessions are limited to how many, if they are.
+    pub(crate) fn limit(&self) -> Option<(&Owner, MaxSessions)> {
+        Some((self.owner.as_ref()?, self.max_sessions?))
+    }
+}
+
+/// How many sessions an owner may have at the same time, and what becomes of a further one (OWASP ASVS 5.0 §7.1.2).
+///
+/// A session counts as long as a layer of this process admits it, used or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxSessions {
+    number: usize,
+    refuses: bool,
+}
+
+impl MaxSessions {
+    /// For a further one, the owner's session that has been idle longest ends ([`EndReason::Revoked`]). The number is one at
+    /// least.
+    pub const fn end_longest_idle(number: usize) -> Self {
+        Self { number, refuses: false }
+    }
+
+    /// A further one is refused.
+    pub const fn refuse_new(number: usize) -> Self {
+        Self { number, refuses: true }
+    }
+
+    /// How many.
+    pub const fn number(self) -> usize {
+        self.number
+    }
+
+    /// How many of the owner's other live sessions have to go for a new one; `None`: it is refused.
+    pub(crate) fn to_end(self, others: usize) -> Option<usize> {
+        let excess = (others + 1).saturating_sub(self.number);
+        (!self.refuses || excess == 0).then_some(excess.min(others))
+    }
+}
+
+/// The longest idle come first.
+pub(crate) fn sort_longest_idle_first(sessions: &mut [SessionInfo]) {
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.idle_for, session.age)));
 }
 
 /// What became of [`Store::start`].
@@ -579,6 +670,8 @@ pub enum Started {
     AlreadyLive(SessionKey),
     /// The store is full of live sessions. Nothing was begun.
     AtCapacity,
+    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    TooMany,
 }
 
 /// What became of [`Store::adopt`].
@@ -590,6 +683,8 @@ pub enum Adopted {
     Known,
     /// The store is full of sessions that are live or have to be remembered. Nothing was begun.
     AtCapacity,
+    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    TooMany,
 }
 
 /// What became of [`Store::rotate`].
@@ -617,6 +712,12 @@ impl StoreError {
     #[cfg(feature = "shared")]
     pub fn no_room() -> Self {
         shared::no_room()
+    }
+
+    /// Under the key of a record is something that is none, and cannot be read as one: no session. For [`Backend::load`].
+    #[cfg(feature = "shared")]
+    pub fn foreign() -> Self {
+        shared::foreign()
     }
 
     #[cfg(feature = "shared")]

@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    Access, Adopted, Answer, Backend, Decision, EndLater, Key, LayerSettings, Live, Loaded, NewSession,
-    Rotated, SessionInfo, Started, Store, StoreError, Swap, Swapped,
+    Access, Adopted, Answer, Backend, Decision, EndLater, Key, LayerSettings, Live, Loaded, MaxSessions,
+    NewSession, NoOwners, Rotated, SessionInfo, Started, Store, StoreError, Swap, Swapped,
+    sort_longest_idle_first,
 };
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey,
@@ -42,6 +43,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const KEEP_ADOPTED: Duration = Duration::from_secs(24 * 3600);
 /// How long an owner's list is kept after the last log-in, if all its sessions end by then.
 const OWNERS_LIST: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How long an owner's roster is kept, if a session on it may last for ever.
+const ROSTER_WITHOUT_ABSOLUTE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Of how many sessions a roster is made that was not kept from the first on.
+const LONGEST_ROSTER: usize = 1024;
 /// How many of an owner's sessions are asked about at the same time.
 const AT_ONCE: usize = 32;
 
@@ -212,19 +217,34 @@ impl<B: Backend> SharedStore<B> {
     }
 
     async fn load(&self, key: Key) -> Result<Found, StoreError> {
-        let Loaded { record: bytes, now: clock } = self.backend.load(key).await?;
+        let (found, is_foreign) = self.load_any(key).await?;
+        if is_foreign { Err(foreign()) } else { Ok(found) }
+    }
+
+    /// What cannot be read, and that was told, is replaced.
+    async fn load_or_replace(&self, key: Key) -> Result<Found, StoreError> {
+        self.load_any(key).await.map(|(found, _)| found)
+    }
+
+    /// Also says whether what is there cannot be read.
+    async fn load_any(&self, key: Key) -> Result<(Found, bool), StoreError> {
+        let loaded = self.backend.load(key).await;
+        let Loaded { record: bytes, now: clock } = loaded.inspect_err(|error| self.tell_if_foreign(error))?;
         let now = nanos(clock).saturating_add(ORIGIN);
-        let entry = match &bytes {
-            None => Entry::default(),
-            Some(bytes) => Entry::decode(&key.to_bytes(), bytes)
-                .ok_or_else(foreign)
-                .inspect_err(|error| self.tell_if_foreign(error))?,
+        let read = match &bytes {
+            None => Some(Entry::default()),
+            Some(bytes) => Entry::decode(&key.to_bytes(), bytes),
         };
-        let mut found = Found { key, bytes, entry, now, clock };
+        let is_foreign = read.is_none();
+        if is_foreign {
+            self.tell_if_foreign(&foreign());
+        }
+        let mut entry = read.unwrap_or_default();
         // What a backend has not dropped yet is gone all the same.
-        found.entry.alias = found.entry.alias.take().filter(|alias| now < alias.until);
-        found.entry.record = found.entry.record.take().filter(|record| now < record.until);
-        Ok(found)
+        entry.alias = entry.alias.take().filter(|alias| now < alias.until);
+        entry.record = entry.record.take().filter(|record| now < record.until);
+        entry.roster = entry.roster.take().filter(|roster| now < roster.until);
+        Ok((Found { key, bytes, entry, now, clock }, is_foreign))
     }
 
     /// For requests: what cannot be read is no session, and that was told.
@@ -333,14 +353,13 @@ impl<B: Backend> SharedStore<B> {
     /// Takes it off its owner's list, and tells of it.
     async fn finish_end(&self, session: Key, ended: Option<Box<rules::EndedNow>>) {
         let Some(ended) = ended else { return };
-        let rules::EndedNow { reason, idle_for, age, owner } = *ended;
-        if let Some(owner) = &owner {
+        if let Some(owner) = &ended.owner {
             // Else it is struck off by a later log-in.
             let _ = self.backend.strike(key_of_owner(owner), vec![session]).await;
         }
         if let Some(sink) = self.process.sink.get() {
             let session = SessionKey::new(session.to_bytes());
-            sink.send(&SessionEvent::Ended { session, reason, idle_for, age, owner });
+            sink.send(&SessionEvent::ended(session, *ended));
         }
     }
 
@@ -437,17 +456,35 @@ impl<B: Backend> SharedStore<B> {
     }
 
     async fn begin(self, id: Key, new: NewSession, policy: Policy) -> Result<Started, StoreError> {
+        let started = self.begin_uncounted(id, &new, &policy).await?;
+        let is_counted = match started {
+            Started::New(session) => self.count_in(id, Key::new(session.to_bytes()), &new).await?,
+            Started::AlreadyLive(session) => self.is_counted(Key::new(session.to_bytes()), &new).await?,
+            Started::AtCapacity | Started::TooMany => true,
+        };
+        Ok(if is_counted { started } else { Started::TooMany })
+    }
+
+    async fn begin_uncounted(
+        &self,
+        id: Key,
+        new: &NewSession,
+        policy: &Policy,
+    ) -> Result<Started, StoreError> {
         let mut attempts = self.attempts();
         while attempts.next().await {
             let found = self.load(id).await?;
-            if let Some(live) = self.live_session_of(id, &found, &policy).await? {
+            if let Some(live) = self.live_session_of(id, &found, policy).await? {
                 return Ok(Started::AlreadyLive(SessionKey::new(live.to_bytes())));
             }
             if !found.entry.is_empty() {
-                return self.begin_anew(id, &new, &policy).await;
+                match self.begin_anew(id, new, policy).await? {
+                    Some(started) => return Ok(started),
+                    None => continue,
+                }
             }
-            self.list_owner(id, &new, &policy).await?;
-            let record = Record::new(&new, found.now);
+            self.list_owner(id, new, policy).await?;
+            let record = Record::new(new, found.now);
             let record = Some(Kept { content: record, until: 0 });
             match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
                 Swapped::Done => return Ok(Started::New(SessionKey::new(id.to_bytes()))),
@@ -459,8 +496,13 @@ impl<B: Backend> SharedStore<B> {
     }
 
     /// Something has been here that others may still know by its name: the session gets another one, and the id is an
-    /// alias of it.
-    async fn begin_anew(&self, id: Key, new: &NewSession, policy: &Policy) -> Result<Started, StoreError> {
+    /// alias of it. `None`: it has to be tried again.
+    async fn begin_anew(
+        &self,
+        id: Key,
+        new: &NewSession,
+        policy: &Policy,
+    ) -> Result<Option<Started>, StoreError> {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|_| StoreError::new("no random numbers"))?;
         let session = Key::new(name);
@@ -471,21 +513,122 @@ impl<B: Backend> SharedStore<B> {
         let record = Some(Kept { content: record, until: 0 });
         match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
             Swapped::Done => {}
-            Swapped::Full => return Ok(Started::AtCapacity),
-            Swapped::Lost => return Err(contended()),
+            Swapped::Full => return Ok(Some(Started::AtCapacity)),
+            Swapped::Lost => return Ok(None),
         }
         let placed = self.place(id, session, new.limits, policy).await;
         if !matches!(placed, Ok(Placed::Done)) {
-            // Nobody has heard of it.
-            if let Ok(found) = self.load(session).await {
-                let _ = self.write(&found, Entry::default(), Write::ByAllMeans).await;
-            }
+            self.withdraw_start(id, session).await;
         }
-        Ok(match placed? {
+        Ok(Some(match placed? {
             Placed::Done => Started::New(SessionKey::new(session.to_bytes())),
             Placed::Live(live) => Started::AlreadyLive(SessionKey::new(live.to_bytes())),
             Placed::Full => Started::AtCapacity,
-        })
+        }))
+    }
+
+    /// Nobody has heard of this session yet, nor will.
+    async fn withdraw_start(&self, id: Key, session: Key) {
+        let mut attempts = self.attempts();
+        while attempts.next().await
+            && let Ok(found) = self.load(session).await
+        {
+            let entry = Entry { record: None, ..found.entry.clone() };
+            if self.write(&found, entry, Write::ByAllMeans).await.ok() != Some(Swapped::Lost) {
+                break;
+            }
+        }
+        if id != session {
+            self.drop_aliases(session, vec![hash_of(id)]).await;
+        }
+    }
+
+    /// Counts a session among its owner's, if those are limited. `false` if there are too many; then it did not begin.
+    async fn count_in(&self, id: Key, session: Key, new: &NewSession) -> Result<bool, StoreError> {
+        let Some((owner, limit)) = new.limit() else { return Ok(true) };
+        let counted = self.enrol(session, owner, limit, new.limits).await;
+        if !matches!(counted, Ok(true)) {
+            self.withdraw_start(id, session).await;
+        }
+        counted
+    }
+
+    /// A session that was found live may be one that this very log-in began, if the answer to that was lost.
+    async fn is_counted(&self, session: Key, new: &NewSession) -> Result<bool, StoreError> {
+        let Some((owner, limit)) = new.limit() else { return Ok(true) };
+        match self.info(session, owner, &Policy::new(self.widest())).await? {
+            Some(_) => self.enrol(session, owner, limit, new.limits).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Puts a session on its owner's roster, which has no more than the limit. Who is taken off it has ended before, and no
+    /// session is answered that is not on it: so there are never more, however many begin at the same time.
+    async fn enrol(
+        &self,
+        session: Key,
+        owner: &Owner,
+        limit: MaxSessions,
+        own: Option<Limits>,
+    ) -> Result<bool, StoreError> {
+        let key = key_of_roster(owner);
+        let mut attempts = self.attempts();
+        while attempts.next().await {
+            let found = self.load_or_replace(key).await?;
+            let enrolled: Vec<Key> = match &found.entry.roster {
+                Some(roster) if roster.content.contains(&session.to_bytes()) => return Ok(true),
+                Some(roster) => roster.content.iter().copied().map(Key::new).collect(),
+                // Nobody has counted before, or what was there is spoiled.
+                None => self.listed_sessions(owner).await?,
+            };
+            let others = enrolled.into_iter().filter(|&other| other != session).collect();
+            let mut others = self.live_sessions(others, owner, &Policy::new(self.widest())).await?;
+            let Some(to_end) = limit.to_end(others.len()) else { return Ok(false) };
+            sort_longest_idle_first(&mut others);
+            for ended in others.drain(..to_end) {
+                let key = Key::new(ended.key.to_bytes());
+                self.finish(key, EndReason::Revoked, |record| record.owner() == Some(owner)).await?;
+            }
+            let content = others.iter().map(|other| other.key.to_bytes()).chain([session.to_bytes()]);
+            let content = content.collect();
+            let absolute = own.unwrap_or_else(|| self.widest()).absolute();
+            let keep_for = absolute.unwrap_or(ROSTER_WITHOUT_ABSOLUTE).max(OWNERS_LIST);
+            let until = found.now.saturating_add(nanos(keep_for));
+            let until = found.entry.roster.as_ref().map_or(0, |roster| roster.until).max(until);
+            let entry = Entry { roster: Some(Kept { content, until }), ..Entry::default() };
+            match self.write(&found, entry, Write::ByAllMeans).await? {
+                Swapped::Done => return Ok(true),
+                Swapped::Full => return Err(full()),
+                Swapped::Lost => {}
+            }
+        }
+        Err(contended())
+    }
+
+    /// Of those that are on the owner's list, if there is one.
+    async fn listed_sessions(&self, owner: &Owner) -> Result<Vec<Key>, StoreError> {
+        match self.backend.listed(key_of_owner(owner)).await {
+            Ok(mut listed) => {
+                listed.truncate(LONGEST_ROSTER);
+                Ok(listed)
+            }
+            Err(error) if error.is::<NoOwners>() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Those of these that are this owner's, and live.
+    async fn live_sessions(
+        &self,
+        sessions: Vec<Key>,
+        owner: &Owner,
+        policy: &Policy,
+    ) -> Result<Vec<SessionInfo>, StoreError> {
+        let asked = for_all(sessions, |session| {
+            let (store, owner, policy) = (self.clone(), owner.clone(), *policy);
+            async move { store.info(session, &owner, &policy).await }
+        });
+        asked.await.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// The live session of this id, if there is one. What is found to be over ends.
@@ -561,17 +704,26 @@ impl<B: Backend> SharedStore<B> {
                 "ended sessions could be forgotten to make room: no session can be adopted",
             ));
         }
-        let found = self.load(id).await?;
-        if !found.entry.is_empty() {
-            return Ok(Adopted::Known);
+        let mut attempts = self.attempts();
+        while attempts.next().await {
+            let found = self.load(id).await?;
+            if !found.entry.is_empty() {
+                return Ok(Adopted::Known);
+            }
+            self.list_owner(id, &new, &policy).await?;
+            let record = Some(Kept { content: Record::adopted(&new, found.now), until: 0 });
+            return Ok(
+                match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
+                    Swapped::Done if self.count_in(id, id, &new).await? => {
+                        Adopted::New(SessionKey::new(id.to_bytes()))
+                    }
+                    Swapped::Done => Adopted::TooMany,
+                    Swapped::Full => Adopted::AtCapacity,
+                    Swapped::Lost => continue,
+                },
+            );
         }
-        self.list_owner(id, &new, &policy).await?;
-        let record = Some(Kept { content: Record::adopted(&new, found.now), until: 0 });
-        Ok(match self.write(&found, Entry { record, ..Entry::default() }, Write::Start).await? {
-            Swapped::Done => Adopted::New(SessionKey::new(id.to_bytes())),
-            Swapped::Full => Adopted::AtCapacity,
-            Swapped::Lost => Adopted::Known,
-        })
+        Err(contended())
     }
 
     async fn rotate_to(
@@ -822,6 +974,12 @@ fn key_of_owner(owner: &Owner) -> Key {
     key_of_bytes(owner.as_str().as_bytes())
 }
 
+/// No session id has this hash.
+fn key_of_roster(owner: &Owner) -> Key {
+    let hash = key_of_owner(owner).to_bytes();
+    key_of_bytes(&[b"the roster of\0".as_slice(), &hash].concat())
+}
+
 fn key_of_bytes(bytes: &[u8]) -> Key {
     let hash: [u8; 32] = Sha256::digest(bytes).into();
     let mut key = [0; 16];
@@ -869,7 +1027,7 @@ pub(super) fn no_room() -> StoreError {
     StoreError::new(NoRoom)
 }
 
-fn foreign() -> StoreError {
+pub(super) fn foreign() -> StoreError {
     StoreError::new(Foreign)
 }
 
@@ -1005,11 +1163,7 @@ impl<B: Backend> Store for SharedStore<B> {
         let (owner, policy) = (owner.clone(), *policy);
         self.answer(async move |store| {
             let listed = store.backend.listed(key_of_owner(&owner)).await?;
-            let asked = for_all(listed, |session| {
-                let (store, owner) = (store.clone(), owner.clone());
-                async move { store.info(session, &owner, &policy).await }
-            });
-            asked.await.into_iter().filter_map(Result::transpose).collect()
+            store.live_sessions(listed, &owner, &policy).await
         })
     }
 
@@ -1021,13 +1175,14 @@ impl<B: Backend> Store for SharedStore<B> {
         })
     }
 
-    fn attach(&self, layer: &LayerSettings) {
+    fn attach(&self, layer: &LayerSettings) -> Result<(), StoreError> {
         self.widen(layer.limits);
         self.process.deadline.fetch_max(nanos(layer.deadline), Relaxed);
         self.backend.attach(layer);
         if layer.adopts {
             self.process.adoptable_for.fetch_max(nanos(layer.limits.idle()), Relaxed);
         }
+        Ok(())
     }
 
     /// The first layer built on a store is told of the endings it finds. Of one that nobody comes back to nobody hears.

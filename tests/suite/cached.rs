@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{RuntimeClock, remote::Remote};
+use crate::support::{RuntimeClock, conforms, remote::Remote};
 use tokio::time;
 use tower_session_timeout::{
     Access, Answer, CachedStore, Decision, EndReason, EventSink, Limits, Live, MemoryStore, NewSession,
-    Owner, Policy, SessionEvent, SessionId, SessionKey, Started, Store, conformance,
+    Owner, Policy, SessionEvent, SessionId, SessionKey, Started, Store,
 };
 
 const IDLE: Duration = Duration::from_secs(900);
@@ -406,10 +406,7 @@ fn the_store_tells_of_its_endings_through_the_cache() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cached_store_conforms_where_its_window_is_shorter_than_any_difference() {
     let window = Duration::from_nanos(1);
-    conformance::check(&|clock| {
-        CachedStore::new(MemoryStore::new().clock(clock.clone()), window).clock(clock)
-    })
-    .await;
+    conforms(&|clock| CachedStore::new(MemoryStore::new().clock(clock.clone()), window).clock(clock)).await;
 }
 
 mod over_redis {
@@ -423,7 +420,7 @@ mod over_redis {
         let server = RedisServer::start(&[]).await;
         let connection = server.connect().await;
         let number = AtomicUsize::new(0);
-        conformance::check(&|clock: tower_session_timeout::ManualClock| {
+        conforms(&|clock: tower_session_timeout::ManualClock| {
             let prefix = format!("{}:", number.fetch_add(1, SeqCst));
             let store = RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO);
             store.clock(clock.clone()).cached(NANO).clock(clock)

@@ -125,7 +125,7 @@ fn refusals(
     let sink = Arc::clone(&told);
     let app = App::with(|builder| {
         configure(builder).on_event(move |event| {
-            if let SessionEvent::Refused { reason } = event {
+            if let SessionEvent::Refused { reason, .. } = event {
                 sink.lock().unwrap().push(*reason);
             }
         })

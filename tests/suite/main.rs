@@ -24,6 +24,7 @@ mod layer_order;
 mod log;
 mod log_ins;
 mod log_outs;
+mod max_sessions;
 mod memory_store;
 mod nested_layers;
 mod other_ids;

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     servers::redis_server::{RedisServer, until},
     support::{
-        App,
+        App, conforms,
         fault_proxy::{Fault, FaultProxy},
         model::{self, Model},
         pace, post, sid,
@@ -26,7 +26,7 @@ use proptest::{
 };
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, Rotated, SessionEvent, SessionId, Started, Store, conformance,
+    Policy, Rotated, SessionEvent, SessionId, Started, Store,
 };
 use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
@@ -81,7 +81,7 @@ fn stores(connection: ConnectionManager) -> impl Fn(ManualClock) -> RedisStore<C
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_redis_store_conforms() {
     let server = RedisServer::start(&[]).await;
-    conformance::check(&stores(server.connect().await)).await;
+    conforms(&stores(server.connect().await)).await;
 }
 
 /// I9: by a plain model, which the memory store is held against as well. The stateless store is, through the layer.

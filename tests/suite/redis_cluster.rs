@@ -14,7 +14,7 @@ use crate::{
         redis_cluster::RedisCluster,
         redis_server::{command, local},
     },
-    support::{App, pace, post, set_cookie, sid},
+    support::{App, conforms, pace, post, set_cookie, sid},
 };
 use ::redis::cluster_async::ClusterConnection;
 use futures_util::future::join_all;
@@ -22,7 +22,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_session_timeout::{
     Access, Answer, Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, Policy, Rotated,
-    SessionId, Started, Store, conformance,
+    SessionId, Started, Store,
 };
 use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
@@ -64,7 +64,7 @@ async fn in_a_cluster_the_store_works_and_conforms() {
         let prefix = format!("{}:", number.fetch_add(1, SeqCst));
         RedisStore::new(connection.clone()).prefix(&prefix).granularity(Duration::ZERO).clock(clock)
     };
-    conformance::check(&make).await;
+    conforms(&make).await;
 }
 
 /// With so many sessions that ids of one session are on different nodes.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::support::{
-    App, RuntimeClock, get,
+    App, RuntimeClock, conforms, get,
     model::{self, Model},
     post, sid,
     table::{Table, Ways},
@@ -28,9 +28,9 @@ use proptest::{
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
-    Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, NewSession,
-    Owner, Policy, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, Verdict,
-    conformance,
+    Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MaxSessions,
+    NewSession, Owner, Policy, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store,
+    SystemClock, Verdict, conformance,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,7 +75,74 @@ async fn a_store_over_a_table_conforms() {
     let make = |clock: ManualClock| {
         SharedStore::on_clock(Table::new(clock.clone()), clock).granularity(Duration::ZERO)
     };
-    conformance::check(&make).await;
+    conforms(&make).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_conforms() {
+    conformance::backend(Table::new(SystemClock)).await;
+}
+
+async fn log_in_limited(store: &impl Store, id: &str, limit: Option<MaxSessions>) -> Started {
+    let mut new = NewSession::new().owner("alice");
+    new.max_sessions = limit;
+    store.start(&SessionId::from(id), &new, &policy()).await.unwrap()
+}
+
+#[tokio::test]
+async fn sessions_that_began_before_there_was_a_limit_count_too() {
+    let site = Site::new();
+    let store = site.process();
+    for id in ["A", "B"] {
+        log_in_limited(&store, id, None).await;
+        site.clock.advance(SECOND / 10);
+    }
+    let refused = log_in_limited(&store, "C", Some(MaxSessions::refuse_new(2))).await;
+    assert_eq!(refused, Started::TooMany);
+    assert!(!is_live(&store, "C").await);
+    log_in_limited(&store, "D", Some(MaxSessions::end_longest_idle(2))).await;
+    assert!(!is_live(&store, "A").await && is_live(&store, "B").await && is_live(&store, "D").await);
+    let before = site.table.len();
+    assert_eq!(
+        log_in_limited(&store, "D", Some(MaxSessions::refuse_new(2))).await,
+        log_in_limited(&store, "D", None).await
+    );
+    assert_eq!(site.table.len(), before, "a session that is live is no further one");
+}
+
+/// It is told, and counted anew.
+#[tokio::test]
+async fn a_spoiled_roster_locks_nobody_out() {
+    let site = Site::new();
+    let told = Arc::new(AtomicUsize::new(0));
+    let store = site.process();
+    let sink = Arc::clone(&told);
+    store.events(EventSink::new(move |event| {
+        if matches!(event, SessionEvent::StoreFailed { .. }) {
+            sink.fetch_add(1, SeqCst);
+        }
+    }));
+    let limit = Some(MaxSessions::refuse_new(2));
+    log_in_limited(&store, "A", limit).await;
+    let roster = site.table.written_last();
+    for (id, expected) in [("B", true), ("C", false)] {
+        site.table.put(roster, b"spoiled");
+        let started = log_in_limited(&store, id, limit).await;
+        assert_eq!(matches!(started, Started::New(_)), expected, "{started:?}");
+    }
+    assert!(is_live(&store, "A").await && is_live(&store, "B").await);
+    assert_eq!(told.load(SeqCst), 2);
+}
+
+/// Every other swap is lost to somebody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_over_a_contended_table_conforms() {
+    let make = |clock: ManualClock| {
+        let table = Table::new(clock.clone());
+        table.lose_every_other_swap();
+        SharedStore::on_clock(table, clock).granularity(Duration::ZERO)
+    };
+    conforms(&make).await;
 }
 
 /// I9: a store of records, and one with a cache before it, whose windows are closed between two steps.

@@ -161,7 +161,7 @@ fn node(network: Network, clock: &RuntimeClock) -> Node {
     let node = CachedStore::new(store, WINDOW).clock(clock.clone());
     let mut layer = LayerSettings::new(policy().limits);
     layer.deadline = DEADLINE;
-    node.attach(&layer);
+    node.attach(&layer).unwrap();
     node
 }
 

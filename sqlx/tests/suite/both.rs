@@ -125,6 +125,9 @@ async fn it_conforms<P: Place>() {
         store
     };
     conformance::check(&make).await;
+    conformance::owners(&make).await;
+    conformance::in_flight(&make).await;
+    conformance::adoptions(&make).await;
 }
 
 /// I9: by a plain model, which the other stores are held against as well.

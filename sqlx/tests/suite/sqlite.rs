@@ -103,7 +103,7 @@ async fn a_file_that_is_locked_for_good_makes_an_error_that_says_so() {
     place.store().await;
     let impatient = place.options().busy_timeout(Duration::ZERO);
     let store = SqliteStore::new(SqlitePoolOptions::new().connect_lazy_with(impatient));
-    store.attach(&LayerSettings::new(policy().limits));
+    store.attach(&LayerSettings::new(policy().limits)).unwrap();
     start(&store, "A").await;
     let lock = place.lock(Duration::from_secs(600)).await;
     let error =

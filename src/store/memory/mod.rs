@@ -28,7 +28,7 @@ use self::{
 };
 use super::{
     Access, Adopted, Answer, Decision, LayerSettings, Live, NewSession, Rotated, SessionInfo, Started, Store,
-    StoreError,
+    StoreError, sort_longest_idle_first,
 };
 use crate::{
     Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
@@ -270,6 +270,18 @@ impl MemoryStore {
         key: SessionKey,
         work: impl FnOnce(&mut Record, IdHash, u64, &mut Effects) -> T,
     ) -> Result<Option<T>, Closed> {
+        let mut deferred = Deferred::default();
+        let result = self.with_session_deferring(key, &mut deferred, work);
+        self.finish(deferred);
+        result
+    }
+
+    fn with_session_deferring<T>(
+        &self,
+        key: SessionKey,
+        deferred: &mut Deferred,
+        work: impl FnOnce(&mut Record, IdHash, u64, &mut Effects) -> T,
+    ) -> Result<Option<T>, Closed> {
         let place = Place::of(key);
         let mut effects = Effects::default();
         let Some(shard) = self.shards.get(place.shard as usize) else { return Ok(None) };
@@ -277,9 +289,7 @@ impl MemoryStore {
         let now = self.now();
         let result = shard.session(place).map(|(first_id, record)| work(record, first_id, now, &mut effects));
         drop(shard);
-        let mut deferred = Deferred::default();
         deferred.add(key, effects);
-        self.finish(deferred);
         Ok(result)
     }
 
@@ -340,56 +350,117 @@ impl MemoryStore {
 
     fn start_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Started, Closed> {
         if !self.reserve() {
-            // Full; but an id that is live already needs no room.
-            return Ok(match self.decide(id, policy, Access::Peek)? {
-                Decision::Live(live) => Started::AlreadyLive(live.key),
-                _ => Started::AtCapacity,
-            });
+            return Ok(self.already_live(id, policy)?.map_or(Started::AtCapacity, Started::AlreadyLive));
         }
-        let placed = self.place(id, policy, |now| Content::Session(Record::new(new, now)));
-        match placed.inspect_err(|_| self.count_out(1))? {
-            Placed::New(key) => {
-                self.list_owner(new, key);
-                Ok(Started::New(key))
-            }
-            Placed::LiveAlready(key) => {
-                self.count_out(1);
-                Ok(Started::AlreadyLive(key))
-            }
+        let mut deferred = Deferred::default();
+        let placed = self.listed(new, &mut deferred, |deferred| {
+            let placed = self.place(id, policy, |now| Content::Session(Record::new(new, now)), deferred)?;
+            let key = if let Placed::New(key) = placed { Some(key) } else { None };
+            Ok((placed, key))
+        });
+        self.finish(deferred);
+        if !matches!(placed, Ok(Some(Placed::New(_)))) {
+            self.count_out(1);
         }
+        Ok(match placed? {
+            Some(Placed::New(key)) => Started::New(key),
+            Some(Placed::LiveAlready(key)) => Started::AlreadyLive(key),
+            None => self.already_live(id, policy)?.map_or(Started::TooMany, Started::AlreadyLive),
+        })
+    }
+
+    /// An id that is live already needs no room, and is no further session.
+    fn already_live(&self, id: IdHash, policy: &Policy) -> Result<Option<SessionKey>, Closed> {
+        Ok(match self.decide(id, policy, Access::Peek)? {
+            Decision::Live(live) => Some(live.key),
+            _ => None,
+        })
     }
 
     fn adopt_hashed(&self, id: IdHash, new: &NewSession) -> Result<Adopted, Closed> {
         let has_room = self.reserve();
-        let mut shard = self.shard(id).inspect_err(|_| self.count_out(usize::from(has_room)))?;
-        let now = self.now();
-        let adopted = match shard.find(id) {
-            Some(_) => Adopted::Known,
-            None if !has_room => Adopted::AtCapacity,
-            None => Adopted::New(shard.insert(id, Content::Session(Record::adopted(new, now))).1),
-        };
-        drop(shard);
-        match adopted {
-            Adopted::New(key) => self.list_owner(new, key),
-            Adopted::Known | Adopted::AtCapacity => self.count_out(usize::from(has_room)),
+        let mut deferred = Deferred::default();
+        let adopted = self.listed(new, &mut deferred, |_| {
+            let mut shard = self.shard(id)?;
+            let now = self.now();
+            Ok(match shard.find(id) {
+                Some(_) => (Adopted::Known, None),
+                None if !has_room => (Adopted::AtCapacity, None),
+                None => {
+                    let (_, key) = shard.insert(id, Content::Session(Record::adopted(new, now)));
+                    (Adopted::New(key), Some(key))
+                }
+            })
+        });
+        self.finish(deferred);
+        if !matches!(adopted, Ok(Some(Adopted::New(_)))) {
+            self.count_out(usize::from(has_room));
         }
-        Ok(adopted)
+        Ok(adopted?.unwrap_or(Adopted::TooMany))
     }
 
-    fn list_owner(&self, new: &NewSession, key: SessionKey) {
-        if let Some(owner) = &new.owner {
+    /// Begins a session and puts it on its owner's list; which others of the owner's that ends is counted with nobody else
+    /// at it. `None`: there are too many.
+    fn listed<T>(
+        &self,
+        new: &NewSession,
+        deferred: &mut Deferred,
+        begin: impl FnOnce(&mut Deferred) -> Result<(T, Option<SessionKey>), Closed>,
+    ) -> Result<Option<T>, Closed> {
+        let Some((owner, limit)) = new.limit() else {
+            let (placed, key) = begin(deferred)?;
+            if let Some((key, owner)) = key.zip(new.owner.as_ref()) {
+                self.owners.add(owner, key);
+            }
+            return Ok(Some(placed));
+        };
+        let _one_at_a_time = self.owners.log_in(owner);
+        // Live by any layer's limits.
+        let widest = Policy::new(self.widest().limits().unwrap_or_default());
+        let mut others = self.live_sessions_of(owner, &widest, deferred)?;
+        let Some(to_end) = limit.to_end(others.len()) else { return Ok(None) };
+        let (placed, key) = begin(deferred)?;
+        if let Some(key) = key {
             self.owners.add(owner, key);
+            sort_longest_idle_first(&mut others);
+            for SessionInfo { key, .. } in others.drain(..to_end) {
+                self.with_session_deferring(key, deferred, |record, _, now, effects| {
+                    record.end(EndReason::Revoked, now, effects)
+                })?;
+            }
         }
+        Ok(Some(placed))
+    }
+
+    fn live_sessions_of(
+        &self,
+        owner: &Owner,
+        policy: &Policy,
+        deferred: &mut Deferred,
+    ) -> Result<Vec<SessionInfo>, Closed> {
+        let sessions = self.owners.sessions_of(owner).into_iter();
+        let live = sessions.filter_map(|key| {
+            let info = self.with_session_deferring(key, deferred, |record, _, now, effects| {
+                record.info(key, &self.context(policy, now), effects)
+            });
+            info.map(Option::flatten).transpose()
+        });
+        live.collect()
     }
 
     /// Puts `content` under `id`, unless a live session is there.
-    fn place(&self, id: IdHash, policy: &Policy, content: impl Fn(u64) -> Content) -> Result<Placed, Closed> {
+    fn place(
+        &self,
+        id: IdHash,
+        policy: &Policy,
+        content: impl Fn(u64) -> Content,
+        deferred: &mut Deferred,
+    ) -> Result<Placed, Closed> {
         // Once round for almost everybody; again only if another request took the id in between.
         loop {
-            let mut deferred = Deferred::default();
             let mut shard = self.shard(id)?;
             let now = self.now();
-            shard.tidy(SLOTS_PER_START, now, self.widest(), self.keep_ended(), &mut deferred);
+            shard.tidy(SLOTS_PER_START, now, self.widest(), self.keep_ended(), deferred);
             let mut elsewhere = None;
             if let Some(slot) = shard.find(id) {
                 let key = shard.key(slot);
@@ -405,12 +476,10 @@ impl MemoryStore {
                         }
                         deferred.add(key, effects);
                         if is_live {
-                            drop(shard);
-                            self.finish(deferred);
                             return Ok(Placed::LiveAlready(key));
                         }
                         if has_ended {
-                            shard.free(slot, &mut deferred);
+                            shard.free(slot, deferred);
                         }
                     }
                     Content::Alias(of) => elsewhere = Some(*of),
@@ -419,14 +488,14 @@ impl MemoryStore {
             }
             if let Some(of) = elsewhere {
                 drop(shard);
-                self.finish(std::mem::take(&mut deferred));
-                let is_live = self.with_session(of, |record, first_id, now, effects| {
-                    let is_live = record.is_live_under(id, first_id, policy, now, effects);
-                    if !is_live {
-                        record.forget(id, first_id);
-                    }
-                    is_live
-                })?;
+                let is_live =
+                    self.with_session_deferring(of, deferred, |record, first_id, now, effects| {
+                        let is_live = record.is_live_under(id, first_id, policy, now, effects);
+                        if !is_live {
+                            record.forget(id, first_id);
+                        }
+                        is_live
+                    })?;
                 if is_live == Some(true) {
                     return Ok(Placed::LiveAlready(of));
                 }
@@ -439,15 +508,16 @@ impl MemoryStore {
                 deferred.work().freed += 1;
             }
             let (_, key) = shard.insert(id, content(now));
-            drop(shard);
-            self.finish(deferred);
             return Ok(Placed::New(key));
         }
     }
 
     /// Makes `id` an alias of this session.
     fn join(&self, session: SessionKey, id: IdHash, policy: &Policy) -> Result<Rotated, Closed> {
-        if let Placed::LiveAlready(_) = self.place(id, policy, |_| Content::Alias(session))? {
+        let mut deferred = Deferred::default();
+        let placed = self.place(id, policy, |_| Content::Alias(session), &mut deferred);
+        self.finish(deferred);
+        if let Placed::LiveAlready(_) = placed? {
             // Live already, under another session: it may leave, and keeps that session's clocks.
             return Ok(Rotated::AlreadyLive);
         }
@@ -614,14 +684,10 @@ impl Store for MemoryStore {
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
         self.widen(policy.limits);
-        let sessions = self.owners.sessions_of(owner).into_iter();
-        let live = sessions.filter_map(|key| {
-            let info = self.with_session(key, |record, _, now, effects| {
-                record.info(key, &self.context(policy, now), effects)
-            });
-            info.map(Option::flatten).transpose()
-        });
-        live.collect::<Result<_, _>>().into()
+        let mut deferred = Deferred::default();
+        let live = self.live_sessions_of(owner, policy, &mut deferred);
+        self.finish(deferred);
+        live.into()
     }
 
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
@@ -637,11 +703,12 @@ impl Store for MemoryStore {
         ended.sum::<Result<_, _>>().into()
     }
 
-    fn attach(&self, layer: &LayerSettings) {
+    fn attach(&self, layer: &LayerSettings) -> Result<(), StoreError> {
         self.widen(layer.limits);
         if layer.adopts {
             self.adoptable_for.fetch_max(nanos(layer.limits.idle()), Relaxed);
         }
+        Ok(())
     }
 
     /// The first layer built on a store is told of its endings.

@@ -19,17 +19,31 @@ type OwnedSessions = BTreeSet<(Owner, [u8; 16])>;
 /// Spread over shards, so that log-ins do not wait for each other. No other lock is taken under one of these.
 pub(super) struct Owners {
     shards: Box<[Mutex<OwnedSessions>]>,
+    /// One log-in at a time, where an owner's sessions are counted. The first lock of all that a log-in takes.
+    log_ins: Box<[Mutex<()>]>,
     hasher: RandomState,
 }
 
 impl Owners {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            log_ins: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn number(&self, owner: &Owner) -> usize {
+        (self.hasher.hash_one(owner) % SHARDS) as usize
     }
 
     fn shard(&self, owner: &Owner) -> MutexGuard<'_, OwnedSessions> {
-        let shard = &self.shards[(self.hasher.hash_one(owner) % SHARDS) as usize];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[self.number(owner)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until it is dropped, nobody else who asks for it begins a session of this owner.
+    pub(super) fn log_in(&self, owner: &Owner) -> MutexGuard<'_, ()> {
+        self.log_ins[self.number(owner)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, owner: &Owner, session: SessionKey) {
@@ -71,6 +85,17 @@ mod tests {
         let started = store.start(&SessionId::from(id), &NewSession::new().owner(owner), &policy);
         let Answer::Ready(Ok(Started::New(key))) = started else { panic!("{started:?}") };
         key
+    }
+
+    /// Each log-in would pay for all of its owner's sessions that are over.
+    #[test]
+    fn sessions_that_have_ended_are_off_the_list() {
+        let store = MemoryStore::new();
+        for number in 0..100 {
+            let key = start(&store, &number.to_string(), "alice");
+            assert!(matches!(store.end(key, EndReason::SignedOut), Answer::Ready(Ok(true))));
+        }
+        assert_eq!(store.owners.sessions_of(&Owner::from("alice")).len(), 0);
     }
 
     /// Every user who ever signed in would fill the memory.

@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 use super::SHARDS;
 use crate::{
     Owner, SessionEvent, SessionKey,
-    rules::{Effects, EndedNow, IdHash, Record, Widest},
+    rules::{Effects, IdHash, Record, Widest},
 };
 
 #[expect(clippy::cast_possible_truncation, reason = "there are few shards")]
@@ -44,7 +44,7 @@ pub(super) struct Work {
     pub(super) events: Vec<SessionEvent>,
     /// Ids that are none of a session any more.
     pub(super) dropped: Vec<(IdHash, SessionKey)>,
-    /// Sessions to be struck off their owners' lists.
+    /// Ended sessions, to be struck off their owners' lists.
     pub(super) disowned: Vec<(Owner, SessionKey)>,
     /// Slots freed and still counted.
     pub(super) freed: usize,
@@ -69,8 +69,8 @@ impl Deferred {
     fn add_all(&mut self, session: SessionKey, effects: Effects) {
         let work = self.work();
         if let Some(ended) = effects.ended {
-            let EndedNow { reason, idle_for, age, owner } = *ended;
-            work.events.push(SessionEvent::Ended { session, reason, idle_for, age, owner });
+            work.disowned.extend(ended.owner.clone().map(|owner| (owner, session)));
+            work.events.push(SessionEvent::ended(session, *ended));
         }
         #[cfg(feature = "snapshot")]
         work.retired.extend(effects.retired.then_some(session));
@@ -181,7 +181,6 @@ impl Shard {
         let work = deferred.work();
         if let Content::Session(session) = self.remove(slot) {
             work.dropped.extend(session.ids().iter().map(|issued| (issued.id, key)));
-            work.disowned.extend(session.owner().map(|owner| (owner.clone(), key)));
         }
         work.freed += 1;
     }

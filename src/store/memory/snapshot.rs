@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The lengths of a checksum and of a note.
 const CHECKSUM: usize = 32;
 const NOTE: usize = 1 + 16 + 1 + 10 + 1 + CHECKSUM;

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Access, Answer, Companion, Decision, EndReason, IdTag, Live, NewSession, Policy, RequestStore, Rotated,
     SessionEvent, SessionId, SessionKey, Started, Store, StoreError, Verdict, rules::Granularity,
+    store::no_owners,
 };
 
 /// What browsers accept for a cookie's name and value (RFC 6265bis §5.6), less room for the name.
@@ -157,7 +158,8 @@ impl Request {
             Verdict::Live(remaining) => remaining,
             Verdict::Capped(reason) => return Decision::Capped(reason),
             Verdict::Over(reason) => {
-                return Decision::Ended { reason, owned: known.record.owner.is_some() };
+                let (session, owner) = (Some(known.record.key), known.record.owner.clone());
+                return Decision::Ended { reason, session, owner };
             }
         };
         let active = match access {
@@ -179,6 +181,9 @@ impl Request {
     }
 
     fn begin(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Result<Started, StoreError> {
+        if new.limit().is_some() {
+            return Err(no_owners());
+        }
         let mut all = self.known();
         let now = self.now();
         if let Some(at) = self.find(&mut all, id.expose())
@@ -238,6 +243,7 @@ impl Request {
                 idle_for: Duration::from_millis(now.saturating_sub(record.active)),
                 age: Duration::from_millis(now.saturating_sub(record.started)),
                 owner: record.owner,
+                label: None,
             });
         }
         true

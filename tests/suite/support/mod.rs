@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
     Clock, Decision, EndReason, ManualClock, MemoryStore, NewSession, Owner, Session, SessionBody, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Store,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Store, conformance,
 };
 
 /// Properties leave no files behind; how many cases each has is for `PROPTEST_CASES` to say.
@@ -42,6 +42,14 @@ pub fn cases() -> ProptestConfig {
 /// By what to multiply the time in which something has to have happened: 1, more on a slow machine.
 pub fn pace() -> u32 {
     std::env::var("PACE").ok().and_then(|pace| pace.parse().ok()).unwrap_or(1)
+}
+
+/// All there is to try of a store that can do everything.
+pub async fn conforms<S: Store>(make: &impl Fn(ManualClock) -> S) {
+    conformance::check(make).await;
+    conformance::owners(make).await;
+    conformance::in_flight(make).await;
+    conformance::adoptions(make).await;
 }
 
 /// The runtime's time, which a test with paused time moves.

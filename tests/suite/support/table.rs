@@ -19,11 +19,14 @@ pub struct Table(Arc<Inner>);
 struct Inner {
     clock: Box<dyn Clock>,
     records: Mutex<HashMap<Key, Vec<u8>>>,
+    written_last: Mutex<Option<Key>>,
     owners: Mutex<HashMap<Key, Vec<(Duration, Key)>>>,
     loads: AtomicUsize,
     swaps: AtomicUsize,
     /// How many of the next swaps meet another's.
     conflicts: AtomicUsize,
+    /// Nor is every other one written.
+    is_contended: AtomicBool,
     is_full: AtomicBool,
     ways: Mutex<Ways>,
 }
@@ -42,10 +45,12 @@ impl Table {
         Self(Arc::new(Inner {
             clock: Box::new(clock),
             records: Mutex::default(),
+            written_last: Mutex::default(),
             owners: Mutex::default(),
             loads: AtomicUsize::new(0),
             swaps: AtomicUsize::new(0),
             conflicts: AtomicUsize::new(0),
+            is_contended: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             ways: Mutex::default(),
         }))
@@ -63,8 +68,21 @@ impl Table {
         self.0.records.lock().unwrap().len()
     }
 
+    pub fn written_last(&self) -> Key {
+        self.0.written_last.lock().unwrap().unwrap()
+    }
+
+    /// By nobody who knows what belongs there.
+    pub fn put(&self, key: Key, record: &[u8]) {
+        self.0.records.lock().unwrap().insert(key, record.to_vec());
+    }
+
     pub fn conflicts(&self, number: usize) {
         self.0.conflicts.store(number, SeqCst);
+    }
+
+    pub fn lose_every_other_swap(&self) {
+        self.0.is_contended.store(true, SeqCst);
     }
 
     pub fn fill(&self, is_full: bool) {
@@ -78,9 +96,12 @@ impl Table {
 
 impl Inner {
     fn swap(&self, swap: Swap) -> Swapped {
-        self.swaps.fetch_add(1, SeqCst);
+        let number = self.swaps.fetch_add(1, SeqCst);
         let mut records = self.records.lock().unwrap();
         if self.conflicts.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Swapped::Lost;
+        }
+        if self.is_contended.load(SeqCst) && number.is_multiple_of(2) {
             return Swapped::Lost;
         }
         let is_late = swap.not_after.is_some_and(|latest| self.clock.now() > latest);
@@ -92,6 +113,7 @@ impl Inner {
             Some(_) if self.is_full.load(SeqCst) => return Swapped::Full,
             Some(record) => drop(records.insert(swap.key, record)),
         }
+        *self.written_last.lock().unwrap() = Some(swap.key);
         Swapped::Done
     }
 }

@@ -1,4 +1,7 @@
-//! Whether a store of your own keeps the contract of [`Store`].
+//! Whether a store of your own keeps the contract of [`Store`], or a backend that of [`Backend`](crate::Backend).
+//!
+//! [`check`] is what every store promises. What a store may do besides is tried by [`owners`], [`in_flight`] and
+//! [`adoptions`].
 //!
 //! The functions panic with the promise that is broken, as tests do. They want an empty store on the clock they give, which
 //! counts milliseconds at least, and which has its activities recorded at once: no granularity.
@@ -8,12 +11,23 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! conformance::check(&|clock| MemoryStore::new().clock(clock)).await;
+//! let make = |clock| MemoryStore::new().clock(clock);
+//! conformance::check(&make).await;
+//! conformance::owners(&make).await;
 //! # }
 //! ```
 
+mod adoption;
+#[cfg(feature = "shared")]
+mod backend;
+mod in_flight;
+mod owners;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+#[cfg(feature = "shared")]
+pub use self::backend::backend;
+pub use self::{adoption::adoptions, in_flight::in_flight, owners::owners};
 use super::{Access, Decision, Live, NewSession, Rotated, Started, Store};
 use crate::{EndReason, Limits, ManualClock, Policy, SessionId, SessionKey, Verdict};
 
@@ -25,7 +39,7 @@ const ROUNDS: usize = 100;
 /// How many renewals race an end.
 const AT_ONCE: usize = 8;
 
-/// All there is to try.
+/// What every store promises.
 ///
 /// # Panics
 ///
