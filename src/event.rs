@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{EndReason, Label, Owner, SessionKey, rules::EndedNow};
+use crate::rules::{
+    EndedNow,
+    id::{Label, Owner, SessionKey},
+    limits::EndReason,
+};
 
 /// Something that happened to a session. It never carries a session id.
 #[derive(Clone, Debug)]

@@ -139,67 +139,61 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod activity;
-#[cfg(feature = "axum")]
-mod axum;
-mod body;
 mod builder;
 #[cfg(feature = "client")]
 mod client;
 mod clock;
-mod config;
 mod cookie;
-mod ends;
 mod event;
-mod extract;
-mod future;
-mod head;
-mod hints;
-mod keep;
-mod layer;
-mod limits;
-mod logout;
-mod nest;
-mod observe;
+mod middleware;
+mod request;
 mod rules;
-mod service;
-mod session;
-mod session_id;
-mod short_cookie;
 mod store;
 
 /// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).
 pub mod respond;
 
-#[cfg(feature = "axum")]
-pub use crate::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
+#[cfg(feature = "axum")]
+pub use crate::middleware::axum::NoSession;
 #[cfg(feature = "test-util")]
 pub use crate::store::conformance;
-#[cfg(feature = "shared")]
-pub use crate::store::{Backend, Key, Loaded, SharedStore, Swap, Swapped};
 #[cfg(feature = "stateless")]
-pub use crate::store::{KeyError, StatelessStore};
+pub use crate::store::stateless::{KeyError, StatelessStore};
+#[cfg(feature = "shared")]
+pub use crate::store::{
+    backend::{Backend, Key, Loaded, Swap, Swapped},
+    shared::SharedStore,
+};
 pub use crate::{
-    body::SessionBody,
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock, WallClock},
     cookie::{CookieAttributes, CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite},
     event::{EventSink, SessionEvent},
-    extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader, VerifiedId},
-    future::ResponseFuture,
-    head::RequestHead,
-    layer::SessionTimeoutLayer,
-    limits::{EndReason, Limits, Policy, Remaining, Verdict},
+    middleware::{
+        body::SessionBody,
+        future::ResponseFuture,
+        layer::SessionTimeoutLayer,
+        service::SessionTimeout,
+        session::{Session, Sessions},
+    },
+    request::{
+        extract::{BearerToken, ExtractSessionId, Found, FromExtension, FromHeader, VerifiedId},
+        head::RequestHead,
+    },
     respond::{Ended, login_location, safe_return_to},
-    service::SessionTimeout,
-    session::{Session, Sessions},
-    session_id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+    rules::{
+        decision::{Access, Decision, Live},
+        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Policy, Remaining, Verdict},
+        new_session::{MaxSessions, NewSession, SessionInfo},
+    },
     store::{
-        Access, Adopted, Answer, BoxFuture, CachedStore, Companion, Decision, EndLater, LayerSettings, Live,
-        MaxSessions, MemoryStore, NewSession, RequestStore, Rotated, SessionInfo, Started, Store, StoreError,
-        Sweeper,
+        answer::{Adopted, Answer, BoxFuture, Rotated, Started, StoreError},
+        cached::CachedStore,
+        contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
+        memory::{MemoryStore, Sweeper},
     },
 };
 

@@ -18,7 +18,6 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{Instant, timeout},
 };
-
 use tower_session_timeout::BoxFuture;
 
 /// How long a command waits for a connection to be made, and how long one that is in doubt may take to answer.

@@ -1,6 +1,5 @@
 //! What a page needs to tell its user in time: endpoints of the layer's own, and headers on the application's answers.
 
-mod endpoints;
 mod private;
 mod script;
 
@@ -11,10 +10,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::Sha256;
 
-pub(crate) use self::endpoints::answer;
 use self::{private::keep_private, script::Script};
-use crate::{Access, Live, Owner, RequestHead, SessionKey, head::Initiator};
+use crate::{
+    request::head::{Initiator, RequestHead},
+    rules::{
+        decision::{Access, Live},
+        id::{Owner, SessionKey},
+    },
+};
 
+pub(crate) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const SESSION_TIMEOUT: HeaderName = HeaderName::from_static("session-timeout");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -69,7 +74,7 @@ pub(crate) enum Operation {
 }
 
 impl Endpoint {
-    fn allows(self, method: &Method) -> bool {
+    pub(crate) fn allows(self, method: &Method) -> bool {
         match self {
             Self::Script(_) | Self::Session(Operation::Status | Operation::DraftKey) => {
                 matches!(*method, Method::GET | Method::HEAD)
@@ -79,7 +84,7 @@ impl Endpoint {
         }
     }
 
-    fn allowed(self) -> HeaderValue {
+    pub(crate) fn allowed(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Session(Operation::KeepAlive | Operation::SignOut) => "POST",
             _ => "GET, HEAD",
@@ -109,16 +114,16 @@ impl Client {
     }
 
     /// Tells a session from another one without naming it.
-    fn session_digest(&self, session: SessionKey) -> String {
+    pub(crate) fn session_digest(&self, session: SessionKey) -> String {
         URL_SAFE_NO_PAD.encode(&self.mac(b"session", &session.to_bytes())[..16])
     }
 
     /// Tells a user from another one without naming them.
-    fn user_digest(&self, owner: &Owner) -> String {
+    pub(crate) fn user_digest(&self, owner: &Owner) -> String {
         URL_SAFE_NO_PAD.encode(&self.mac(b"user", owner.as_str().as_bytes())[..16])
     }
 
-    fn draft_key(&self, owner: &Owner) -> String {
+    pub(crate) fn draft_key(&self, owner: &Owner) -> String {
         URL_SAFE_NO_PAD.encode(self.mac(b"draft", owner.as_str().as_bytes()))
     }
 

@@ -1,11 +1,11 @@
-//! What is told of a session is in no answer that a cache could hand to others (T58).
+//! What is told of a session is in no answer that a cache could hand to others.
 
 use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, EXPIRES, LAST_MODIFIED},
 };
 
-use crate::observe::is_for_shared_caches;
+use crate::respond::caching::is_for_shared_caches;
 
 /// Older fields that some caches obey instead of `Cache-Control`. The newer ones end in `-cache-control` (RFC 9213).
 const OBEYED_INSTEAD: [&str; 3] = ["surrogate-control", "edge-control", "x-accel-expires"];

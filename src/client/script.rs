@@ -11,8 +11,11 @@ use http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::endpoints::RESOURCE_POLICY;
-use crate::{RequestHead, body::RefusalBody, respond};
+use super::RESOURCE_POLICY;
+use crate::{
+    request::head::RequestHead,
+    respond::{self, body::RefusalBody},
+};
 
 /// One script in its encodings.
 pub(crate) struct Script {
@@ -54,7 +57,7 @@ impl Script {
         encoded.map_or((None, self.plain), |(coding, script)| (Some(coding), script))
     }
 
-    pub(super) fn answer(&self, head: &RequestHead<'_>) -> Response<RefusalBody> {
+    pub(crate) fn answer(&self, head: &RequestHead<'_>) -> Response<RefusalBody> {
         let (coding, script) = self.encoded_for(head.headers());
         // Each encoding is a representation of its own (RFC 9110 §8.8.3.3).
         let etag =

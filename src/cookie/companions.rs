@@ -9,7 +9,7 @@ use super::{
     read::{pairs, trim},
     set_cookie::{SetCookie, retain},
 };
-use crate::Companion;
+use crate::store::contract::Companion;
 
 /// How many different values of one companion are looked at.
 const MAX_COMPANIONS: usize = 4;

@@ -33,7 +33,7 @@ use self::{
     chunks::Part,
     name::{Longer, Name},
 };
-use crate::{MAX_SESSION_ID_LENGTH, SessionId};
+use crate::rules::id::{MAX_SESSION_ID_LENGTH, SessionId};
 
 /// How often in its `Max-Age` a sliding cookie is set again.
 const SLIDES_PER_MAX_AGE: u32 = 20;

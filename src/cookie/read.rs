@@ -7,7 +7,7 @@ use super::{
     SessionCookie,
     chunks::{Jar, Part, Parts, value_of},
 };
-use crate::SessionId;
+use crate::rules::id::SessionId;
 
 /// How many different values of one name are told apart. More are too many to look for a live one among them.
 const MAX_VALUES: usize = 8;
@@ -255,7 +255,7 @@ pub(super) fn trim_by(bytes: &[u8], unwanted: impl Fn(u8) -> bool) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CookieAttributes;
+    use crate::cookie::CookieAttributes;
 
     /// No server lets these bytes into a header value, but one that did would find them harmless.
     #[test]

@@ -1,5 +1,7 @@
 //! What the client hears instead of the application's answer.
 
+pub(crate) mod body;
+pub(crate) mod caching;
 mod ready_made;
 mod return_to;
 
@@ -20,7 +22,13 @@ pub use self::{
     ready_made::{problem, redirect, status},
     return_to::{login_location, safe_return_to},
 };
-use crate::{EndReason, RequestHead, Started, activity::is_prefetch, body::RefusalBody, config::Config};
+use crate::{
+    middleware::config::Config,
+    request::{activity::is_prefetch, head::RequestHead},
+    respond::body::RefusalBody,
+    rules::limits::EndReason,
+    store::answer::Started,
+};
 
 /// The response header that says why a session ended, if the store itself held its record.
 pub(crate) const SESSION_ENDED: HeaderName = HeaderName::from_static("session-ended");

@@ -11,7 +11,10 @@ use super::{
     IdHash, nanos,
     record::{IssuedId, Rare, Record, State},
 };
-use crate::{EndReason, Label, Limits, Owner};
+use crate::rules::{
+    id::{Label, Owner},
+    limits::{EndReason, Limits},
+};
 
 const VERSION: u8 = 3;
 const HAS_ALIAS: u16 = 1;

@@ -2,14 +2,18 @@
 //!
 //! A store keeps a [`Record`] and lets the record decide. What it uses from outside: `limits.rs` and `session_id.rs`.
 
-#[cfg(any(feature = "shared", feature = "snapshot"))]
+#[cfg(any(feature = "shared", feature = "snapshot", feature = "stateless"))]
 pub(crate) mod codec;
+pub(crate) mod decision;
+pub(crate) mod id;
+pub(crate) mod limits;
+pub(crate) mod new_session;
 mod record;
 
 use std::time::Duration;
 
 pub(crate) use self::record::{Context, Effects, EndedNow, Record, Reissued};
-use crate::Limits;
+use crate::rules::limits::Limits;
 
 /// How long an ended session keeps its reason, so that parallel requests hear the same one.
 pub(crate) const KEEP_ENDED: Duration = Duration::from_secs(5 * 60);
@@ -79,7 +83,7 @@ impl IdHash {
     }
 }
 
-#[cfg(any(feature = "shared", feature = "snapshot"))]
+#[cfg(any(feature = "shared", feature = "snapshot", feature = "stateless"))]
 impl IdHash {
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_be_bytes()

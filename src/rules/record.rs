@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
-use crate::{
-    Access, Decision, EndReason, Label, Limits, Live, NewSession, Owner, Policy, SessionInfo, SessionKey,
-    Verdict,
+use crate::rules::{
+    decision::{Access, Decision, Live},
+    id::{Label, Owner, SessionKey},
+    limits::{EndReason, Limits, Policy, Verdict},
+    new_session::{NewSession, SessionInfo},
 };
 
 #[derive(Clone, PartialEq)]
@@ -154,7 +156,7 @@ impl Record {
         }
     }
 
-    fn age(&self, now: u64) -> Duration {
+    pub(crate) fn age(&self, now: u64) -> Duration {
         Duration::from_nanos(now.saturating_sub(self.started))
     }
 
@@ -557,10 +559,44 @@ impl Record {
     }
 
     /// When it was last active, or ended.
-    #[cfg(feature = "shared")]
+    #[cfg(any(feature = "shared", feature = "stateless"))]
     pub(crate) fn latest(&self) -> u64 {
         let (State::Live { active: latest, .. } | State::Ended { at: latest, .. }) = self.state;
         latest
+    }
+
+    /// Another machine has seen an activity.
+    #[cfg(feature = "stateless")]
+    pub(crate) fn was_active(&mut self, at: u64) {
+        if let State::Live { active, .. } = &mut self.state {
+            *active = at.max(*active);
+        }
+    }
+
+    #[cfg(feature = "stateless")]
+    pub(crate) fn began(&self) -> u64 {
+        self.started
+    }
+
+    /// When any instant of it is at the latest.
+    #[cfg(feature = "stateless")]
+    pub(crate) fn latest_instant(&self) -> u64 {
+        self.ids().iter().map(|issued| issued.issued).fold(self.latest().max(self.started), u64::max)
+    }
+
+    /// The same session under this id alone, which was issued now.
+    #[cfg(feature = "stateless")]
+    pub(crate) fn under(&self, id: IdHash, now: u64) -> Self {
+        let mut record = self.clone();
+        *record.ids_mut() = vec![IssuedId {
+            id,
+            issued: now,
+            first_set: 0,
+            last_set: 0,
+            last_set_at: now,
+            works_until: None,
+        }];
+        record
     }
 
     #[cfg(feature = "shared")]

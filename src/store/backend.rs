@@ -1,8 +1,10 @@
 //! What a store on a network is to a [`SharedStore`](super::SharedStore): a place for records.
 
+use crate::store::{
+    answer::{BoxFuture, StoreError, no_owners},
+    contract::LayerSettings,
+};
 use std::{fmt, time::Duration};
-
-use super::{BoxFuture, LayerSettings, StoreError};
 
 /// Keeps records for a [`SharedStore`](crate::SharedStore), which knows all the rules: all that is to be written for a store
 /// of one's own.
@@ -81,7 +83,7 @@ pub trait Backend: Send + Sync + 'static {
     /// The sessions on the list of this owner. Default: an error, for there is no index of owners.
     fn listed(&self, owner: Key) -> BoxFuture<Result<Vec<Key>, StoreError>> {
         let _ = owner;
-        Box::pin(async { Err(super::no_owners()) })
+        Box::pin(async { Err(no_owners()) })
     }
 
     /// Takes sessions off the list of this owner.

@@ -14,13 +14,21 @@ use hashbrown::HashTable;
 use siphasher::sip128::SipHasher24;
 use tokio::runtime::Handle;
 
-use super::{
-    Access, Adopted, Answer, Companion, Decision, EndLater, LayerSettings, Live, NewSession, RequestStore,
-    Rotated, SessionInfo, Started, Store, StoreError,
-};
 use crate::{
-    Clock, EndReason, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
-    rules::{IdHash, nanos},
+    clock::{Clock, SystemClock},
+    event::EventSink,
+    rules::{
+        IdHash,
+        decision::{Access, Decision, Live},
+        id::{IdTag, Owner, SessionId, SessionKey},
+        limits::{EndReason, Policy, Verdict},
+        nanos,
+        new_session::{NewSession, SessionInfo},
+    },
+    store::{
+        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
+    },
 };
 
 const DEFAULT_CAPACITY: usize = 100_000;

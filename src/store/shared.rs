@@ -16,18 +16,22 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use super::{
-    Access, Adopted, Answer, Backend, Decision, EndLater, Key, LayerSettings, Live, Loaded, MaxSessions,
-    NewSession, NoOwners, Rotated, SessionInfo, Started, Store, StoreError, Swap, Swapped,
-    sort_longest_idle_first,
-};
 use crate::{
-    Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionEvent, SessionId, SessionKey,
-    SystemClock, Verdict,
+    clock::{Clock, SystemClock},
+    event::{EventSink, SessionEvent},
     rules::{
         self, Context, Effects, Granularity, IdHash, Record, Reissued, Widest,
         codec::{Entry, Kept},
+        decision::{Access, Decision, Live},
+        id::{IdTag, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Policy, Verdict},
         nanos,
+        new_session::{MaxSessions, NewSession, SessionInfo, sort_longest_idle_first},
+    },
+    store::{
+        answer::{Adopted, Answer, NoOwners, Rotated, Started, StoreError},
+        backend::{Backend, Key, Loaded, Swap, Swapped},
+        contract::{EndLater, LayerSettings, Store},
     },
 };
 

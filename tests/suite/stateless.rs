@@ -888,17 +888,18 @@ async fn companions_last_as_long_as_they_may_be_of_use() {
     let days = |days: u32| days * 24 * 3600 * SECOND;
     let none = NewSession::new;
     let cases = [
-        (none(), ABSOLUTE, IDLE),
-        (none().age(SECOND), ABSOLUTE - SECOND, IDLE),
-        (none().limits(Limits::new(days(2), days(3))), days(3), days(2)),
+        (none(), ABSOLUTE - SECOND, IDLE),
+        (none().age(SECOND), ABSOLUTE - 2 * SECOND, IDLE),
+        (none().limits(Limits::new(days(2), days(3))), days(3) - SECOND, days(2)),
         (none().limits(Limits::idle_only(days(2))), days(400), days(2)),
         (none().limits(Limits::new(days(500), days(600))), days(400), days(400)),
     ];
     for (number, (new, record, activity)) in cases.into_iter().enumerate() {
         let clock = clock();
-        let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock);
+        let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock.clone());
         let request = asked(&store, Vec::new());
         begin(&request, "A", &new).await;
+        clock.advance(SECOND);
         live(&request, "A").await.unwrap();
         let left = request.left(None, &policy()).unwrap();
         let lasts: Vec<_> = left.iter().map(|left| (left.name, left.lasts.unwrap())).collect();
@@ -909,16 +910,19 @@ async fn companions_last_as_long_as_they_may_be_of_use() {
 /// In processes of this version and of later ones, while one replaces the other.
 #[tokio::test]
 async fn what_was_left_with_a_client_stays_valid() {
-    let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock());
+    let clock = clock();
+    let store = StatelessStore::new([K1]).unwrap().granularity(Duration::ZERO).clock(clock.clone());
     let request = asked(&store, Vec::new());
     let limits = Limits::new(2 * IDLE, 3 * IDLE);
-    begin(&request, "A", &NewSession::new().owner("alice").limits(limits).age(SECOND)).await;
+    let new = NewSession::new().owner("alice").label("a telephone").limits(limits).age(SECOND);
+    begin(&request, "A", &new).await;
+    clock.advance(SECOND);
     live(&request, "A").await.unwrap();
     let left = request.left(None, &policy()).unwrap();
     let values: Vec<_> = left.iter().map(|left| left.value.as_str()).collect();
-    let record = "AbD0eWBXCvvA-qckogkun_EAAAGjGFxMGAAAAaMYXFAAAAABoxhcUAAHAAAAAAAbd0AAAAAAACky4GFsaWNljbqvT1Y-qEoY-J8eOxN\
-        PgtdpVdMXhSd1BgMfco6ofjE";
-    let activity = "AbD0eWBXCvvA-qckogkun_EAAAGjGFxQAAz7-eVTifBm3DC-J7YoFfqQQFf9VJSeLeDKskg2kdyn";
+    let record = "josgULvwq6OqmSS0VxlZwgMBWgAAAAAAAAAAGPridlgZNgAY-uJ2z07KAAAAAaMYXFAAAAACdKSKeAAAAAAAAAAABWFsaWNlAAAAAAAAAAth\
+        IHRlbGVwaG9uZbrEdn_7YP64yo9UhnW02_V3DeJcIl11rT4sPuH-vQNQTiDH8Ji_Yn8";
+    let activity = "josgULvwq6OqmSS0VxlZwhj64nbPTsoAGlXMvAnmIjdrovdCzI8VzQ5WNJoHFKXgybsBI2n_zd4";
     assert_eq!(values, [record, activity]);
 }
 

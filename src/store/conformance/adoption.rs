@@ -1,7 +1,17 @@
 //! Sessions that were authenticated elsewhere.
 
 use super::{ABSOLUTE, IDLE, MILLISECOND, Tried, keeps};
-use crate::{Adopted, EndReason, MaxSessions, NewSession, SessionId, Started, Store};
+use crate::{
+    rules::{
+        id::SessionId,
+        limits::EndReason,
+        new_session::{MaxSessions, NewSession},
+    },
+    store::{
+        answer::{Adopted, Started},
+        contract::Store,
+    },
+};
 
 /// Sessions begin by a token, once. For stores that [adopt](Store::adopt).
 ///

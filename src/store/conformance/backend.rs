@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{AT_ONCE, keeps};
-use crate::{Backend, Key, Loaded, Swap, Swapped};
+use crate::store::backend::{Backend, Key, Loaded, Swap, Swapped};
 
 const A_WHILE: Duration = Duration::from_secs(3600);
 const ROUNDS: u8 = 20;

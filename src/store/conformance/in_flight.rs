@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{IDLE, MILLISECOND, Tried, keeps};
-use crate::{Access, Decision, EndReason, Store};
+use crate::{
+    rules::{
+        decision::{Access, Decision},
+        limits::EndReason,
+    },
+    store::contract::Store,
+};
 
 /// A session does not end as idle while a request of it is under way, whether the store holds it or is told again and
 /// again; and a request that was refused after all is no activity. For stores that do more than [`Store::renew`],

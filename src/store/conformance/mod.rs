@@ -28,8 +28,19 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 #[cfg(feature = "shared")]
 pub use self::backend::backend;
 pub use self::{adoption::adoptions, in_flight::in_flight, owners::owners};
-use super::{Access, Decision, Live, NewSession, Rotated, Started, Store};
-use crate::{EndReason, Limits, ManualClock, Policy, SessionId, SessionKey, Verdict};
+use crate::{
+    clock::ManualClock,
+    rules::{
+        decision::{Access, Decision, Live},
+        id::{SessionId, SessionKey},
+        limits::{EndReason, Limits, Policy, Verdict},
+        new_session::NewSession,
+    },
+    store::{
+        answer::{Rotated, Started},
+        contract::Store,
+    },
+};
 
 const IDLE: Duration = Duration::from_secs(15 * 60);
 const ABSOLUTE: Duration = Duration::from_secs(60 * 60);

@@ -7,8 +7,17 @@ use std::{
 
 use super::{AT_ONCE, IDLE, MILLISECOND, Tried, keeps};
 use crate::{
-    Access, Decision, EndReason, EventSink, Label, MaxSessions, NewSession, Owner, SessionEvent, SessionId,
-    SessionInfo, SessionKey, Started, Store, StoreError,
+    event::{EventSink, SessionEvent},
+    rules::{
+        decision::{Access, Decision},
+        id::{Label, Owner, SessionId, SessionKey},
+        limits::EndReason,
+        new_session::{MaxSessions, NewSession, SessionInfo},
+    },
+    store::{
+        answer::{Started, StoreError},
+        contract::Store,
+    },
 };
 
 /// The index of owners: who is listed, who is ended, and how many there are at most. For stores that keep one.

@@ -26,13 +26,21 @@ use self::{
     owners::Owners,
     shard::{Content, Deferred, Place, Shard, Work, shard_number},
 };
-use super::{
-    Access, Adopted, Answer, Decision, LayerSettings, Live, NewSession, Rotated, SessionInfo, Started, Store,
-    StoreError, sort_longest_idle_first,
-};
 use crate::{
-    Clock, EndReason, EventSink, IdTag, Limits, Owner, Policy, SessionId, SessionKey, SystemClock, Verdict,
-    rules::{self, Context, Effects, IdHash, Record, Reissued, Widest, nanos},
+    clock::{Clock, SystemClock},
+    event::EventSink,
+    rules::{
+        self, Context, Effects, IdHash, Record, Reissued, Widest,
+        decision::{Access, Decision, Live},
+        id::{IdTag, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Policy, Verdict},
+        nanos,
+        new_session::{NewSession, SessionInfo, sort_longest_idle_first},
+    },
+    store::{
+        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        contract::{LayerSettings, Store},
+    },
 };
 
 const SHARDS: u32 = 64;

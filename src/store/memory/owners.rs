@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Owner, SessionKey};
+use crate::rules::id::{Owner, SessionKey};
 
 const SHARDS: u64 = 16;
 /// How many sessions are read before others may have the shard.
@@ -76,8 +76,17 @@ mod tests {
     use std::time::Duration;
 
     use crate::{
-        Answer, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, Policy, SessionId,
-        SessionKey, Started, Store,
+        clock::ManualClock,
+        rules::{
+            id::{Owner, SessionId, SessionKey},
+            limits::{EndReason, Limits, Policy},
+            new_session::NewSession,
+        },
+        store::{
+            answer::{Answer, Started},
+            contract::Store,
+            memory::MemoryStore,
+        },
     };
 
     fn start(store: &MemoryStore, id: &str, owner: &str) -> SessionKey {

@@ -4,8 +4,11 @@ use hashbrown::HashTable;
 
 use super::SHARDS;
 use crate::{
-    Owner, SessionEvent, SessionKey,
-    rules::{Effects, IdHash, Record, Widest},
+    event::SessionEvent,
+    rules::{
+        Effects, IdHash, Record, Widest,
+        id::{Owner, SessionKey},
+    },
 };
 
 #[expect(clippy::cast_possible_truncation, reason = "there are few shards")]

@@ -16,18 +16,20 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::SipHasher24;
 
 use super::{
-    MemoryStore, lock, nanos,
+    lock, nanos,
     session_file::{SessionFile, new_beside, remove_leftovers},
     shard::{Content, shard_number},
 };
 use crate::{
-    EndReason, SessionEvent, SessionKey, Store,
     clock::wall_clock,
-    event,
+    event::{self, SessionEvent},
     rules::{
         IdHash, Record,
         codec::{Entry, Kept},
+        id::SessionKey,
+        limits::EndReason,
     },
+    store::{contract::Store, memory::MemoryStore},
 };
 
 const VERSION: u32 = 3;

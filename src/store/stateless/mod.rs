@@ -16,15 +16,25 @@ use std::{
 
 pub use self::seal::KeyError;
 use self::{request::Request, seal::Keys};
-use super::{
-    Access, Answer, Companion, Decision, NewSession, RequestStore, Rotated, Started, Store, StoreError,
+use crate::{
+    clock::{Clock, WallClock},
+    event::EventSink,
+    rules::{
+        decision::{Access, Decision},
+        id::{IdTag, Owner, SessionId, SessionKey},
+        limits::{EndReason, Policy, Verdict},
+        new_session::NewSession,
+    },
+    store::{
+        answer::{Answer, Rotated, Started, StoreError},
+        contract::{Companion, RequestStore, Store},
+    },
 };
-use crate::{Clock, EndReason, EventSink, IdTag, Owner, Policy, SessionId, SessionKey, Verdict, WallClock};
 
 const RECORD: &str = "record";
 const ACTIVITY: &str = "activity";
 /// How far ahead another machine's clock may be.
-const SKEW: u64 = 30_000;
+const SKEW: Duration = Duration::from_secs(30);
 
 type NotBefore = Box<dyn Fn(Option<&Owner>) -> Option<SystemTime> + Send + Sync>;
 
@@ -49,7 +59,7 @@ type NotBefore = Box<dyn Fn(Option<&Owner>) -> Option<SystemTime> + Send + Sync>
 ///   them early. Stamps more than 30 seconds ahead are refused.
 ///
 /// A client that does not send the record has no session, for it could have left it out (strict). The record is signed, not
-/// encrypted: whoever has the browser can read the owner, so let it be an opaque id (NIST SP 800-63B-4 §5.1.1).
+/// encrypted: whoever has the browser can read the owner, so let it be an opaque id (NIST SP 800-63B-4 §5.1.1), and the label.
 ///
 /// It works with a session [cookie](crate::SessionTimeoutBuilder::cookie) alone. The two cookies are named after it
 /// (`sid-record`, `sid-activity`), take over its [attributes](crate::SessionTimeoutBuilder::cookie_attributes), are

@@ -7,18 +7,31 @@ use std::{
 
 use super::{
     ACTIVITY, RECORD, SKEW, Settings,
-    seal::{Activity, Record, millis},
+    seal::{Activity, NamedRecord},
 };
 use crate::{
-    Access, Answer, Companion, Decision, EndReason, IdTag, Live, NewSession, Policy, RequestStore, Rotated,
-    SessionEvent, SessionId, SessionKey, Started, Store, StoreError, Verdict, rules::Granularity,
-    store::no_owners,
+    event::SessionEvent,
+    rules::{
+        Context, Effects, Granularity, IdHash, Record, Widest,
+        decision::{Access, Decision},
+        id::{IdTag, SessionId, SessionKey},
+        limits::{EndReason, Policy, Verdict},
+        nanos,
+        new_session::NewSession,
+    },
+    store::{
+        answer::{Answer, Rotated, Started, StoreError, no_owners},
+        contract::{Companion, RequestStore, Store},
+    },
 };
 
 /// What browsers accept for a cookie's name and value (RFC 6265bis §5.6), less room for the name.
 const LONGEST_VALUE: usize = 3500;
 /// RFC 6265bis §5.5.
 const LONGEST_COOKIE_LIFE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// A record says nothing of any id but the one it is bound to.
+const THIS_ID: IdHash = IdHash { high: 0, low: 0 };
 
 pub(super) struct Request {
     settings: Arc<Settings>,
@@ -31,8 +44,7 @@ pub(super) struct Request {
 /// A session under one of its ids, as this request knows it.
 struct Known {
     id: Vec<u8>,
-    record: Record,
-    ended: Option<EndReason>,
+    named: NamedRecord,
     leaves: Leaves,
     /// Something of it was signed with a previous key.
     is_signed_anew: bool,
@@ -46,11 +58,10 @@ struct Leaves {
 }
 
 impl Known {
-    fn new(id: &[u8], record: Record) -> Self {
+    fn new(id: &[u8], named: NamedRecord) -> Self {
         Self {
             id: id.to_vec(),
-            record,
-            ended: None,
+            named,
             leaves: Leaves { record: true, activity: false },
             is_signed_anew: false,
             checked_last: false,
@@ -64,7 +75,7 @@ impl Request {
     }
 
     fn now(&self) -> u64 {
-        millis(self.settings.clock.now())
+        nanos(self.settings.clock.now())
     }
 
     /// Nothing under the lock panics half-way but the application's closure, which changes nothing.
@@ -85,64 +96,49 @@ impl Request {
     fn read(&self, id: &[u8]) -> Option<Known> {
         let keys = &self.settings.keys;
         let sent = |name| self.received.iter().filter(move |sent| sent.name == name);
-        let latest = self.now().saturating_add(SKEW);
-        let (mut record, mut is_current) = sent(RECORD)
+        let latest = self.now().saturating_add(nanos(SKEW));
+        let (mut named, mut is_current) = sent(RECORD)
             .filter_map(|sent| keys.unseal_record(&self.cookie, id, &sent.value))
             .map(|unsealed| (unsealed.content, unsealed.is_current))
-            .filter(|(record, _)| record.active.max(record.started).max(record.issued) <= latest)
-            .max_by_key(|(record, _)| (record.started, record.active))?;
+            .filter(|(named, _)| named.record.latest_instant() <= latest)
+            .max_by_key(|(named, _)| (named.record.began(), named.record.latest()))?;
         for unsealed in sent(ACTIVITY).filter_map(|sent| keys.unseal_activity(&self.cookie, &sent.value)) {
-            if unsealed.content.key == record.key && unsealed.content.active <= latest {
-                record.active = record.active.max(unsealed.content.active);
+            if unsealed.content.key == named.key && unsealed.content.active <= latest {
+                named.record.was_active(unsealed.content.active);
                 is_current &= unsealed.is_current;
             }
         }
         Some(Known {
             leaves: Leaves { record: false, activity: false },
             is_signed_anew: !is_current,
-            ..Known::new(id, record)
+            ..Known::new(id, named)
         })
     }
 
-    /// Judges by the application's word and both clocks. Also says for how long the session has been idle, and its age.
-    fn judge(&self, known: &Known, policy: &Policy, now: u64) -> (Verdict, Duration, Duration) {
-        let record = &known.record;
-        let idle_for = Duration::from_millis(now.saturating_sub(record.active));
-        let age = Duration::from_millis(now.saturating_sub(record.started));
-        let verdict = match known.ended {
-            Some(reason) => Verdict::Over(reason),
-            None if self.is_revoked(record) => Verdict::Over(EndReason::Revoked),
-            None => policy.judge(record.limits, idle_for, age),
-        };
-        (verdict, idle_for, age)
+    fn context<'a>(&self, policy: &'a Policy, granularity: Option<Granularity>) -> Context<'a> {
+        // A look ends nothing: the next request knows nothing of it.
+        Context { policy, now: self.now(), widest: Widest { idle: 0, absolute: 0 }, granularity }
     }
 
-    fn is_revoked(&self, record: &Record) -> bool {
-        let not_before = self.settings.not_before.as_ref().and_then(|ask| ask(record.owner.as_ref()));
-        not_before.is_some_and(|begin| {
-            begin.duration_since(UNIX_EPOCH).is_ok_and(|begin| Duration::from_millis(record.started) < begin)
-        })
+    /// Judges by the application's word and both clocks.
+    fn judge(&self, known: &mut Known, policy: &Policy) -> Verdict {
+        self.end_if_revoked(known);
+        known.named.record.look(&self.context(policy, None), &mut Effects::default()).0
     }
 
-    fn is_over(&self, known: &Known, policy: &Policy, now: u64) -> bool {
-        matches!(self.judge(known, policy, now).0, Verdict::Over(_))
-    }
-
-    fn granularity(&self, idle: Duration) -> u64 {
-        millis(Granularity { configured: self.settings.granularity, ..Granularity::default() }.of(idle))
-    }
-
-    /// Moves the last activity, if that is worth a cookie.
-    fn renew(&self, known: &mut Known, active: u64, policy: &Policy) {
-        let record = &mut known.record;
-        let idle = record.limits.unwrap_or(policy.limits).idle();
-        let moved = active.checked_sub(record.active);
-        if known.is_signed_anew || moved.is_some_and(|moved| moved >= self.granularity(idle)) {
-            record.active = record.active.max(active);
-            known.leaves.activity = true;
-            known.leaves.record |= known.is_signed_anew;
-            known.is_signed_anew = false;
+    fn end_if_revoked(&self, known: &mut Known) {
+        let record = &mut known.named.record;
+        let not_before = self.settings.not_before.as_ref().and_then(|ask| ask(record.owner()));
+        let is_revoked = not_before.is_some_and(|begin| {
+            begin.duration_since(UNIX_EPOCH).is_ok_and(|begin| record.began() < nanos(begin))
+        });
+        if is_revoked {
+            record.end(EndReason::Revoked, self.now(), &mut Effects::default());
         }
+    }
+
+    fn is_over(&self, known: &mut Known, policy: &Policy) -> bool {
+        matches!(self.judge(known, policy), Verdict::Over(_))
     }
 
     fn decide(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Decision {
@@ -152,32 +148,23 @@ impl Request {
             known.checked_last = other == at;
         }
         let known = &mut all[at];
-        let now = self.now();
-        let (verdict, idle_for, age) = self.judge(known, policy, now);
-        let mut remaining = match verdict {
-            Verdict::Live(remaining) => remaining,
-            Verdict::Capped(reason) => return Decision::Capped(reason),
-            Verdict::Over(reason) => {
-                let (session, owner) = (Some(known.record.key), known.record.owner.clone());
-                return Decision::Ended { reason, session, owner };
-            }
-        };
-        let active = match access {
-            Access::Renew | Access::Hold => Some(now),
-            Access::RenewAgo(ago) => Some(now.saturating_sub(millis(ago))),
-            Access::Peek => None,
-        };
-        if let Some(active) = active {
-            self.renew(known, active, policy);
-            let since = Duration::from_millis(now.saturating_sub(known.record.active));
-            remaining = policy.renewed(known.record.limits, since, age);
+        self.end_if_revoked(known);
+        // What was signed with a previous key is left anew with the next activity.
+        let granularity = Granularity { configured: self.settings.granularity, ..Granularity::default() };
+        let context = self.context(policy, (!known.is_signed_anew).then_some(granularity));
+        // Nobody could let go of what is held.
+        let access = if access == Access::Hold { Access::Renew } else { access };
+        let NamedRecord { key, record } = &mut known.named;
+        let before = record.latest();
+        let mut decision = record.check(THIS_ID, THIS_ID, *key, access, &context, &mut Effects::default());
+        if let Decision::Live(live) = &mut decision {
+            live.presented = tag(at);
+            let is_signed_anew = known.is_signed_anew && access != Access::Peek;
+            known.leaves.activity |= record.latest() != before || is_signed_anew;
+            known.leaves.record |= is_signed_anew;
+            known.is_signed_anew &= !is_signed_anew;
         }
-        let id_age = Duration::from_millis(now.saturating_sub(known.record.issued));
-        Decision::Live(
-            Live::new(known.record.key, tag(at), idle_for, age, remaining)
-                .with_id_age(id_age)
-                .with_owner(known.record.owner.clone()),
-        )
+        decision
     }
 
     fn begin(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Result<Started, StoreError> {
@@ -187,64 +174,46 @@ impl Request {
         let mut all = self.known();
         let now = self.now();
         if let Some(at) = self.find(&mut all, id.expose())
-            && !self.is_over(&all[at], policy, now)
+            && !self.is_over(&mut all[at], policy)
         {
-            return Ok(Started::AlreadyLive(all[at].record.key));
+            return Ok(Started::AlreadyLive(all[at].named.key));
         }
-        let started = now.saturating_sub(millis(new.age));
         let key = self.settings.keys.session_key(&self.cookie, id.expose(), now);
-        let (limits, owner) = (new.limits, new.owner.clone());
-        let record = Record { key, started, issued: now, active: now, limits, owner };
-        if self.settings.keys.seal_record(&self.cookie, id.expose(), &record).len() > LONGEST_VALUE {
-            return Err(StoreError::new("the owner is too long for a cookie"));
+        let record = Record::new(new, now);
+        let named = NamedRecord { key, record };
+        if self.settings.keys.seal_record(&self.cookie, id.expose(), &named).len() > LONGEST_VALUE {
+            return Err(StoreError::new("the owner and the label are too long for a cookie"));
         }
-        put(&mut all, Known::new(id.expose(), record));
+        put(&mut all, Known::new(id.expose(), named));
         Ok(Started::New(key))
     }
 
     fn join(&self, session: SessionKey, new: &SessionId<'_>, presented: IdTag, policy: &Policy) -> Rotated {
         let mut all = self.known();
-        let now = self.now();
-        let Some(known) = all
-            .iter()
-            .enumerate()
-            .find(|(at, known)| tag(*at) == presented && known.record.key == session)
-            .map(|(_, known)| known)
-        else {
-            return Rotated::Refused;
-        };
-        if self.is_over(known, policy, now) {
+        let is_presented =
+            |(at, known): &(usize, &mut Known)| tag(*at) == presented && known.named.key == session;
+        let Some((_, known)) = all.iter_mut().enumerate().find(is_presented) else { return Rotated::Refused };
+        if self.is_over(known, policy) {
             return Rotated::Refused;
         }
-        let record = Record { issued: now, ..known.record.clone() };
+        let record = known.named.record.under(THIS_ID, self.now());
         if let Some(at) = self.find(&mut all, new.expose())
-            && !self.is_over(&all[at], policy, now)
+            && !self.is_over(&mut all[at], policy)
         {
             return Rotated::AlreadyLive;
         }
-        put(&mut all, Known::new(new.expose(), record));
+        put(&mut all, Known::new(new.expose(), NamedRecord { key: session, record }));
         Rotated::New
     }
 
     fn finish(&self, session: SessionKey, reason: EndReason) -> bool {
-        let mut all = self.known();
-        let mut ended = None;
-        for known in all.iter_mut().filter(|known| known.record.key == session && known.ended.is_none()) {
-            known.ended = Some(reason);
-            ended = Some(known.record.clone());
+        let mut effects = Effects::default();
+        for known in self.known().iter_mut().filter(|known| known.named.key == session) {
+            known.named.record.end(reason, self.now(), &mut effects);
         }
-        drop(all);
-        let Some(record) = ended else { return false };
+        let Some(ended) = effects.ended else { return false };
         if let Some(sink) = self.settings.sink.get() {
-            let now = self.now();
-            sink.send(&SessionEvent::Ended {
-                session,
-                reason,
-                idle_for: Duration::from_millis(now.saturating_sub(record.active)),
-                age: Duration::from_millis(now.saturating_sub(record.started)),
-                owner: record.owner,
-                label: None,
-            });
+            sink.send(&SessionEvent::ended(session, *ended));
         }
         true
     }
@@ -269,9 +238,9 @@ impl Store for Request {
     }
 
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
-        let all = self.known();
-        let known = all.iter().rfind(|known| known.record.key == session);
-        let verdict = known.map(|known| self.judge(known, policy, self.now()).0);
+        let mut all = self.known();
+        let known = all.iter_mut().rfind(|known| known.named.key == session);
+        let verdict = known.map(|known| self.judge(known, policy));
         Answer::Ready(Ok(verdict.unwrap_or(Verdict::Over(EndReason::Unknown))))
     }
 
@@ -290,12 +259,10 @@ impl Store for Request {
     }
 
     fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        let mut all = self.known();
-        let now = self.now();
         let mut restarted = false;
-        for known in all.iter_mut().filter(|known| known.record.key == session) {
-            if !self.is_over(known, policy, now) {
-                (known.record.started, known.record.active) = (now, now);
+        for known in self.known().iter_mut().filter(|known| known.named.key == session) {
+            if !self.is_over(known, policy) {
+                known.named.record.restart(THIS_ID, self.now(), &mut Effects::default());
                 known.leaves.record = true;
                 restarted = true;
             }
@@ -316,24 +283,23 @@ impl RequestStore for Request {
             None => known.checked_last,
         });
         let Some(known) = known else { return Some(Vec::new()) };
-        if known.ended.is_some() {
+        let NamedRecord { key, record } = &known.named;
+        if record.ended_at().is_some() {
             return None;
         }
-        let record = &known.record;
+        let limits = record.own_limits().unwrap_or(policy.limits);
         let keys = &self.settings.keys;
         let mut left = Vec::new();
         if known.leaves.record {
-            let age = Duration::from_millis(self.now().saturating_sub(record.started));
-            let absolute = record.limits.unwrap_or(policy.limits).absolute();
-            let lasts = absolute.map_or(LONGEST_COOKIE_LIFE, |absolute| absolute.saturating_sub(age));
-            let sealed = keys.seal_record(&self.cookie, &known.id, record);
+            let age = record.age(self.now());
+            let lasts =
+                limits.absolute().map_or(LONGEST_COOKIE_LIFE, |absolute| absolute.saturating_sub(age));
+            let sealed = keys.seal_record(&self.cookie, &known.id, &known.named);
             left.push(Companion::new(RECORD, sealed).lasting(lasts.min(LONGEST_COOKIE_LIFE)));
         }
         if known.leaves.activity {
-            let activity = Activity { key: record.key, active: record.active };
-            let lasts = record.limits.unwrap_or(policy.limits).idle();
-            let sealed = keys.seal_activity(&self.cookie, &activity);
-            left.push(Companion::new(ACTIVITY, sealed).lasting(lasts.min(LONGEST_COOKIE_LIFE)));
+            let sealed = keys.seal_activity(&self.cookie, &Activity { key: *key, active: record.latest() });
+            left.push(Companion::new(ACTIVITY, sealed).lasting(limits.idle().min(LONGEST_COOKIE_LIFE)));
         }
         Some(left)
     }

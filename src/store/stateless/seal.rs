@@ -1,34 +1,29 @@
 //! What is left with a client: written, sealed with a MAC, and read again.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::{Limits, Owner, SessionKey};
+use crate::rules::{
+    Record,
+    codec::{Entry, Kept},
+    id::SessionKey,
+};
 
 const SHORTEST_KEY: usize = 32;
-const VERSION: u8 = 1;
 const MAC_LENGTH: usize = 32;
-const HAS_LIMITS: u8 = 1;
-const HAS_ABSOLUTE: u8 = 2;
-const HAS_OWNER: u8 = 4;
 /// Whatever else the same keys are used for cannot be taken for one of ours.
-const RECORD: &[u8] = b"tower-session-timeout record";
-const ACTIVITY: &[u8] = b"tower-session-timeout activity";
+const RECORD: &[u8] = b"tower-session-timeout record 2";
+const ACTIVITY: &[u8] = b"tower-session-timeout activity 2";
 const SESSION_KEY: &[u8] = b"tower-session-timeout session key";
 
-/// What is known of a session. Times are milliseconds since 1970.
+/// What is known of a session, and its name.
 #[derive(Clone)]
-pub(super) struct Record {
+pub(super) struct NamedRecord {
     pub(super) key: SessionKey,
-    pub(super) started: u64,
-    /// When the id was issued that it is bound to.
-    pub(super) issued: u64,
-    pub(super) active: u64,
-    pub(super) limits: Option<Limits>,
-    pub(super) owner: Option<Owner>,
+    pub(super) record: Record,
 }
 
 /// When a session was last active.
@@ -75,57 +70,33 @@ impl Keys {
     }
 
     /// Bound to the session cookie's name and the id: it says nothing about any other.
-    pub(super) fn seal_record(&self, cookie: &str, id: &[u8], record: &Record) -> String {
-        let mut text = vec![VERSION];
-        text.extend(record.key.to_bytes());
-        for time in [record.started, record.issued, record.active] {
-            text.extend(time.to_be_bytes());
-        }
-        let absolute = record.limits.and_then(|limits| limits.absolute());
-        text.push(
-            u8::from(record.limits.is_some()) * HAS_LIMITS
-                + u8::from(absolute.is_some()) * HAS_ABSOLUTE
-                + u8::from(record.owner.is_some()) * HAS_OWNER,
-        );
-        if let Some(limits) = record.limits {
-            text.extend(millis(limits.idle()).to_be_bytes());
-            text.extend(absolute.map_or(0, millis).to_be_bytes());
-        }
-        if let Some(owner) = &record.owner {
-            text.extend(owner.as_str().as_bytes());
-        }
+    pub(super) fn seal_record(&self, cookie: &str, id: &[u8], named: &NamedRecord) -> String {
+        let key = named.key.to_bytes();
+        // The cookie lasts for as long as it is of use.
+        let record = Some(Kept { content: named.record.clone(), until: 0 });
+        let mut text = key.to_vec();
+        text.extend(Entry { record, ..Entry::default() }.encode(&key));
         self.seal(RECORD, cookie, id, text)
     }
 
     /// Bound to the session, whichever of its ids is in use.
     pub(super) fn seal_activity(&self, cookie: &str, activity: &Activity) -> String {
-        let mut text = vec![VERSION];
-        text.extend(activity.key.to_bytes());
+        let mut text = activity.key.to_bytes().to_vec();
         text.extend(activity.active.to_be_bytes());
         self.seal(ACTIVITY, cookie, &[], text)
     }
 
-    pub(super) fn unseal_record(&self, cookie: &str, id: &[u8], sealed: &str) -> Option<Unsealed<Record>> {
+    pub(super) fn unseal_record(
+        &self,
+        cookie: &str,
+        id: &[u8],
+        sealed: &str,
+    ) -> Option<Unsealed<NamedRecord>> {
         let (text, is_current) = self.unseal(RECORD, cookie, id, sealed)?;
         let mut rest = text.as_slice();
-        let key = SessionKey::new(take(&mut rest)?);
-        let [started, issued, active] = [take(&mut rest)?, take(&mut rest)?, take(&mut rest)?];
-        let [flags] = take(&mut rest)?;
-        let limits = if flags & HAS_LIMITS == 0 {
-            None
-        } else {
-            let idle = Duration::from_millis(u64::from_be_bytes(take(&mut rest)?));
-            let absolute = Duration::from_millis(u64::from_be_bytes(take(&mut rest)?));
-            let is_absolute = flags & HAS_ABSOLUTE != 0;
-            Some(if is_absolute { Limits::new(idle, absolute) } else { Limits::idle_only(idle) })
-        };
-        let owner = match (flags & HAS_OWNER != 0, rest) {
-            (true, owner) => Some(Owner::from(str::from_utf8(owner).ok()?)),
-            (false, []) => None,
-            (false, _) => return None,
-        };
-        let [started, issued, active] = [started, issued, active].map(u64::from_be_bytes);
-        Some(Unsealed { content: Record { key, started, issued, active, limits, owner }, is_current })
+        let key = take(&mut rest)?;
+        let record = Entry::decode(&key, rest)?.record?.content;
+        Some(Unsealed { content: NamedRecord { key: SessionKey::new(key), record }, is_current })
     }
 
     pub(super) fn unseal_activity(&self, cookie: &str, sealed: &str) -> Option<Unsealed<Activity>> {
@@ -142,16 +113,13 @@ impl Keys {
         URL_SAFE_NO_PAD.encode(text)
     }
 
-    /// The text after its version, once its MAC was found right: nothing is read before. There is no other format to
-    /// fall back to (T40).
+    /// The text, once its MAC was found right: nothing is read before. There is no other format to fall back to (T40).
     fn unseal(&self, purpose: &[u8], cookie: &str, id: &[u8], sealed: &str) -> Option<(Vec<u8>, bool)> {
         let mut text = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let tag = text.split_off(text.len().checked_sub(MAC_LENGTH)?);
         let made_by = |key| mac(key, purpose, cookie, id, &text).verify_slice(&tag).is_ok();
         let index = self.0.iter().position(made_by)?;
-        let version = *text.first()?;
-        text.remove(0);
-        (version == VERSION).then_some((text, index == 0))
+        Some((text, index == 0))
     }
 }
 
@@ -169,11 +137,6 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (first, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(*first)
-}
-
-/// Rounded down: a limit is never longer than was asked for.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keys that a [`StatelessStore`](crate::StatelessStore) does not take. It shows none of them.

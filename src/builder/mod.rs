@@ -7,16 +7,28 @@ use http::{HeaderName, Response};
 use http_body::Body;
 
 use crate::{
-    BearerToken, CookieAttributes, CookieChunks, Ended, EventSink, ExtractSessionId, FromHeader, Label,
-    LayerSettings, Limits, MaxSessions, MemoryStore, Policy, RequestHead, SameSite, SessionEvent, SessionId,
-    SessionTimeoutLayer, Store,
-    activity::{PathRule, Rules},
-    body::RefusalBody,
-    config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods, SessionLabel},
-    cookie::{SessionCookie, is_token},
-    extract::{FromClosure, Source},
-    hints::Hints,
-    respond::safe_return_to,
+    cookie::{CookieAttributes, CookieChunks, SameSite, SessionCookie, is_token},
+    event::{EventSink, SessionEvent},
+    middleware::{
+        config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods, SessionLabel},
+        hints::Hints,
+        layer::SessionTimeoutLayer,
+    },
+    request::{
+        activity::{PathRule, Rules},
+        extract::{BearerToken, ExtractSessionId, FromClosure, FromHeader, Source},
+        head::RequestHead,
+    },
+    respond::{Ended, body::RefusalBody, safe_return_to},
+    rules::{
+        id::{Label, SessionId},
+        limits::{Limits, Policy},
+        new_session::MaxSessions,
+    },
+    store::{
+        contract::{LayerSettings, Store},
+        memory::MemoryStore,
+    },
 };
 
 /// WCAG 2.2, success criterion 2.2.1.

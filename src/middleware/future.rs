@@ -15,12 +15,16 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::{
-    BoxFuture, RequestHead, SessionBody,
-    body::RefusalBody,
-    config::{Config, OwnStore},
-    logout::Logout,
-    observe::{Happened, Settled, Visit},
-    service::{Admission, admit},
+    middleware::{
+        body::SessionBody,
+        config::{Config, OwnStore},
+        logout::Logout,
+        observe::{Happened, Settled, Visit},
+        service::{Admission, admit},
+    },
+    request::head::RequestHead,
+    respond::body::RefusalBody,
+    store::answer::BoxFuture,
 };
 
 pin_project! {

@@ -13,7 +13,11 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-use crate::{BoxFuture, SessionKey, Verdict, config::Config};
+use crate::{
+    middleware::config::Config,
+    rules::{id::SessionKey, limits::Verdict},
+    store::answer::BoxFuture,
+};
 
 /// Activity younger than this part of the idle timeout is not worth a command.
 const PARTS_OF_IDLE: u32 = 60;

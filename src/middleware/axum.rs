@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{StatusCode, header::WWW_AUTHENTICATE, request::Parts};
 
-use crate::Session;
+use crate::middleware::session::Session;
 
 /// Extracts the request's live session; rejects a request without one with `401`. Take an `Option<Session>` to serve
 /// anonymous visitors as well.

@@ -3,7 +3,7 @@
 use http::{Extensions, HeaderMap, HeaderName};
 
 use super::{ExtractSessionId, Found};
-use crate::{RequestHead, SessionId};
+use crate::{request::head::RequestHead, rules::id::SessionId};
 
 /// Reads the session id from a header field, as a whole. Two different values, an empty one included, are no session.
 ///

@@ -3,7 +3,7 @@
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 
 use super::{ExtractSessionId, Found};
-use crate::{RequestHead, SessionId, cookie::is_token};
+use crate::{cookie::is_token, request::head::RequestHead, rules::id::SessionId};
 
 const BEARER: &[u8] = b"bearer";
 

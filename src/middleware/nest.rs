@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use http::{Extensions, Request};
 
-use crate::{EndReason, NewSession, RequestHead, Session, config::Config};
+use crate::{
+    middleware::{config::Config, session::Session},
+    request::head::RequestHead,
+    rules::{limits::EndReason, new_session::NewSession},
+};
 
 /// What is put aside. Only where it is needed.
 #[derive(Clone, Default)]

@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Answer, EndLater, event};
+use crate::{
+    event,
+    store::{answer::Answer, contract::EndLater},
+};
 
 /// How many ends are remembered at most.
 const CAPACITY: usize = 100_000;

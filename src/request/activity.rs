@@ -3,7 +3,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::RequestHead;
+use crate::request::head::RequestHead;
 
 /// `Session-Activity: passive` marks a request as no activity. It can only ever shorten a session.
 pub(crate) const SESSION_ACTIVITY: &str = "session-activity";

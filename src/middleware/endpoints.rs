@@ -3,27 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Client, Endpoint, Operation};
+use crate::client::{Client, Endpoint, Operation, RESOURCE_POLICY};
 use crate::{
-    Access, BoxFuture, Decision, EndReason, Live, RequestHead, Session, SessionId, StoreError,
-    body::RefusalBody,
-    config::{Config, OwnStore},
     cookie::Parts,
-    head::Initiator,
-    logout::Logout,
-    nest, respond,
-    service::{Admission, Checked, MAX_DUPLICATES, look},
+    middleware::{
+        config::{Config, OwnStore},
+        logout::Logout,
+        nest,
+        service::{Admission, Checked, MAX_DUPLICATES, look},
+        session::Session,
+    },
+    request::head::{Initiator, RequestHead},
+    respond::{self, body::RefusalBody},
+    rules::{
+        decision::{Access, Decision, Live},
+        id::SessionId,
+        limits::EndReason,
+    },
+    store::answer::{BoxFuture, StoreError},
 };
 
 const IDLE_FOR: &str = "session-idle-for";
 const USER: &str = "session-user";
-pub(super) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What is known of the caller's session. Times are relative, for no page's clock can be trusted.
 #[derive(Default, Serialize)]

@@ -13,19 +13,29 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    Access, Answer, BoxFuture, Decision, EndReason, Found, Live, NewSession, Owner, Policy, Remaining,
-    RequestHead, ResponseFuture, Session, SessionBody, SessionId, SessionKey, StoreError, Verdict,
-    body::RefusalBody,
-    config::{Config, OwnStore},
     cookie::{Had, Keep, SessionCookie},
     event,
-    extract::Source,
-    head::OwnedHead,
-    logout::Logout,
-    nest,
-    observe::{Hold, Rare, Visit, VisitedSession},
-    respond,
-    session::SharedWithAnswer,
+    middleware::{
+        body::SessionBody,
+        config::{Config, OwnStore},
+        future::ResponseFuture,
+        logout::Logout,
+        nest,
+        observe::{Hold, Rare, Visit, VisitedSession},
+        session::{Session, SharedWithAnswer},
+    },
+    request::{
+        extract::{Found, Source},
+        head::{OwnedHead, RequestHead},
+    },
+    respond::{self, body::RefusalBody},
+    rules::{
+        decision::{Access, Decision, Live},
+        id::{Owner, SessionId, SessionKey},
+        limits::{EndReason, Policy, Remaining, Verdict},
+        new_session::NewSession,
+    },
+    store::answer::{Answer, BoxFuture, StoreError},
 };
 
 /// Of how many different session cookies in one request the live one is looked for.
@@ -153,7 +163,7 @@ fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> C
     if let Some(endpoint) =
         config.client.as_ref().and_then(|client| client.endpoint(&RequestHead::of(request)))
     {
-        return crate::client::answer(config, own, endpoint, request);
+        return super::endpoints::answer(config, own, endpoint, request);
     }
     nest::enter(config, request);
     if let Some(verdict) = judge_outer_session(config, request) {

@@ -10,9 +10,14 @@ use std::{
 };
 
 use crate::{
-    Access, Decision, EndReason, Live, NewSession, Owner, Rotated, SessionId, SessionInfo, SessionKey,
-    Started, StoreError, Verdict,
-    config::{Config, OwnStore},
+    middleware::config::{Config, OwnStore},
+    rules::{
+        decision::{Access, Decision, Live},
+        id::{Owner, SessionId, SessionKey},
+        limits::{EndReason, Verdict},
+        new_session::{NewSession, SessionInfo},
+    },
+    store::answer::{Rotated, Started, StoreError},
 };
 
 /// The live session a request was admitted with, in the request's extensions.

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use crate::{
     cookie::{CompanionCookies, SessionCookie},
     event,
-    short_cookie::ShortCookie,
+    middleware::short_cookie::ShortCookie,
 };
 
 /// How many answers have to set another cookie that looks like a session's.

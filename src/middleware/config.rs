@@ -6,18 +6,25 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
-    Access, Adopted, Answer, EndLater, EndReason, Ended, EventSink, IdTag, Label, Limits, Live,
-    MAX_SESSION_ID_LENGTH, MaxSessions, NewSession, Owner, Policy, RequestHead, RequestStore, Rotated,
-    SessionEvent, SessionId, SessionKey, Started, Store, StoreError,
-    activity::{Rules, is_passive_by_itself, is_prefetch},
-    body::RefusalBody,
     cookie::{SessionCookie, SlidCookie},
-    ends::PendingEnds,
-    extract::Source,
-    head::Initiator,
-    hints::Hints,
-    respond::is_of_type,
-    service::MAX_DUPLICATES,
+    event::{EventSink, SessionEvent},
+    middleware::{ends::PendingEnds, hints::Hints, service::MAX_DUPLICATES},
+    request::{
+        activity::{Rules, is_passive_by_itself, is_prefetch},
+        extract::Source,
+        head::{Initiator, RequestHead},
+    },
+    respond::{Ended, body::RefusalBody, is_of_type},
+    rules::{
+        decision::{Access, Live},
+        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Policy},
+        new_session::{MaxSessions, NewSession},
+    },
+    store::{
+        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        contract::{EndLater, RequestStore, Store},
+    },
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use http::{Extensions, HeaderMap, HeaderName, header::COOKIE};
 
 use super::{ExtractSessionId, Found};
-use crate::{RequestHead, SessionId};
+use crate::{request::head::RequestHead, rules::id::SessionId};
 
 /// Reads the session id from a request extension that a layer outside this one has put there.
 ///

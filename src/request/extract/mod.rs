@@ -16,8 +16,13 @@ use http::{
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
 use crate::{
-    Label, Limits, NewSession, Owner, RequestHead, SessionId,
     cookie::{Keep, Parts, SessionCookie},
+    request::head::RequestHead,
+    rules::{
+        id::{Label, Owner, SessionId},
+        limits::Limits,
+        new_session::NewSession,
+    },
 };
 
 /// Finds the session id in a request.

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{SessionTimeout, SessionTimeoutBuilder, Sessions, config::Config};
+use crate::{
+    builder::SessionTimeoutBuilder,
+    middleware::{config::Config, service::SessionTimeout, session::Sessions},
+};
 
 /// Ends sessions that were idle, or lived, too long; wraps any HTTP service.
 ///

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
-    BoxFuture, Decision, EndLater, EndReason, RequestHead, Session, SessionKey, StoreError,
-    config::{Config, OwnStore},
-    head::Initiator,
-    service::{Admission, MAX_DUPLICATES},
-    session::SharedWithAnswer,
+    middleware::{
+        config::{Config, OwnStore},
+        service::{Admission, MAX_DUPLICATES},
+        session::{Session, SharedWithAnswer},
+    },
+    request::head::{Initiator, RequestHead},
+    rules::{decision::Decision, id::SessionKey, limits::EndReason},
+    store::{
+        answer::{BoxFuture, StoreError},
+        contract::EndLater,
+    },
 };
 
 /// The sessions a request to the log-out path came with. If it is dropped before its answer was read, they end all the

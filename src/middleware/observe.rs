@@ -14,17 +14,26 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    Access, BoxFuture, Decision, EndReason, IdTag, Label, Live, NewSession, Rotated, SessionId, SessionKey,
-    Started, Verdict,
-    body::SessionBody,
-    config::{Config, OwnStore},
     cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
-    head::OwnedHead,
-    hints,
-    keep::Keeper,
-    logout::Logout,
-    nest, respond,
-    session::{SharedWithAnswer, until_over},
+    middleware::{
+        body::SessionBody,
+        config::{Config, OwnStore},
+        hints,
+        keep::Keeper,
+        logout::Logout,
+        nest,
+        session::{SharedWithAnswer, until_over},
+    },
+    request::head::OwnedHead,
+    respond,
+    respond::caching::{is_for_shared_caches, keep_from_shared_caches},
+    rules::{
+        decision::{Access, Decision, Live},
+        id::{IdTag, Label, SessionId, SessionKey},
+        limits::{EndReason, Verdict},
+        new_session::NewSession,
+    },
+    store::answer::{BoxFuture, Rotated, Started},
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
@@ -489,28 +498,6 @@ impl Visit {
             keep_from_shared_caches(headers);
         }
     }
-}
-
-fn has_cache_directive(headers: &HeaderMap, names: &[&str]) -> bool {
-    headers.get_all(CACHE_CONTROL).iter().any(|control| {
-        control.as_bytes().split(|&byte| byte == b',').any(|directive| {
-            let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-            names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))
-        })
-    })
-}
-
-/// The application says that this answer is the same for everybody.
-pub(crate) fn is_for_shared_caches(headers: &HeaderMap) -> bool {
-    has_cache_directive(headers, &["public", "s-maxage"])
-}
-
-/// A cache would hand one user's cookie to others (T58).
-fn keep_from_shared_caches(headers: &mut HeaderMap) {
-    if !has_cache_directive(headers, &["private", "no-store"]) {
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
-    }
-    respond::vary_by(headers, COOKIE);
 }
 
 /// What a cache would hand to others would sign them out (T58).

@@ -1,0 +1,21 @@
+//! The layer, and the way of a request through it: check, admit, call, observe, settle, conclude.
+//!
+//! It uses everything but the builder.
+
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
+pub(crate) mod body;
+pub(crate) mod config;
+#[cfg(feature = "client")]
+mod endpoints;
+mod ends;
+pub(crate) mod future;
+pub(crate) mod hints;
+mod keep;
+pub(crate) mod layer;
+mod logout;
+mod nest;
+mod observe;
+pub(crate) mod service;
+pub(crate) mod session;
+mod short_cookie;

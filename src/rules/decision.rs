@@ -1,0 +1,115 @@
+//! What is asked of a store about an id, and what it says.
+
+use std::time::Duration;
+
+use crate::rules::{
+    id::{IdTag, Owner, SessionKey},
+    limits::{EndReason, Remaining},
+};
+
+/// Whether a check renews.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The request is activity: it renews.
+    Renew,
+    /// As `Renew`; and while the request is in flight, the session does not end as idle: until
+    /// [`release`](Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
+    /// to let go: it only renews, and is asked to [again and again](Store::renew).
+    Hold,
+    /// The user was active this long ago, and the client tells it now: the last activity moves there, but never back.
+    RenewAgo(Duration),
+    /// The request is passive, or merely a look: no later decision changes.
+    Peek,
+}
+
+/// What a store decided about an id.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The session is live.
+    Live(Live),
+    /// The session is over.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// Which one, if the store knows the id.
+        session: Option<SessionKey>,
+        /// Whose session it was, if its start named an owner.
+        owner: Option<Owner>,
+    },
+    /// The session lives, but this request's cap refuses the request.
+    Capped(EndReason),
+}
+
+impl Decision {
+    /// About an id the store does not know.
+    pub const UNKNOWN: Self = Self::Ended { reason: EndReason::Unknown, session: None, owner: None };
+}
+
+/// A live session, as of the moment it was checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Live {
+    /// Names the session in later calls.
+    pub key: SessionKey,
+    /// Tells the presented id from the session's others.
+    pub presented: IdTag,
+    /// The time since the activity before this one.
+    pub idle_for: Duration,
+    /// The time since the session began.
+    pub age: Duration,
+    /// The time since the presented id was issued.
+    pub id_age: Duration,
+    /// What is left, this check's own renewal included.
+    pub remaining: Remaining,
+    /// Whether the session is held until [`Store::release`], once for each answer that says so.
+    pub held: bool,
+    /// Whose session it is, if its start said so.
+    pub owner: Option<Owner>,
+    /// The last activity as this check has recorded it, by the store's clock; if it has.
+    pub(crate) renewed_at: Option<u64>,
+}
+
+impl Live {
+    /// A live session under its first id, that nobody owns and nothing holds.
+    pub fn new(
+        key: SessionKey,
+        presented: IdTag,
+        idle_for: Duration,
+        age: Duration,
+        remaining: Remaining,
+    ) -> Self {
+        Self {
+            key,
+            presented,
+            idle_for,
+            age,
+            id_age: age,
+            remaining,
+            held: false,
+            owner: None,
+            renewed_at: None,
+        }
+    }
+
+    /// The same, under an id issued later.
+    pub fn with_id_age(self, id_age: Duration) -> Self {
+        Self { id_age, ..self }
+    }
+
+    /// The same, held or not.
+    pub fn with_held(self, held: bool) -> Self {
+        Self { held, ..self }
+    }
+
+    /// The same, with its owner.
+    pub fn with_owner(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// The idle timeout this session is under: a mere look leaves what has passed of it.
+    #[cfg(feature = "client")]
+    pub(crate) fn idle_timeout(&self, access: Access) -> Duration {
+        let passed = if access == Access::Peek { self.idle_for } else { Duration::ZERO };
+        self.remaining.idle.saturating_add(passed)
+    }
+}
