@@ -24,8 +24,9 @@ use crate::{
 
 /// How long a sentinel that was the first to know is believed over others.
 const NEWS: Duration = Duration::from_secs(3);
-/// How long nobody listens after a sentinel was lost.
+/// How long nobody listens after a sentinel was lost; longer each time that no other is found.
 const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection for [`RedisStore`](crate::RedisStore) to the primary that Sentinel watches over, which follows a failover.
 ///
@@ -35,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// (`SENTINEL FAILOVER`), in which the old primary is told only after some 10 seconds, and takes writes until then that
 /// are lost. If that sentinel goes, it listens to another.
 ///
-/// Where none can be listened to, and beside that, it asks the sentinels again once the primary does not answer, is gone,
+/// Where none can be listened to (that takes the command `SUBSCRIBE` and the channel `+switch-master`), and beside that, it asks the sentinels again once the primary does not answer, is gone,
 /// or refuses to be written to: as, and as often as, a [`ReconnectingConnection`].
 ///
 /// The sentinels' word counts as soon as one of them gives it and the server itself says that it is a primary. A primary
@@ -194,34 +195,48 @@ impl Listener {
 }
 
 async fn follow(primary: Arc<Primary>, connection: ReconnectingConnection<MultiplexedConnection>) {
-    let mut switches = Switches::default();
+    let (mut switches, mut pause) = (Switches::default(), PAUSE);
     loop {
-        // The one that was listened to last: the client may go on naming one that is away.
-        let mut is_heard = switches.listen_again().await;
-        if !is_heard && let Ok(sentinel) = primary.sentinels.lock().await.async_get_sentinel_client().await {
-            is_heard = switches.listen_to(sentinel).await;
-        }
-        if is_heard {
+        if is_heard(&primary, &mut switches).await {
+            pause = PAUSE;
             let present = primary.place().present.clone();
-            let mut next = present.and_then(|present| switches.missed(present.addr()));
+            let mut switch = present.and_then(|present| switches.missed(present.addr()));
             loop {
-                if let Some(switch) = &next {
+                if let Some(switch) = &switch {
                     primary.switch(switch);
-                    if primary.is_elsewhere() {
-                        // An attempt under way may have looked before this was told.
-                        connection.settled().await;
-                    }
-                    if primary.is_elsewhere() {
-                        connection.leave();
-                    }
+                    leave(&primary, &connection).await;
                 }
-                next = switches.next().await;
-                if next.is_none() {
+                switch = switches.next().await;
+                if switch.is_none() {
                     break;
                 }
             }
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether a sentinel can be listened to. First the one that was last: the client may go on naming one that is away.
+async fn is_heard(primary: &Primary, switches: &mut Switches) -> bool {
+    if switches.listen_again().await {
+        return true;
+    }
+    // Who has to connect is not kept waiting for what follows.
+    let sentinel = primary.sentinels.lock().await.async_get_sentinel_client().await;
+    match sentinel {
+        Ok(sentinel) => switches.listen_to(sentinel).await,
+        Err(_) => false,
+    }
+}
+
+async fn leave(primary: &Primary, connection: &ReconnectingConnection<MultiplexedConnection>) {
+    if primary.is_elsewhere() {
+        // An attempt under way may have looked before this was told.
+        connection.settled().await;
+    }
+    if primary.is_elsewhere() {
+        connection.leave();
     }
 }
 
