@@ -10,7 +10,7 @@ use crate::{
     cookie::{CookieAttributes, CookieChunks, SameSite, SessionCookie, is_token},
     event::{EventSink, SessionEvent},
     middleware::{
-        config::{Config, ExpiredResponse, FreshLogin, LimitsFor, LoginPath, LogoutMethods, SessionLabel},
+        config::{Config, FreshLogin, LimitsFor, LogoutMethods, SessionLabel},
         hints::Hints,
         layer::SessionTimeoutLayer,
     },
@@ -19,7 +19,7 @@ use crate::{
         extract::{BearerToken, ExtractSessionId, FromClosure, FromHeader, Source},
         head::RequestHead,
     },
-    respond::{Ended, body::RefusalBody, safe_return_to},
+    respond::{Ended, ExpiredResponse, LoginPath, Refusals, body::RefusalBody, safe_return_to},
     rules::{
         id::{Label, SessionId},
         limits::{Limits, Policy},
@@ -72,6 +72,13 @@ pub struct SessionTimeoutBuilder {
     with_extension: bool,
     /// The first path rule that cannot be.
     invalid_path: Option<ConfigError>,
+}
+
+impl SessionTimeoutLayer {
+    /// Begins a configuration.
+    pub fn builder() -> SessionTimeoutBuilder {
+        SessionTimeoutBuilder::new()
+    }
 }
 
 enum SourceChoice {
@@ -651,13 +658,15 @@ impl SessionTimeoutBuilder {
             limits_for: self.limits_for,
             passive: self.passive,
             public: self.public,
-            login_path: self.login_path.map(LoginPath::new),
-            logout_path: self.logout_path,
+            refusals: Refusals {
+                login_path: self.login_path.map(LoginPath::new),
+                logout_path: self.logout_path,
+                expired_response: self.expired_response,
+            },
             logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,
             rotate_after: self.rotate_after,
             end_streams: self.end_streams,
-            expired_response: self.expired_response,
             store,
             store_deadline: self.store_deadline,
             pending_ends: Arc::default(),

@@ -1,6 +1,6 @@
 //! A session that is split over several cookies: `NAME.0`, `NAME.1`, … or the like, and what else is a chunk to some library.
 
-use super::read::trim;
+use super::bytes::trim;
 use crate::rules::id::MAX_SESSION_ID_LENGTH;
 
 /// Of how many cookies a session may be made.

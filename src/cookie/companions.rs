@@ -6,7 +6,8 @@ use memchr::memchr;
 use super::{
     CookieAttributes,
     attributes::{removal, set_cookie},
-    read::{pairs, trim},
+    bytes::trim,
+    read::pairs,
     set_cookie::{SetCookie, retain},
 };
 use crate::store::contract::Companion;

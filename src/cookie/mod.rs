@@ -6,6 +6,7 @@
 
 mod answer;
 mod attributes;
+mod bytes;
 mod chunks;
 mod companions;
 mod date;
@@ -35,6 +36,8 @@ use self::{
 };
 use crate::rules::id::{MAX_SESSION_ID_LENGTH, SessionId};
 
+/// Most distinct session cookies of one request that are tried.
+pub(crate) const MAX_DUPLICATES: usize = 4;
 /// How often in its `Max-Age` a sliding cookie is set again.
 const SLIDES_PER_MAX_AGE: u32 = 20;
 

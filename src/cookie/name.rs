@@ -6,8 +6,8 @@
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 use super::{
+    bytes::{trim_by, trim_start},
     chunks::is_mark_and_number,
-    read::{trim_by, trim_start},
 };
 
 /// What a byte can be in a name that is read as the session's: its first, its last, one that parsers differ about.

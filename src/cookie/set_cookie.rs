@@ -6,7 +6,7 @@ use http::{
 };
 use memchr::memchr;
 
-use super::{CookieAttributes, date, read::trim};
+use super::{CookieAttributes, bytes::trim, date};
 use crate::clock::wall_clock;
 
 /// Of how many bytes a cookie's name and value are together at most.

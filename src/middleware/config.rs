@@ -6,15 +6,15 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::runtime::Handle;
 
 use crate::{
-    cookie::{SessionCookie, SlidCookie},
+    cookie::{MAX_DUPLICATES, SessionCookie, SlidCookie},
     event::{EventSink, SessionEvent},
-    middleware::{ends::PendingEnds, hints::Hints, service::MAX_DUPLICATES},
+    middleware::{ends::PendingEnds, hints::Hints},
     request::{
         activity::{Rules, is_passive_by_itself, is_prefetch},
         extract::Source,
         head::{Initiator, RequestHead},
     },
-    respond::{Ended, body::RefusalBody, is_of_type},
+    respond::{Refusals, is_of_type},
     rules::{
         decision::{Access, Live},
         id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
@@ -30,7 +30,6 @@ use crate::{
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type SessionLabel = Box<dyn Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
-pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
 
 /// The store as one request asks it, where records travel with the clients; with all other stores, none.
 #[derive(Clone)]
@@ -52,13 +51,11 @@ pub(crate) struct Config {
     pub(crate) limits_for: Option<LimitsFor>,
     pub(crate) passive: Rules,
     pub(crate) public: Rules,
-    pub(crate) login_path: Option<LoginPath>,
-    pub(crate) logout_path: Option<String>,
+    pub(crate) refusals: Refusals,
     pub(crate) logout_methods: LogoutMethods,
     pub(crate) fresh_login: Option<FreshLogin>,
     pub(crate) rotate_after: Option<Duration>,
     pub(crate) end_streams: Vec<String>,
-    pub(crate) expired_response: Option<ExpiredResponse>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) store_deadline: Duration,
     pub(crate) pending_ends: Arc<PendingEnds>,
@@ -78,24 +75,6 @@ pub(crate) enum LogoutMethods {
     PostAndGet,
 }
 
-/// The log-in page: a path, perhaps with a query.
-#[derive(Debug)]
-pub(crate) struct LoginPath(String);
-
-impl LoginPath {
-    pub(crate) fn new(location: String) -> Self {
-        Self(location)
-    }
-
-    pub(crate) fn location(&self) -> &str {
-        &self.0
-    }
-
-    fn path(&self) -> &str {
-        self.0.split('?').next().unwrap_or_default()
-    }
-}
-
 impl Config {
     pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
         if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Hold }
@@ -109,13 +88,8 @@ impl Config {
     /// Whether an ended session goes on here, without its id.
     pub(crate) fn is_public(&self, head: &RequestHead<'_>) -> bool {
         *head.method() == Method::OPTIONS
-            || self.is_login_or_logout(head.path())
+            || self.refusals.is_login_or_logout(head.path())
             || self.public.apply_to(head)
-    }
-
-    pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
-        self.login_path.as_ref().is_some_and(|login| login.path() == path)
-            || self.logout_path.as_ref().is_some_and(|logout| logout == path)
     }
 
     pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
@@ -123,7 +97,7 @@ impl Config {
         if self.client.as_ref().is_some_and(|client| client.is_sign_out(head)) {
             return true;
         }
-        if self.logout_path.as_ref().is_none_or(|logout| logout != head.path()) {
+        if self.refusals.logout_path.as_ref().is_none_or(|logout| logout != head.path()) {
             return false;
         }
         match *head.method() {

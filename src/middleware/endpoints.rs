@@ -9,14 +9,14 @@ use http::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::client::{Client, Endpoint, Operation, RESOURCE_POLICY};
 use crate::{
-    cookie::Parts,
+    client::{Client, Endpoint, Operation, RESOURCE_POLICY},
+    cookie::{MAX_DUPLICATES, Parts},
     middleware::{
+        check::{Admission, Checked, look},
         config::{Config, OwnStore},
         logout::Logout,
         nest,
-        service::{Admission, Checked, MAX_DUPLICATES, look},
         session::Session,
     },
     request::head::{Initiator, RequestHead},

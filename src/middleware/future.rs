@@ -16,11 +16,12 @@ use tower_service::Service;
 
 use crate::{
     middleware::{
+        admit::admit,
         body::SessionBody,
+        check::Admission,
         config::{Config, OwnStore},
         logout::Logout,
         observe::{Happened, Settled, Visit},
-        service::{Admission, admit},
     },
     request::head::RequestHead,
     respond::body::RefusalBody,

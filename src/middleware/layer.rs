@@ -4,10 +4,7 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{
-    builder::SessionTimeoutBuilder,
-    middleware::{config::Config, service::SessionTimeout, session::Sessions},
-};
+use crate::middleware::{config::Config, service::SessionTimeout, session::Sessions};
 
 /// Ends sessions that were idle, or lived, too long; wraps any HTTP service.
 ///
@@ -35,11 +32,6 @@ pub struct SessionTimeoutLayer {
 }
 
 impl SessionTimeoutLayer {
-    /// Begins a configuration.
-    pub fn builder() -> SessionTimeoutBuilder {
-        SessionTimeoutBuilder::new()
-    }
-
     pub(crate) fn new(config: Config) -> Self {
         Self { config: Arc::new(config) }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::{
+    cookie::MAX_DUPLICATES,
     middleware::{
+        check::Admission,
         config::{Config, OwnStore},
-        service::{Admission, MAX_DUPLICATES},
         session::{Session, SharedWithAnswer},
     },
     request::head::{Initiator, RequestHead},

@@ -2,9 +2,11 @@
 //!
 //! It uses everything but the builder.
 
+mod admit;
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
 pub(crate) mod body;
+mod check;
 pub(crate) mod config;
 #[cfg(feature = "client")]
 mod endpoints;

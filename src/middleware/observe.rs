@@ -25,8 +25,10 @@ use crate::{
         session::{SharedWithAnswer, until_over},
     },
     request::head::OwnedHead,
-    respond,
-    respond::caching::{is_for_shared_caches, keep_from_shared_caches},
+    respond::{
+        self,
+        caching::{is_for_shared_caches, keep_from_shared_caches},
+    },
     rules::{
         decision::{Access, Decision, Live},
         id::{IdTag, Label, SessionId, SessionKey},

@@ -23,8 +23,7 @@ pub use self::{
     return_to::{login_location, safe_return_to},
 };
 use crate::{
-    middleware::config::Config,
-    request::{activity::is_prefetch, head::RequestHead},
+    request::{activity::is_prefetch, extract::Source, head::RequestHead},
     respond::body::RefusalBody,
     rules::limits::EndReason,
     store::answer::Started,
@@ -36,11 +35,46 @@ pub(crate) const GRPC: &str = "application/grpc";
 const SEC_FETCH_MODE: &str = "sec-fetch-mode";
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
+
+/// What the answers to refused requests depend on.
+pub(crate) struct Refusals {
+    pub(crate) login_path: Option<LoginPath>,
+    pub(crate) logout_path: Option<String>,
+    pub(crate) expired_response: Option<ExpiredResponse>,
+}
+
+impl Refusals {
+    pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
+        self.login_path.as_ref().is_some_and(|login| login.path() == path)
+            || self.logout_path.as_ref().is_some_and(|logout| logout == path)
+    }
+}
+
+/// The log-in page: a path, perhaps with a query.
+#[derive(Debug)]
+pub(crate) struct LoginPath(String);
+
+impl LoginPath {
+    pub(crate) fn new(location: String) -> Self {
+        Self(location)
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.0
+    }
+
+    fn path(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+}
+
 /// A refused request and why: what [`expired_response`](crate::SessionTimeoutBuilder::expired_response) answers to.
 pub struct Ended<'a> {
     reason: EndReason,
     head: RequestHead<'a>,
-    config: &'a Config,
+    refusals: &'a Refusals,
+    source: &'a Source,
 }
 
 impl<'a> Ended<'a> {
@@ -68,12 +102,12 @@ impl<'a> Ended<'a> {
             Cow::Borrowed(return_to::of_request(self.head.uri().path_and_query())?)
         };
         let path = next.split('?').next().unwrap_or_default();
-        (!self.config.is_login_or_logout(path)).then_some(next)
+        (!self.refusals.is_login_or_logout(path)).then_some(next)
     }
 
     /// The log-in page with [`return_to`](Self::return_to) as its `next`, if there is a log-in page.
     pub fn login_location(&self) -> Option<String> {
-        let login = self.config.login_path.as_ref()?;
+        let login = self.refusals.login_path.as_ref()?;
         Some(match self.return_to() {
             Some(next) => login_location(login.location(), &next),
             None => login.location().to_owned(),
@@ -106,7 +140,7 @@ impl<'a> Ended<'a> {
     fn unauthorized(&self) -> Response<RefusalBody> {
         let mut response = problem_document(StatusCode::UNAUTHORIZED, "The session is over. Log in again.")
             .map(RefusalBody::text);
-        response.headers_mut().insert(WWW_AUTHENTICATE, self.config.source.challenge());
+        response.headers_mut().insert(WWW_AUTHENTICATE, self.source.challenge());
         response
     }
 }
@@ -119,13 +153,14 @@ impl fmt::Debug for Ended<'_> {
 
 /// The answer to a request whose session is over. `lives_on`: merely a cap refused it.
 pub(crate) fn ended(
-    config: &Config,
+    refusals: &Refusals,
+    source: &Source,
     head: RequestHead<'_>,
     reason: EndReason,
     lives_on: bool,
 ) -> Response<RefusalBody> {
-    let ended = Ended { reason, head, config };
-    let mut response = match &config.expired_response {
+    let ended = Ended { reason, head, refusals, source };
+    let mut response = match &refusals.expired_response {
         Some(respond) => respond(&ended),
         None => ended.by_default(),
     };
@@ -133,14 +168,14 @@ pub(crate) fn ended(
     protect(headers);
     let negotiated =
         [HeaderName::from_static("sec-fetch-mode"), ACCEPT, HeaderName::from_static("hx-request")];
-    for name in config.source.vary().into_iter().chain(negotiated) {
+    for name in source.vary().into_iter().chain(negotiated) {
         vary_by(headers, name);
     }
     if reason != EndReason::Unknown {
         headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));
     }
     // Not on background requests: their late answer could remove the cookie of a new log-in.
-    if let Some(cookie) = config.source.cookie()
+    if let Some(cookie) = source.cookie()
         && is_navigation(&head)
         && !lives_on
     {

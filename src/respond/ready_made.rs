@@ -63,7 +63,7 @@ pub fn problem(
     move |ended| {
         let mut response = problem_document(status, &detail);
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = ended.config.source.challenge();
+            let challenge = ended.source.challenge();
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         response
