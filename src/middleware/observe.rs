@@ -381,7 +381,7 @@ impl Visit {
                     }
                 })
             }
-            (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
+            (Happened::Slid | Happened::NoLogOut, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
             }
@@ -410,7 +410,6 @@ impl Visit {
                     }
                 })
             }
-            (Happened::NoLogOut, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::SignedOut, VisitedSession::Live { key, presented, .. }) => {
                 let has_ended_itself = self.has_ended_itself();
                 Box::pin(async move { end(&config, &own, key, presented, has_ended_itself).await })

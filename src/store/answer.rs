@@ -99,6 +99,18 @@ impl StoreError {
         Self(source.into())
     }
 
+    /// There is no room for what is to be written: no session can begin for want of it. For a `Backend`'s `list`.
+    #[cfg(feature = "shared")]
+    pub fn no_room() -> Self {
+        super::shared::no_room()
+    }
+
+    /// Under the key of a record is something that is none, and cannot be read as one: no session. For a `Backend`'s `load`.
+    #[cfg(feature = "shared")]
+    pub fn foreign() -> Self {
+        super::shared::foreign()
+    }
+
     #[cfg(feature = "shared")]
     pub(super) fn is<E: Error + 'static>(&self) -> bool {
         self.0.is::<E>()

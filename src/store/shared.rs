@@ -67,7 +67,7 @@ const AT_ONCE: usize = 32;
 ///
 /// See [`Backend`] for how to make one of your own.
 pub struct SharedStore<B> {
-    pub(super) backend: Arc<B>,
+    backend: Arc<B>,
     granularity: Option<Duration>,
     process: Arc<Process>,
 }
@@ -130,7 +130,9 @@ impl<B: Backend> SharedStore<B> {
     pub fn granularity(self, granularity: Duration) -> Self {
         Self { granularity: Some(granularity), ..self }
     }
+}
 
+impl<B> SharedStore<B> {
     /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
@@ -1026,7 +1028,6 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
-#[cfg(feature = "redis")]
 pub(super) fn no_room() -> StoreError {
     StoreError::new(NoRoom)
 }

@@ -465,12 +465,11 @@ async fn a_cached_store_conforms_where_its_window_is_shorter_than_any_difference
     conforms(&|clock| CachedStore::new(MemoryStore::new().clock(clock.clone()), window).clock(clock)).await;
 }
 
-#[cfg(feature = "redis")]
 mod over_redis {
-    use tower_session_timeout::RedisStore;
+    use tower_session_timeout_redis::RedisStore;
 
     use super::*;
-    use crate::support::redis_server::RedisServer;
+    use crate::servers::redis_server::RedisServer;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_cached_redis_store_conforms_where_its_window_is_shorter_than_any_difference() {

@@ -1,5 +1,4 @@
 //! The Redis store against a real server: T07, T14, T100, T103, T107, T108, and races.
-#![cfg(feature = "redis")]
 
 use std::{
     sync::{
@@ -9,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    App, conforms,
-    fault_proxy::{Fault, FaultProxy},
-    model::{self, Model},
-    pace, post,
-    redis_server::{RedisServer, until},
-    sid,
+use crate::{
+    servers::redis_server::{RedisServer, until},
+    support::{
+        App, conforms,
+        fault_proxy::{Fault, FaultProxy},
+        model::{self, Model},
+        pace, post, sid,
+    },
 };
 use ::redis::aio::ConnectionManager;
 use http::StatusCode;
@@ -26,8 +26,9 @@ use proptest::{
 };
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, ReconnectingConnection, RedisStore, Restarted, Rotated, SessionEvent, SessionId, Started, Store,
+    Policy, Restarted, Rotated, SessionEvent, SessionId, Started, Store,
 };
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -683,6 +684,8 @@ async fn a_full_server_checks_and_ends_sessions_and_begins_none() {
     clock.advance(IDLE.saturating_sub(policy().rotation_grace + Duration::from_millis(1)));
     assert!(renew(&store, "A2").await.is_some(), "renewed, on a full server as well");
     assert_eq!(start(&store, "B").await, Started::AtCapacity);
+    let of_an_owner = store.start(&SessionId::from("B"), &NewSession::new().owner("ada"), &policy());
+    assert_eq!(ask(of_an_owner).await, Started::AtCapacity, "its owner's list has no room, either");
     assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
     assert!(renew(&store, "A").await.is_none());
     command(&connection, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();

@@ -358,6 +358,8 @@ async fn a_full_backend_ends_sessions_and_begins_none() {
     };
     assert_eq!(left.idle, IDLE - SECOND);
     assert_eq!(start(&store, "B").await, Started::AtCapacity);
+    let of_an_owner = store.start(&SessionId::from("B"), &NewSession::new().owner("ada"), &policy());
+    assert_eq!(of_an_owner.await.unwrap(), Started::AtCapacity, "its owner's list has no room, either");
     assert!(store.end(key, EndReason::SignedOut).await.unwrap());
     assert!(!is_live(&store, "A").await);
 }
