@@ -13,8 +13,8 @@ pub enum Access {
     /// The request is activity: it renews.
     Renew,
     /// As `Renew`; and while the request is in flight, the session does not end as idle: until
-    /// [`release`](Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
-    /// to let go: it only renews, and is asked to [again and again](Store::renew).
+    /// [`release`](crate::Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
+    /// to let go: it only renews, and is asked to [again and again](crate::Store::renew).
     Hold,
     /// The user was active this long ago, and the client tells it now: the last activity moves there, but never back.
     RenewAgo(Duration),
@@ -70,7 +70,7 @@ pub struct Live {
     pub id_age: Duration,
     /// What is left, this check's own renewal included.
     pub remaining: Remaining,
-    /// Whether the session is held until [`Store::release`], once for each answer that says so.
+    /// Whether the session is held until [`Store::release`](crate::Store::release), once for each answer that says so.
     pub held: bool,
     /// Whose session it is, if its start said so.
     pub owner: Option<Owner>,

@@ -41,7 +41,7 @@ impl<T: fmt::Debug> fmt::Debug for Answer<T> {
     }
 }
 
-/// What became of [`Store::start`].
+/// What became of [`Store::start`](crate::Store::start).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
     /// A new session.
@@ -50,11 +50,11 @@ pub enum Started {
     AlreadyLive(SessionKey),
     /// The store is full of live sessions. Nothing was begun.
     AtCapacity,
-    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    /// Its owner has as many sessions as [allowed](crate::MaxSessions::refuse_new). Nothing was begun.
     TooMany,
 }
 
-/// What became of [`Store::adopt`].
+/// What became of [`Store::adopt`](crate::Store::adopt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
     /// A new session.
@@ -63,11 +63,11 @@ pub enum Adopted {
     Known,
     /// The store is full of sessions that are live or have to be remembered. Nothing was begun.
     AtCapacity,
-    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    /// Its owner has as many sessions as [allowed](crate::MaxSessions::refuse_new). Nothing was begun.
     TooMany,
 }
 
-/// What became of [`Store::restart`].
+/// What became of [`Store::restart`](crate::Store::restart).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restarted {
     /// Both clocks have begun anew.
@@ -78,7 +78,7 @@ pub enum Restarted {
     TooMany,
 }
 
-/// What became of [`Store::rotate`].
+/// What became of [`Store::rotate`](crate::Store::rotate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotated {
     /// The value is an id of this session now.
