@@ -168,6 +168,7 @@ fn visit_live<Q>(
             config: Arc::clone(config),
             own_store: own.clone(),
             live,
+            cap: None,
             shared: Arc::clone(&shared),
         });
         shared
@@ -195,14 +196,26 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let logout = logout(config, &own, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
     let is_no_logout = config.is_no_logout(&head);
-    let is_rare = is_chunked || head_is_needed || is_no_logout || logout.is_some() || label.is_some();
+    let outer = match session {
+        VisitedSession::Outer => {
+            config.hints.inner_layer(config.outermost_only);
+            head.extensions().get::<Session>().filter(|_| !config.end_streams.is_empty()).cloned()
+        }
+        _ => None,
+    };
+    let is_rare = is_chunked
+        || head_is_needed
+        || is_no_logout
+        || logout.is_some()
+        || label.is_some()
+        || outer.is_some();
     let rare = is_rare.then(|| {
         let client_had = is_chunked.then(|| Had {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had: client_had, head, label, is_no_logout, ..Rare::default() })
+        Box::new(Rare { logout, had: client_had, head, label, is_no_logout, outer, ..Rare::default() })
     });
     Visit {
         session,

@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) admit_on_store_failure: bool,
     #[cfg(feature = "client")]
     pub(crate) client: Option<crate::client::Client>,
+    /// Which of the options that are set have no effect inside a layer for the same cookie.
+    pub(crate) outermost_only: Option<&'static str>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
     pub(crate) hints: Hints,

@@ -22,7 +22,7 @@ use crate::{
         keep::Keeper,
         logout::Logout,
         nest,
-        session::{SharedWithAnswer, until_over},
+        session::{Session, SharedWithAnswer, until_over},
     },
     request::head::OwnedHead,
     respond::{
@@ -72,6 +72,8 @@ pub(crate) struct Rare {
     pub(crate) has_first_id: bool,
     /// Of a session that the answer begins.
     pub(crate) label: Option<Label>,
+    /// The session of a layer further out, if its answers may have to end with it.
+    pub(crate) outer: Option<Session>,
     /// Of a request that is no log-out, though it looks like one: what its answer removes stays.
     pub(crate) is_no_logout: bool,
 }
@@ -154,7 +156,11 @@ pub(crate) enum Login {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session {
+        let is_released =
+            || self.shared.as_ref().is_some_and(|shared| matches!(shared.passive_within.get(), Some(None)));
+        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session
+            && !is_released()
+        {
             self.config.store(&self.own_store).release(key);
         }
     }
@@ -183,6 +189,7 @@ impl Visit {
             return None;
         }
         self.take_refusal();
+        self.take_passivity();
         let said = match self.config.source.cookie() {
             Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
                 self.read_cookies(cookie, response.headers())
@@ -257,6 +264,23 @@ impl Visit {
         #[cfg(feature = "client")]
         {
             self.told = None;
+        }
+    }
+
+    /// Not after a refusal: that is taken back in any case.
+    fn take_passivity(&mut self) {
+        let Some(passive) = self.shared.as_ref().and_then(|shared| shared.passive_within.get().cloned())
+        else {
+            return;
+        };
+        let VisitedSession::Live { hold, .. } = &mut self.session else { return };
+        // What the store holds is released with what it renewed.
+        *hold = Hold::Nothing;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.cancel();
+        }
+        if passive.is_some() {
+            self.rare.get_or_insert_default().withdrawal = passive;
         }
     }
 
@@ -429,8 +453,13 @@ impl Visit {
 
     /// The answer, its body cut at the session's end if it is a stream that was asked to be.
     fn with_body<P: Body<Data = Bytes>>(&self, response: Response<P>) -> Response<SessionBody<P>> {
-        let VisitedSession::Live { key, .. } = self.session else {
-            return response.map(SessionBody::application);
+        let outer = self.rare.as_ref().and_then(|rare| rare.outer.as_ref());
+        let (config, own, key, policy) = match (self.session, outer) {
+            (VisitedSession::Live { key, .. }, _) => (&self.config, &self.own_store, key, self.config.policy),
+            (VisitedSession::Outer, Some(outer)) => {
+                (&outer.config, &outer.own_store, outer.live.key, outer.policy())
+            }
+            _ => return response.map(SessionBody::application),
         };
         let mut kinds = response.headers().get_all(CONTENT_TYPE).iter();
         let content_type = kinds.find(|kind| self.config.ends_streams_of(kind));
@@ -440,9 +469,9 @@ impl Visit {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
-        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        let (config, own) = (Arc::clone(config), own.clone());
         let over = Box::pin(async move {
-            until_over(&config, &own, key).await;
+            until_over(&config, &own, key, policy).await;
         });
         response.map(|body| SessionBody::stream(body, over, is_grpc))
     }

@@ -19,6 +19,7 @@ mod cookies;
 mod events;
 mod idle_and_absolute;
 mod in_flight;
+mod inner_options;
 mod interleavings;
 mod layer_order;
 mod log;
