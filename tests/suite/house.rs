@@ -76,15 +76,15 @@ fn read(folder: &Path, module: &[String], named: &mut BTreeMap<Vec<String>, Name
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let inner = [module, &[name.clone()]].concat();
+        let inner = [module, std::slice::from_ref(&name)].concat();
         if path.is_dir() {
             read(&path, &inner, named);
         } else if path.extension().is_some_and(|extension| extension == "rs") && name != "lib" {
             let module = if name == "mod" { module.to_vec() } else { inner };
             let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
-            let mut names = Named { module: module.clone(), ..Named::default() };
-            names.visit_file(&file);
-            named.insert(module, names);
+            let mut found = Named { module: module.clone(), ..Named::default() };
+            found.visit_file(&file);
+            named.insert(module, found);
         }
     }
 }
@@ -125,13 +125,13 @@ fn no_files_use_each_other_in_a_circle() {
     // Those that use no file that is left are in no circle.
     while let Some(done) = uses.iter().find(|(_, uses)| uses.is_empty()).map(|(module, _)| module.clone()) {
         uses.remove(&done);
-        for used in uses.values_mut() {
-            used.remove(&done);
+        for left in uses.values_mut() {
+            left.remove(&done);
         }
     }
-    let left = uses.iter().map(|(module, used)| {
-        let used: Vec<_> = used.iter().map(|used| used.join("::")).collect();
-        format!("{} uses {}", module.join("::"), used.join(", "))
+    let left = uses.iter().map(|(module, theirs)| {
+        let theirs: Vec<_> = theirs.iter().map(|used| used.join("::")).collect();
+        format!("{} uses {}", module.join("::"), theirs.join(", "))
     });
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
