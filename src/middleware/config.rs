@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Response};
-use tokio::runtime::Handle;
+use http::{HeaderValue, Method, Response};
 
 use crate::{
     cookie::{MAX_DUPLICATES, SessionCookie, SlidCookie},
@@ -17,31 +16,16 @@ use crate::{
     respond::{Refusals, is_of_type},
     rules::{
         decision::{Access, Live},
-        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        id::{Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
         limits::{EndReason, Limits, Policy},
-        new_session::{MaxSessions, NewSession},
+        new_session::MaxSessions,
     },
-    store::{
-        answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError},
-        contract::{EndLater, RequestStore, Store},
-    },
+    store::{answer::StoreError, contract::Store},
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type SessionLabel = Box<dyn Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
-
-/// The store as one request asks it, where records travel with the clients; with all other stores, none.
-#[derive(Clone)]
-pub(crate) struct OwnStore(Option<Arc<dyn RequestStore>>);
-
-impl OwnStore {
-    pub(crate) const NONE: Self = Self(None);
-
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
-}
 
 pub(crate) struct Config {
     pub(crate) source: Source,
@@ -146,7 +130,7 @@ impl Config {
         self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, SessionCookie::longest_id)
     }
 
-    fn implausible_id(&self) -> StoreError {
+    pub(crate) fn implausible_id(&self) -> StoreError {
         let error = StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()));
         self.store_failed(&error);
         error
@@ -172,196 +156,6 @@ impl Config {
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
         let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
         Policy { cap, ..self.policy }
-    }
-
-    /// The store for a request with these fields, if its client keeps the record.
-    pub(crate) fn own_store(&self, headers: &HeaderMap) -> OwnStore {
-        let Some(cookie) = self.source.cookie() else { return OwnStore::NONE };
-        let Some(companions) = cookie.companions() else { return OwnStore::NONE };
-        let received = companions.received(headers);
-        if !received.is_empty() {
-            self.hints.companion();
-        }
-        OwnStore(self.store.for_request(&String::from_utf8_lossy(cookie.name()), received))
-    }
-
-    /// Whom to ask for a request.
-    pub(crate) fn store<'a>(&'a self, own: &'a OwnStore) -> &'a dyn Store {
-        match &own.0 {
-            Some(own) => &**own,
-            None => &*self.store,
-        }
-    }
-
-    /// Leaves the session's record with the client, beside the session id that is set, or the one it has. Whether there
-    /// was anything to leave, or to take away.
-    pub(crate) fn leave_with_client(
-        &self,
-        own: &OwnStore,
-        set: Option<&SessionId<'_>>,
-        headers: &mut HeaderMap,
-    ) -> bool {
-        let companions = self.source.cookie().and_then(SessionCookie::companions);
-        let (Some(own), Some(companions)) = (&own.0, companions) else { return false };
-        let Some(left) = own.left(set, &self.policy) else {
-            companions.remove_from_browser(headers);
-            return true;
-        };
-        for companion in &left {
-            companions.set(companion, headers);
-        }
-        !left.is_empty()
-    }
-
-    /// Asks the store; an answer later than the deadline is a failure.
-    pub(crate) async fn ask<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
-        let answer = match answer {
-            Answer::Ready(answer) => answer,
-            Answer::Pending(answer) => tokio::time::timeout(self.store_deadline, answer)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::new("no answer within the deadline"))),
-        };
-        answer.inspect_err(|error| self.store_failed(error))
-    }
-
-    pub(crate) async fn start(
-        &self,
-        own: &OwnStore,
-        id: &SessionId<'_>,
-        new: &NewSession,
-    ) -> Result<Started, StoreError> {
-        if !self.is_plausible(id) {
-            return Err(self.implausible_id());
-        }
-        let started = self.ask(self.store(own).start(id, &self.limited(new), &self.policy)).await?;
-        self.hints.session();
-        match started {
-            Started::New(session) => self.began(session, new),
-            Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
-            Started::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
-            Started::AlreadyLive(_) => {}
-        }
-        Ok(started)
-    }
-
-    /// Begins a session that was authenticated elsewhere, unless its id is known.
-    pub(crate) async fn adopt(&self, id: &SessionId<'_>, new: &NewSession) -> Result<(), StoreError> {
-        match self.ask(self.store.adopt(id, &self.limited(new), &self.policy)).await? {
-            Adopted::New(session) => self.began(session, new),
-            Adopted::Known => {}
-            // Its id stays unknown, and so its request is refused.
-            Adopted::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
-            Adopted::AtCapacity => {
-                self.tell(&SessionEvent::AtCapacity);
-                return Err(StoreError::new("at capacity: no session can be adopted"));
-            }
-        }
-        self.hints.session();
-        Ok(())
-    }
-
-    /// As many sessions of its owner's as this layer allows, if the application does not say.
-    fn limited(&self, new: &NewSession) -> NewSession {
-        NewSession { max_sessions: new.max_sessions.or(self.max_sessions), ..new.clone() }
-    }
-
-    fn began(&self, session: SessionKey, new: &NewSession) {
-        let (owner, label) = (new.owner.clone(), new.label.clone());
-        self.tell(&SessionEvent::Started { session, owner, label });
-    }
-
-    /// Begins a session's clocks anew.
-    pub(crate) async fn restart(
-        &self,
-        own: &OwnStore,
-        key: SessionKey,
-        new: &NewSession,
-    ) -> Result<Restarted, StoreError> {
-        let restarted = self.ask(self.store(own).restart(key, &self.limited(new), &self.policy)).await?;
-        if restarted == Restarted::TooMany {
-            self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() });
-        }
-        Ok(restarted)
-    }
-
-    pub(crate) async fn rotate(
-        &self,
-        own: &OwnStore,
-        key: SessionKey,
-        presented: IdTag,
-        new: &SessionId<'_>,
-    ) -> Result<Rotated, StoreError> {
-        if !self.is_plausible(new) {
-            return Err(self.implausible_id());
-        }
-        let rotated = self.ask(self.store(own).rotate(key, new, presented, &self.policy)).await?;
-        if rotated == Rotated::New {
-            self.tell(&SessionEvent::Rotated { session: key });
-        }
-        Ok(rotated)
-    }
-
-    /// Ends a session. If the store fails, it is tried again in the background.
-    pub(crate) async fn end(
-        self: &Arc<Self>,
-        own: &OwnStore,
-        key: SessionKey,
-        reason: EndReason,
-    ) -> Result<bool, StoreError> {
-        let ended = self.ask(self.store(own).end(key, reason)).await;
-        if ended.is_err() {
-            self.end_later(key, reason);
-        }
-        ended
-    }
-
-    /// As [`end`](Self::end), unless the presented id is superseded.
-    pub(crate) async fn end_by(
-        self: &Arc<Self>,
-        own: &OwnStore,
-        key: SessionKey,
-        presented: IdTag,
-        reason: EndReason,
-    ) -> Result<bool, StoreError> {
-        let ended = self.ask(self.store(own).end_by(key, presented, reason)).await;
-        if ended.is_err() {
-            self.end_later(key, reason);
-        }
-        ended
-    }
-
-    /// Ends a session though nobody waits for it: at once if the store can, else in the background.
-    pub(crate) fn end_in_background(self: &Arc<Self>, own: &OwnStore, key: SessionKey, reason: EndReason) {
-        match self.store(own).end(key, reason) {
-            Answer::Ready(Ok(_)) => {}
-            Answer::Ready(Err(error)) => {
-                self.store_failed(&error);
-                self.end_later(key, reason);
-            }
-            pending @ Answer::Pending(_) => {
-                let config = Arc::clone(self);
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(async move {
-                        if config.ask(pending).await.is_err() {
-                            config.end_later(key, reason);
-                        }
-                    });
-                }
-            }
-        }
-    }
-
-    fn end_later(&self, key: SessionKey, reason: EndReason) {
-        let store = Arc::clone(&self.store);
-        self.remember_end(Box::new(move || store.end(key, reason)));
-    }
-
-    /// The store is away: it is told of this end as soon as it is there again.
-    pub(crate) fn remember_end(&self, end: EndLater) {
-        if !self.pending_ends.add(end, self.store_deadline) {
-            let error = "too many sessions are to be ended: one that was to end lives on".to_owned();
-            self.tell(&SessionEvent::StoreFailed { error });
-        }
     }
 
     pub(crate) fn refused(&self, reason: EndReason, session: Option<SessionKey>, owner: Option<Owner>) {

@@ -14,10 +14,11 @@ use crate::{
     cookie::{MAX_DUPLICATES, Parts},
     middleware::{
         check::{Admission, Checked, look},
-        config::{Config, OwnStore},
+        config::Config,
         logout::Logout,
         nest,
         session::Session,
+        store_handle::StoreHandle,
     },
     request::head::{Initiator, RequestHead},
     respond::{self, body::RefusalBody},
@@ -100,41 +101,36 @@ struct Asked {
 }
 
 /// Answers a request to one of the endpoints.
-pub(crate) fn answer<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
-    endpoint: Endpoint,
-    request: &mut Request<Q>,
-) -> Checked {
+pub(crate) fn answer<Q>(store: &StoreHandle, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
     let head = RequestHead::of(request);
     let is_head = *head.method() == Method::HEAD;
     let response = match endpoint {
         _ if !endpoint.allows(head.method()) => {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
             response.headers_mut().insert(ALLOW, endpoint.allowed());
-            finish(config, is_head, response)
+            finish(&store.config, is_head, response)
         }
-        Endpoint::Unknown => finish(config, is_head, plain(StatusCode::NOT_FOUND)),
+        Endpoint::Unknown => finish(&store.config, is_head, plain(StatusCode::NOT_FOUND)),
         // The same for everybody: no session is looked at.
         Endpoint::Script(script) => script.answer(&head),
         Endpoint::Session(operation) => {
-            return Checked::Later(ask_and_answer(config, own, operation, request));
+            return Checked::Later(ask_and_answer(store, operation, request));
         }
     };
     Checked::Now(Admission::Answered(Box::new(response)))
 }
 
 fn ask_and_answer<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
+    store: &StoreHandle,
     operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
+    let config = &store.config;
     nest::enter(config, request);
     let mut logout = config.is_logout(&RequestHead::of(request)).then(|| {
         let head = RequestHead::of(request);
         let mut logout = Logout::new(&head);
-        logout.add_unknown(config, &head);
+        logout.add_unknown(store, &head);
         if let Some(outer) = head.extensions().get::<Session>() {
             logout.add_outer(outer);
         }
@@ -145,14 +141,13 @@ fn ask_and_answer<Q>(
     let withdrawn = outer.as_ref().and_then(Session::withdraw_within);
     // Whatever this path's own limits are: it is asked for all pages.
     let keeper = outer.map_or_else(
-        || KeptBy { config: Arc::clone(config), own: own.clone(), policy: config.policy },
+        || KeptBy { store: store.clone(), policy: config.policy },
         |outer| KeptBy {
             policy: Policy { cap: Some(config.policy.limits), ..outer.policy() },
-            config: outer.config,
-            own: outer.own_store,
+            store: outer.store,
         },
     );
-    let looked = look(&keeper.config, &keeper.own, request, |_| (keeper.policy, Access::Passive));
+    let looked = look(&keeper.store, request, |_| (keeper.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,
@@ -166,7 +161,7 @@ fn ask_and_answer<Q>(
     let config = Arc::clone(config);
     Box::pin(async move {
         if let Some(withdrawn) = withdrawn
-            && keeper.config.ask(withdrawn).await.is_err()
+            && keeper.store.ask(withdrawn).await.is_err()
         {
             return Admission::Answered(Box::new(respond::unavailable(asked.is_head)));
         }
@@ -181,7 +176,7 @@ fn ask_and_answer<Q>(
             }
         };
         if let Some(logout) = &mut logout {
-            logout.add_admitted(&keeper.config, &keeper.own, &admission);
+            logout.add_admitted(&keeper.store, &admission);
         }
         let response = match respond_to(&config, &keeper, &asked, admission, logout).await {
             Ok(response) => finish(&config, asked.is_head, response),
@@ -197,8 +192,7 @@ struct Unknown;
 
 /// The layer that looks after the session, and the limits it is asked by.
 struct KeptBy {
-    config: Arc<Config>,
-    own: OwnStore,
+    store: StoreHandle,
     policy: Policy,
 }
 
@@ -242,7 +236,7 @@ async fn respond_to(
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
             let renewed = renew(keeper, &id, idle_for).await.map_err(|_| Unknown)?;
             let mut response = json(StatusCode::OK, &Status::of(client, &renewed));
-            keeper.config.leave_with_client(&keeper.own, None, response.headers_mut());
+            keeper.store.leave_with_client(None, response.headers_mut());
             Ok(response)
         }
         Operation::SignOut => {
@@ -268,10 +262,10 @@ fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {
 
 /// Reports the time left as a look would: `idle_for` is not zero, but what the page said.
 async fn renew(keeper: &KeptBy, id: &SessionId<'_>, idle_for: Duration) -> Result<Decision, StoreError> {
-    let KeptBy { config, own, policy } = keeper;
+    let KeptBy { store, policy } = keeper;
     let access = Access::RenewAgo(idle_for);
-    match config.ask(config.store(own).check(id, policy, access)).await? {
-        Decision::Live(_) => config.ask(config.store(own).check(id, policy, Access::Peek)).await,
+    match store.ask(store.store().check(id, policy, access)).await? {
+        Decision::Live(_) => store.ask(store.store().check(id, policy, Access::Peek)).await,
         over => Ok(over),
     }
 }

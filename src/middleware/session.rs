@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    middleware::config::{Config, OwnStore},
+    middleware::store_handle::StoreHandle,
     rules::{
         decision::{Access, Decision, Live},
         id::{Owner, SessionId, SessionKey},
@@ -35,8 +35,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    pub(crate) config: Arc<Config>,
-    pub(crate) own_store: OwnStore,
+    pub(crate) store: StoreHandle,
     pub(crate) live: Live,
     /// Of the layers further in. Boxed, for nearly no request has any.
     pub(crate) cap: Option<Box<Limits>>,
@@ -82,12 +81,12 @@ impl Session {
     #[cfg(feature = "client")]
     pub(crate) fn withdraw_within(&self) -> Option<crate::store::answer::Answer<()>> {
         let is_first = self.shared.passive_within.set(None).is_ok();
-        is_first.then(|| self.config.store(&self.own_store).withdraw(&self.live))
+        is_first.then(|| self.store.store().withdraw(&self.live))
     }
 
     /// The limits of its own layer and of those further in.
     pub(crate) fn policy(&self) -> Policy {
-        Policy { cap: self.cap.as_deref().copied(), ..self.config.policy }
+        Policy { cap: self.cap.as_deref().copied(), ..self.store.config.policy }
     }
 
     /// Whose session it is, if its start said so.
@@ -118,7 +117,7 @@ impl Session {
     /// Whether the session id is older than [`rotate_after`](crate::SessionTimeoutBuilder::rotate_after), so that the
     /// application should change it: by its session library's own means, which the layer notices.
     pub fn rotation_due(&self) -> bool {
-        self.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
+        self.store.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
     }
 
     /// Whether the user proved who they are less than `time` ago: when the session began, or was last
@@ -147,7 +146,7 @@ impl Session {
     /// # }
     /// ```
     pub async fn ended(&self) -> EndReason {
-        until_over(&self.config, &self.own_store, self.live.key, self.policy()).await
+        until_over(&self.store, self.live.key, self.policy()).await
     }
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
@@ -160,7 +159,7 @@ impl Session {
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
         self.shared.was_ended.store(true, Relaxed);
-        self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
+        self.store.end(self.live.key, EndReason::SignedOut).await
     }
 
     /// The user proved again who they are: both clocks begin anew (NIST SP 800-63B-4 §5.2), and ids that a newer
@@ -173,7 +172,7 @@ impl Session {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
-        let restarted = self.config.restart(&self.own_store, self.live.key, &NewSession::new()).await?;
+        let restarted = self.store.restart(self.live.key, &NewSession::new()).await?;
         Ok(restarted == Restarted::Done)
     }
 
@@ -185,7 +184,7 @@ impl Session {
     /// If the store fails, or the id is empty or too long.
     pub async fn rotate_to(&self, new: &SessionId<'_>) -> Result<bool, StoreError> {
         let Live { key, presented, .. } = self.live;
-        Ok(self.config.rotate(&self.own_store, key, presented, new).await? != Rotated::Refused)
+        Ok(self.store.rotate(key, presented, new).await? != Rotated::Refused)
     }
 }
 
@@ -214,7 +213,7 @@ impl fmt::Debug for Session {
 /// ```
 #[derive(Clone)]
 pub struct Sessions {
-    pub(crate) config: Arc<Config>,
+    pub(crate) store: StoreHandle,
 }
 
 impl Sessions {
@@ -224,7 +223,7 @@ impl Sessions {
     ///
     /// If the store fails, or the id is empty or too long.
     pub async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
-        self.config.start(&OwnStore::NONE, id, new).await
+        self.store.start(id, new).await
     }
 
     /// What the store would decide about this id now. It renews nothing.
@@ -233,11 +232,11 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn peek(&self, id: &SessionId<'_>) -> Result<Decision, StoreError> {
-        if !self.config.is_plausible(id) {
+        let store = &self.store;
+        if !store.config.is_plausible(id) {
             return Ok(Decision::UNKNOWN);
         }
-        let config = &self.config;
-        config.ask(config.store.check(id, &config.policy, Access::Peek)).await
+        store.ask(store.store().check(id, &store.config.policy, Access::Peek)).await
     }
 
     /// Ends the session of this id from outside. `false` if it was over already.
@@ -247,7 +246,7 @@ impl Sessions {
     /// If the store fails; once the session was found, the end is then tried again in the background.
     pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
-            Decision::Live(live) => self.config.end(&OwnStore::NONE, live.key, EndReason::Revoked).await,
+            Decision::Live(live) => self.store.end(live.key, EndReason::Revoked).await,
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -259,8 +258,8 @@ impl Sessions {
     ///
     /// If the store fails, or keeps no index of owners.
     pub async fn sessions_of(&self, owner: &Owner) -> Result<Vec<SessionInfo>, StoreError> {
-        let config = &self.config;
-        let mut sessions = config.ask(config.store.sessions_of(owner, &config.policy)).await?;
+        let store = &self.store;
+        let mut sessions = store.ask(store.store().sessions_of(owner, &store.config.policy)).await?;
         sessions.sort_by_key(|session| (session.idle_for, session.age));
         Ok(sessions)
     }
@@ -273,7 +272,7 @@ impl Sessions {
     pub async fn end_tagged(&self, owner: &Owner, tag: &str) -> Result<bool, StoreError> {
         let sessions = self.sessions_of(owner).await?;
         match sessions.iter().find(|session| session.tag() == tag) {
-            Some(session) => self.config.end(&OwnStore::NONE, session.key, EndReason::Revoked).await,
+            Some(session) => self.store.end(session.key, EndReason::Revoked).await,
             None => Ok(false),
         }
     }
@@ -285,8 +284,8 @@ impl Sessions {
     ///
     /// If the store fails, or keeps no index of owners.
     pub async fn end_all(&self, owner: &Owner, except: Option<&Session>) -> Result<usize, StoreError> {
-        let config = &self.config;
-        config.ask(config.store.end_all(owner, except.map(|session| session.live.key))).await
+        let store = &self.store;
+        store.ask(store.store().end_all(owner, except.map(|session| session.live.key))).await
     }
 
     /// The user of this session proved again who they are: see [`Session::reauthenticated`].
@@ -297,7 +296,7 @@ impl Sessions {
     pub async fn reauthenticated(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => {
-                let restarted = self.config.restart(&OwnStore::NONE, live.key, &NewSession::new()).await?;
+                let restarted = self.store.restart(live.key, &NewSession::new()).await?;
                 Ok(restarted == Restarted::Done)
             }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
@@ -312,8 +311,7 @@ impl Sessions {
     pub async fn rotate_to(&self, id: &SessionId<'_>, new: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => {
-                Ok(self.config.rotate(&OwnStore::NONE, live.key, live.presented, new).await?
-                    != Rotated::Refused)
+                Ok(self.store.rotate(live.key, live.presented, new).await? != Rotated::Refused)
             }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
@@ -332,14 +330,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
-pub(crate) async fn until_over(
-    config: &Config,
-    own: &OwnStore,
-    key: SessionKey,
-    policy: Policy,
-) -> EndReason {
+pub(crate) async fn until_over(store: &StoreHandle, key: SessionKey, policy: Policy) -> EndReason {
     loop {
-        let wait = match config.ask(config.store(own).remaining(key, &policy)).await {
+        let wait = match store.ask(store.store().remaining(key, &policy)).await {
             Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
             Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
             Err(_) => TRY_AGAIN,
