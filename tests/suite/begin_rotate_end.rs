@@ -348,6 +348,40 @@ async fn a_removal_that_does_not_say_partitioned_ends_the_session_all_the_same()
     assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
 }
 
+#[tokio::test]
+async fn an_answer_that_clears_the_browsers_cookies_ends_the_session() {
+    for fields in
+        [&["\"cookies\""][..], &["\"*\""], &["\"cache\", \"cookies\""], &["\"storage\"", " \"cookies\" "]]
+    {
+        let app = App::new();
+        app.log_in("A").await;
+        let clear =
+            |request| fields.iter().fold(request, |request, field| with(request, "x-clear-site-data", field));
+        app.send(clear(sid(post("/bye"), "A"))).await;
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "{fields:?}");
+
+        app.log_in("A").await;
+        app.send(clear(set_cookie(sid(post("/bye"), "A"), "theme=; Max-Age=0"))).await;
+        assert_eq!(
+            app.end_reason("A").await,
+            Some(EndReason::SignedOut),
+            "beside another cookie: {fields:?}"
+        );
+
+        let response = app.send(clear(set_cookie(post("/login"), "sid=B"))).await;
+        assert_eq!(set_cookies(&response), ["sid=B"]);
+        assert!(app.admits("B").await, "it sets one");
+        app.send(clear(get("/account", &[]))).await;
+        assert!(app.admits("B").await, "of somebody else");
+    }
+    for other in ["\"storage\", \"cache\"", "cookies", "*", "", "\"cookie\"", "\"Cookies\"", "\"cookies"] {
+        let app = App::new();
+        app.log_in("A").await;
+        app.send(with(sid(post("/bye"), "A"), "x-clear-site-data", other)).await;
+        assert!(app.admits("A").await, "browsers do not clear cookies: {other}");
+    }
+}
+
 /// One that the application has moved away from, with nothing else in the answer.
 #[tokio::test]
 async fn another_cookie_of_the_name_is_removed_alone_without_an_end() {
