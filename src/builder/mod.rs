@@ -455,7 +455,7 @@ impl SessionTimeoutBuilder {
 /// What answer.
 impl SessionTimeoutBuilder {
     /// The log-in page. Browsers whose session is over are sent there with `303` and `?next=`; it is public. Without
-    /// it, everybody hears `401`.
+    /// it, everybody hears `401`. It is neither the [`logout_path`](Self::logout_path) nor below the client endpoints.
     pub fn login_path(self, path: impl Into<String>) -> Self {
         Self { login_path: Some(path.into()), ..self }
     }
@@ -579,6 +579,16 @@ impl ClientChoice {
         }
         if self.warn_before < SHORTEST_WARNING || self.warn_before >= idle {
             return Err(ConfigError::WarningOutOfRange { lead: self.warn_before, idle });
+        }
+        Ok(())
+    }
+
+    /// Of the application's log-in or log-out page.
+    fn validate_page(&self, path: &str) -> Result<(), ConfigError> {
+        let below = self.base.as_ref().and_then(|base| path.strip_prefix(&**base));
+        if below.is_some_and(|below| below.starts_with('/')) {
+            let reason = "it is below the client endpoints, where the layer answers by itself";
+            return Err(ConfigError::InvalidPath { path: path.to_owned(), reason });
         }
         Ok(())
     }
@@ -742,11 +752,17 @@ impl SessionTimeoutBuilder {
                 return Err(ConfigError::UnsafePath { which, path: path.clone() });
             }
         }
-        if let Some(path) = &self.login_path {
-            path_rule(path.split('?').next().unwrap_or(path))?;
-        }
-        if let Some(path) = &self.logout_path {
+        let login = self.login_path.as_deref().map(|path| path.split('?').next().unwrap_or(path));
+        for path in login.into_iter().chain(self.logout_path.as_deref()) {
             path_rule(path)?;
+            #[cfg(feature = "client")]
+            self.client.validate_page(path)?;
+        }
+        if let Some(path) = login
+            && self.logout_path.as_deref() == Some(path)
+        {
+            let reason = "it is the log-in page and the log-out path: a log-in would log out";
+            return Err(ConfigError::InvalidPath { path: path.to_owned(), reason });
         }
         if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
             return Err(ConfigError::LogoutByGetWithoutPath);
