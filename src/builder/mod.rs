@@ -481,7 +481,8 @@ impl SessionTimeoutBuilder {
 
     /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
     ///
-    /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added.
+    /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added. A session cookie
+    /// of its own does not leave: no session begins with it.
     pub fn expired_response<F, B>(self, respond: F) -> Self
     where
         F: Fn(&Ended<'_>) -> Response<B> + Send + Sync + 'static,

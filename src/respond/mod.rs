@@ -166,6 +166,10 @@ pub(crate) fn ended(
     };
     let headers = response.headers_mut();
     protect(headers);
+    // Nothing began under such an id.
+    if let Some(cookie) = source.cookie() {
+        cookie.let_none_leave(headers);
+    }
     let negotiated =
         [HeaderName::from_static("sec-fetch-mode"), ACCEPT, HeaderName::from_static("hx-request")];
     for name in source.vary().into_iter().chain(negotiated) {
