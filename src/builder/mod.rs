@@ -366,8 +366,9 @@ impl SessionTimeoutBuilder {
     /// Requests to these paths are checked, but do not renew: polling, for instance. A path ending in `/` covers all
     /// below it. Calls add up.
     ///
-    /// Passive by themselves are `OPTIONS`, prefetches (`Sec-Purpose`, `Purpose`), event streams that reconnect
-    /// (`Last-Event-ID`) and requests with `Session-Activity: passive`.
+    /// Passive by themselves are `OPTIONS`, prefetches (`Sec-Purpose`, `Purpose`), event streams (a `GET` whose `Accept` is
+    /// `text/event-stream` alone, or any request with `Last-Event-ID`), for they reconnect by themselves, and requests with
+    /// `Session-Activity: passive`.
     pub fn passive_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
             match path_rule(path.as_ref()) {
