@@ -131,8 +131,7 @@
 //! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `shared`: `SharedStore`, for sessions in a `Backend` of your own.
-//! - `redis`: `RedisStore`, for sessions that several processes share. `redis-sentinel`: over Sentinel.
-//!   (In Postgres or SQLite: the crate `tower-session-timeout-sqlx`.)
+//!   (In Redis or Valkey: the crate `tower-session-timeout-redis`; in Postgres or SQLite: `tower-session-timeout-sqlx`.)
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
@@ -159,14 +158,10 @@ pub mod respond;
 pub use crate::clock::ManualClock;
 #[cfg(feature = "axum")]
 pub use crate::middleware::axum::NoSession;
-#[cfg(feature = "redis-sentinel")]
-pub use crate::store::SentinelConnection;
 #[cfg(feature = "test-util")]
 pub use crate::store::conformance;
 #[cfg(feature = "stateless")]
 pub use crate::store::stateless::{KeyError, StatelessStore};
-#[cfg(feature = "redis")]
-pub use crate::store::{ReconnectingConnection, RedisStore};
 #[cfg(feature = "shared")]
 pub use crate::store::{
     backend::{Backend, Key, Loaded, Swap, Swapped},
@@ -196,7 +191,7 @@ pub use crate::{
         new_session::{MaxSessions, NewSession, SessionInfo},
     },
     store::{
-        answer::{Adopted, Answer, BoxFuture, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, BoxFuture, Restarted, Rotated, Started, StoreError},
         cached::CachedStore,
         contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
         memory::{MemoryStore, Sweeper},
@@ -215,7 +210,7 @@ struct LayerOrderDoctests;
 #[doc = include_str!("../docs/recipes.md")]
 struct RecipeDoctests;
 
-#[cfg(all(doctest, feature = "redis-sentinel", feature = "stateless", feature = "test-util"))]
+#[cfg(all(doctest, feature = "stateless", feature = "test-util"))]
 #[doc = include_str!("../docs/stores.md")]
 struct StoresDoctests;
 

@@ -656,6 +656,14 @@ impl SessionTimeoutBuilder {
             ..LayerSettings::new(self.limits)
         };
         store.attach(&settings).map_err(|error| ConfigError::Store { reason: error.to_string() })?;
+        let outermost_only = [
+            (self.rotate_after.is_some(), "rotate_after"),
+            (source.cookie().is_some_and(SessionCookie::slides), "slide_cookie"),
+            (self.fresh_login.is_some(), "fresh_login"),
+            (self.max_sessions.is_some(), "max_sessions"),
+            (self.session_label.is_some(), "session_label"),
+        ];
+        let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));
@@ -688,6 +696,7 @@ impl SessionTimeoutBuilder {
             client: self.client.made(),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
+            outermost_only,
             hints: Hints::default(),
         }))
     }

@@ -95,7 +95,9 @@ pub(crate) fn admit<Q>(
     let head = RequestHead::of(request);
     may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
-        let forget_cookie = !refused.lives_on && respond::is_navigation(&head);
+        // One that is superseded may be followed in the browser by that of a new log-in already.
+        let forget_cookie =
+            !refused.lives_on && refused.reason != EndReason::Superseded && respond::is_navigation(&head);
         let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
@@ -166,6 +168,7 @@ fn visit_live<Q>(
             config: Arc::clone(config),
             own_store: own.clone(),
             live,
+            cap: None,
             shared: Arc::clone(&shared),
         });
         shared
@@ -192,13 +195,27 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
     let head_is_needed = config.fresh_login.is_some() && is_live;
     let logout = logout(config, &own, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
-    let rare = (is_chunked || head_is_needed || logout.is_some() || label.is_some()).then(|| {
+    let is_no_logout = config.is_no_logout(&head);
+    let outer = match session {
+        VisitedSession::Outer => {
+            config.hints.inner_layer(config.outermost_only);
+            head.extensions().get::<Session>().filter(|_| !config.end_streams.is_empty()).cloned()
+        }
+        _ => None,
+    };
+    let is_rare = is_chunked
+        || head_is_needed
+        || is_no_logout
+        || logout.is_some()
+        || label.is_some()
+        || outer.is_some();
+    let rare = is_rare.then(|| {
         let client_had = is_chunked.then(|| Had {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had: client_had, head, label, ..Rare::default() })
+        Box::new(Rare { logout, had: client_had, head, label, is_no_logout, outer, ..Rare::default() })
     });
     Visit {
         session,

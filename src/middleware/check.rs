@@ -81,7 +81,7 @@ pub(crate) fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Reque
         let policy = config.policy_for(head);
         // A cap keeps nobody from logging out. But what it might have refused must not renew.
         if policy.cap.is_some() && config.is_logout(head) {
-            return (config.policy, Access::Peek);
+            return (config.policy, Access::Passive);
         }
         (policy, config.access(head))
     })
@@ -181,9 +181,14 @@ async fn known_or_adopted(
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
 fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
     let head = RequestHead::of(request);
-    let (verdict, left) = judge(config, &head, head.extensions().get::<Session>()?);
+    let session = head.extensions().get::<Session>()?;
+    let (verdict, left) = judge(config, &head, session);
+    if !config.access(&head).renews() {
+        session.is_passive_within();
+    }
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
+        session.cap = Some(session.cap.map_or(config.policy.limits, |cap| cap.tighter(config.policy.limits)));
     }
     Some(verdict)
 }

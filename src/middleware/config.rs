@@ -22,7 +22,7 @@ use crate::{
         new_session::{MaxSessions, NewSession},
     },
     store::{
-        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError},
         contract::{EndLater, RequestStore, Store},
     },
 };
@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) admit_on_store_failure: bool,
     #[cfg(feature = "client")]
     pub(crate) client: Option<crate::client::Client>,
+    /// Which of the options that are set have no effect inside a layer for the same cookie.
+    pub(crate) outermost_only: Option<&'static str>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
     pub(crate) hints: Hints,
@@ -77,7 +79,7 @@ pub(crate) enum LogoutMethods {
 
 impl Config {
     pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
-        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Hold }
+        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Passive } else { Access::Hold }
     }
 
     /// Whether answers of this type end with their session.
@@ -90,6 +92,14 @@ impl Config {
         *head.method() == Method::OPTIONS
             || self.refusals.is_login_or_logout(head.path())
             || self.public.apply_to(head)
+    }
+
+    /// Whether a request only looks like a log-out: a prefetch, an image or a page elsewhere has followed the link.
+    pub(crate) fn is_no_logout(&self, head: &RequestHead<'_>) -> bool {
+        matches!(self.logout_methods, LogoutMethods::PostAndGet)
+            && self.refusals.logout_path.as_ref().is_some_and(|logout| logout == head.path())
+            && *head.method() == Method::GET
+            && !self.is_logout(head)
     }
 
     pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
@@ -121,7 +131,7 @@ impl Config {
         access: Access,
     ) -> Option<SlidCookie> {
         let cookie = self.source.cookie()?;
-        if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
+        if !access.renews() || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
         cookie.slid(head.headers(), live.remaining.shortest())
@@ -260,6 +270,20 @@ impl Config {
         self.tell(&SessionEvent::Started { session, owner, label });
     }
 
+    /// Begins a session's clocks anew.
+    pub(crate) async fn restart(
+        &self,
+        own: &OwnStore,
+        key: SessionKey,
+        new: &NewSession,
+    ) -> Result<Restarted, StoreError> {
+        let restarted = self.ask(self.store(own).restart(key, &self.limited(new), &self.policy)).await?;
+        if restarted == Restarted::TooMany {
+            self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() });
+        }
+        Ok(restarted)
+    }
+
     pub(crate) async fn rotate(
         &self,
         own: &OwnStore,
@@ -285,6 +309,21 @@ impl Config {
         reason: EndReason,
     ) -> Result<bool, StoreError> {
         let ended = self.ask(self.store(own).end(key, reason)).await;
+        if ended.is_err() {
+            self.end_later(key, reason);
+        }
+        ended
+    }
+
+    /// As [`end`](Self::end), unless the presented id is superseded.
+    pub(crate) async fn end_by(
+        self: &Arc<Self>,
+        own: &OwnStore,
+        key: SessionKey,
+        presented: IdTag,
+        reason: EndReason,
+    ) -> Result<bool, StoreError> {
+        let ended = self.ask(self.store(own).end_by(key, presented, reason)).await;
         if ended.is_err() {
             self.end_later(key, reason);
         }

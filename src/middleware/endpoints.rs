@@ -24,7 +24,7 @@ use crate::{
     rules::{
         decision::{Access, Decision, Live},
         id::SessionId,
-        limits::EndReason,
+        limits::{EndReason, Policy},
     },
     store::answer::{BoxFuture, StoreError},
 };
@@ -130,8 +130,8 @@ fn ask_and_answer<Q>(
     operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
+    nest::enter(config, request);
     let mut logout = config.is_logout(&RequestHead::of(request)).then(|| {
-        nest::enter(config, request);
         let head = RequestHead::of(request);
         let mut logout = Logout::new(&head);
         logout.add_unknown(config, &head);
@@ -140,8 +140,19 @@ fn ask_and_answer<Q>(
         }
         logout
     });
+    // A layer further out, which has taken this request for activity, may look after the session.
+    let outer = request.extensions().get::<Session>().cloned();
+    let withdrawn = outer.as_ref().and_then(Session::withdraw_within);
     // Whatever this path's own limits are: it is asked for all pages.
-    let looked = look(config, own, request, |_| (config.policy, Access::Peek));
+    let keeper = outer.map_or_else(
+        || KeptBy { config: Arc::clone(config), own: own.clone(), policy: config.policy },
+        |outer| KeptBy {
+            policy: Policy { cap: Some(config.policy.limits), ..outer.policy() },
+            config: outer.config,
+            own: outer.own_store,
+        },
+    );
+    let looked = look(&keeper.config, &keeper.own, request, |_| (keeper.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,
@@ -152,8 +163,13 @@ fn ask_and_answer<Q>(
         ids: config.source.ids(&head, MAX_DUPLICATES),
         parts: config.source.parts(head.headers()),
     };
-    let (config, own) = (Arc::clone(config), own.clone());
+    let config = Arc::clone(config);
     Box::pin(async move {
+        if let Some(withdrawn) = withdrawn
+            && keeper.config.ask(withdrawn).await.is_err()
+        {
+            return Admission::Answered(Box::new(respond::unavailable(asked.is_head)));
+        }
         let admission = match looked {
             Checked::Now(admission) => admission,
             Checked::Later(check) => {
@@ -165,9 +181,9 @@ fn ask_and_answer<Q>(
             }
         };
         if let Some(logout) = &mut logout {
-            logout.add_admitted(&config, &own, &admission);
+            logout.add_admitted(&keeper.config, &keeper.own, &admission);
         }
-        let response = match respond_to(&config, &own, &asked, admission, logout).await {
+        let response = match respond_to(&config, &keeper, &asked, admission, logout).await {
             Ok(response) => finish(&config, asked.is_head, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
             Err(Unknown) => respond::unavailable(asked.is_head),
@@ -179,9 +195,16 @@ fn ask_and_answer<Q>(
 /// Nobody knows of the session at the moment.
 struct Unknown;
 
+/// The layer that looks after the session, and the limits it is asked by.
+struct KeptBy {
+    config: Arc<Config>,
+    own: OwnStore,
+    policy: Policy,
+}
+
 async fn respond_to(
     config: &Arc<Config>,
-    own: &OwnStore,
+    keeper: &KeptBy,
     asked: &Asked,
     admission: Admission,
     logout: Option<Logout>,
@@ -217,9 +240,9 @@ async fn respond_to(
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
-            let renewed = renew(config, own, &id, idle_for).await.map_err(|_| Unknown)?;
+            let renewed = renew(keeper, &id, idle_for).await.map_err(|_| Unknown)?;
             let mut response = json(StatusCode::OK, &Status::of(client, &renewed));
-            config.leave_with_client(own, None, response.headers_mut());
+            keeper.config.leave_with_client(&keeper.own, None, response.headers_mut());
             Ok(response)
         }
         Operation::SignOut => {
@@ -244,15 +267,11 @@ fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {
 }
 
 /// Reports the time left as a look would: `idle_for` is not zero, but what the page said.
-async fn renew(
-    config: &Config,
-    own: &OwnStore,
-    id: &SessionId<'_>,
-    idle_for: Duration,
-) -> Result<Decision, StoreError> {
+async fn renew(keeper: &KeptBy, id: &SessionId<'_>, idle_for: Duration) -> Result<Decision, StoreError> {
+    let KeptBy { config, own, policy } = keeper;
     let access = Access::RenewAgo(idle_for);
-    match config.ask(config.store(own).check(id, &config.policy, access)).await? {
-        Decision::Live(_) => config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await,
+    match config.ask(config.store(own).check(id, policy, access)).await? {
+        Decision::Live(_) => config.ask(config.store(own).check(id, policy, Access::Peek)).await,
         over => Ok(over),
     }
 }

@@ -44,6 +44,11 @@ impl Keeper {
         Some(Self { config: Arc::clone(config), session, renewing, is_due })
     }
 
+    /// The request is no activity after all.
+    pub(crate) fn cancel(&self) {
+        self.is_due.store(false, Relaxed);
+    }
+
     /// To be polled with what the request waits for. It is never done.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         let _: Poll<Infallible> = self.renewing.as_mut().poll(cx);

@@ -37,7 +37,7 @@ impl SessionTimeoutLayer {
     }
 
     /// The path of the script for the page, if there are
-    /// [`client_endpoints`](SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
+    /// [`client_endpoints`](crate::SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;

@@ -1,6 +1,6 @@
 //! A log-out ends what it says, also where nobody is left to say that it was right.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::Response;
 
@@ -38,6 +38,8 @@ struct Of {
     config: Arc<Config>,
     own_store: OwnStore,
     key: SessionKey,
+    /// Of a session that a layer further out looks after: its answer says so, too.
+    shared: Option<Arc<SharedWithAnswer>>,
 }
 
 impl Logout {
@@ -64,7 +66,8 @@ impl Logout {
     }
 
     pub(crate) fn add(&mut self, config: &Arc<Config>, own_store: &OwnStore, key: SessionKey) {
-        self.sessions.push(Of { config: Arc::clone(config), own_store: own_store.clone(), key });
+        let (config, own_store) = (Arc::clone(config), own_store.clone());
+        self.sessions.push(Of { config, own_store, key, shared: None });
     }
 
     /// What the request's extensions show.
@@ -74,7 +77,9 @@ impl Logout {
 
     /// The session a layer further out looks after.
     pub(crate) fn add_outer(&mut self, session: &Session) {
-        self.add(&session.config, &session.own_store, session.live.key);
+        let (config, own_store) = (Arc::clone(&session.config), session.own_store.clone());
+        let shared = Some(Arc::clone(&session.shared));
+        self.sessions.push(Of { config, own_store, key: session.live.key, shared });
     }
 
     /// Several live sessions: the application is shown none of them.
@@ -131,7 +136,10 @@ impl Logout {
         let sessions = std::mem::take(&mut self.sessions);
         Box::pin(async move {
             let mut all = Ok(());
-            for Of { config, own_store, key } in sessions {
+            for Of { config, own_store, key, shared } in sessions {
+                if let Some(shared) = shared {
+                    shared.was_ended.store(true, Relaxed);
+                }
                 all = config.end(&own_store, key, EndReason::SignedOut).await.map(drop).and(all);
             }
             all
@@ -158,7 +166,7 @@ impl Drop for Logout {
             return;
         }
         self.remember_unknown();
-        for Of { config, own_store, key } in self.sessions.drain(..) {
+        for Of { config, own_store, key, .. } in self.sessions.drain(..) {
             config.end_in_background(&own_store, key, EndReason::SignedOut);
         }
     }

@@ -22,7 +22,7 @@ use crate::{
         keep::Keeper,
         logout::Logout,
         nest,
-        session::{SharedWithAnswer, until_over},
+        session::{Session, SharedWithAnswer, until_over},
     },
     request::head::OwnedHead,
     respond::{
@@ -35,7 +35,7 @@ use crate::{
         limits::{EndReason, Verdict},
         new_session::NewSession,
     },
-    store::answer::{BoxFuture, Rotated, Started},
+    store::answer::{BoxFuture, Restarted, Rotated, Started},
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
@@ -72,6 +72,10 @@ pub(crate) struct Rare {
     pub(crate) has_first_id: bool,
     /// Of a session that the answer begins.
     pub(crate) label: Option<Label>,
+    /// The session of a layer further out, if its answers may have to end with it.
+    pub(crate) outer: Option<Session>,
+    /// Of a request that is no log-out, though it looks like one: what its answer removes stays.
+    pub(crate) is_no_logout: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -129,8 +133,10 @@ pub(crate) enum Happened {
         login: Option<Login>,
     },
     /// The user proved who they are, and the session keeps its id.
-    Reauthenticated,
+    Reauthenticated(Box<NewSession>),
     SignedOut,
+    /// The application removes its cookie from a request that is no log-out, though it looks like one.
+    NoLogOut,
     /// Nothing, and it is time to set the session cookie again.
     Slid,
     /// As signed out, and the application's session cookie is replaced.
@@ -150,7 +156,11 @@ pub(crate) enum Login {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session {
+        let is_released =
+            || self.shared.as_ref().is_some_and(|shared| matches!(shared.passive_within.get(), Some(None)));
+        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session
+            && !is_released()
+        {
             self.config.store(&self.own_store).release(key);
         }
     }
@@ -179,6 +189,7 @@ impl Visit {
             return None;
         }
         self.take_refusal();
+        self.take_passivity();
         let said = match self.config.source.cookie() {
             Some(cookie) if speaks_of_cookies(response.headers()) => {
                 self.read_cookies(cookie, response.headers())
@@ -186,14 +197,23 @@ impl Visit {
             _ => Said::Nothing,
         };
         self.watch_lifetime(&said);
+        let reauthentication = match said {
+            Said::Nothing => self.reauthentication(response),
+            Said::Set(_) | Said::Removed => None,
+        };
         match said {
             Said::Set(value) => {
                 let announced = nest::announced_with_cookie(response.extensions_mut()).map(Login::Announced);
                 let login = announced.or_else(|| self.is_fresh_login(response).then_some(Login::Recognized));
                 Some(Happened::Set { value, login })
             }
+            Said::Removed if self.rare.as_ref().is_some_and(|rare| rare.is_no_logout) => {
+                Some(Happened::NoLogOut)
+            }
             Said::Removed => Some(Happened::SignedOut),
-            Said::Nothing if self.is_reauthentication(response) => Some(Happened::Reauthenticated),
+            Said::Nothing if reauthentication.is_some() => {
+                reauthentication.map(Box::new).map(Happened::Reauthenticated)
+            }
             Said::Nothing if self.is_withdrawn() => Some(Happened::RefusedWithin),
             Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
@@ -202,28 +222,26 @@ impl Visit {
 
     /// Whether an announced log-in that sets no cookie of this layer's is its session's. What is not stays in the answer,
     /// for layers further out.
-    fn is_reauthentication<P>(&self, response: &mut Response<P>) -> bool {
+    fn reauthentication<P>(&self, response: &mut Response<P>) -> Option<NewSession> {
         let answer = response.extensions();
-        let Some(announced) = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer)) else {
-            return false;
-        };
+        let announced = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer))?;
         let sets_another = hints::sets_session_cookie(response.headers());
         if !matches!(self.session, VisitedSession::Live { .. }) {
             if !sets_another {
                 self.config.hints.login_without_cookie();
             }
-            return false;
+            return None;
         }
         if sets_another {
             self.config.hints.ambiguous_login();
-            return false;
+            return None;
         }
         let owner = self.shared.as_ref().and_then(|shared| shared.owner.as_ref());
         if owner.zip(announced.owner.as_ref()).is_some_and(|(ours, announced)| ours != announced) {
             self.config.hints.login_of_another_owner();
-            return false;
+            return None;
         }
-        response.extensions_mut().remove::<NewSession>().is_some()
+        response.extensions_mut().remove::<NewSession>()
     }
 
     fn withdrawal(&self) -> Option<&Live> {
@@ -246,6 +264,23 @@ impl Visit {
         #[cfg(feature = "client")]
         {
             self.told = None;
+        }
+    }
+
+    /// Not after a refusal: that is taken back in any case.
+    fn take_passivity(&mut self) {
+        let Some(passive) = self.shared.as_ref().and_then(|shared| shared.passive_within.get().cloned())
+        else {
+            return;
+        };
+        let VisitedSession::Live { hold, .. } = &mut self.session else { return };
+        // What the store holds is released with what it renewed.
+        *hold = Hold::Nothing;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.cancel();
+        }
+        if passive.is_some() {
+            self.rare.get_or_insert_default().withdrawal = passive;
         }
     }
 
@@ -334,10 +369,12 @@ impl Visit {
     fn settle_answer(&mut self, happened: &Happened) -> BoxFuture<Settled> {
         let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { .. }) if self.has_ended_itself() => {
+            (Happened::Set { value, login }, VisitedSession::Live { presented, .. })
+                if self.has_ended_itself() =>
+            {
                 let value = SessionId::from(value.clone());
                 let new = self.new_session(login.as_ref());
-                Box::pin(async move { begin_under_unknown_id(&config, &own, &value, &new).await })
+                Box::pin(async move { begin_after_end(&config, &own, presented, &value, &new).await })
             }
             (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
@@ -368,7 +405,7 @@ impl Visit {
                     }
                 })
             }
-            (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
+            (Happened::Slid | Happened::NoLogOut, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
             }
@@ -387,16 +424,21 @@ impl Visit {
                     }
                 })
             }
-            (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
-                match config.ask(config.store(&own).restart(key, &config.policy)).await {
-                    Ok(_) => Settled::Pass,
-                    Err(_) => Settled::Unavailable,
-                }
-            }),
-            (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, &own, key).await })
+            (Happened::Reauthenticated(new), VisitedSession::Live { key, .. }) => {
+                let new = (**new).clone();
+                Box::pin(async move {
+                    match config.restart(&own, key, &new).await {
+                        Ok(Restarted::Done | Restarted::Over) => Settled::Pass,
+                        Ok(Restarted::TooMany) => Settled::TooManySessions,
+                        Err(_) => Settled::Unavailable,
+                    }
+                })
             }
-            (Happened::SignedOut | Happened::Reauthenticated | Happened::RefusedWithin, _) => {
+            (Happened::SignedOut, VisitedSession::Live { key, presented, .. }) => {
+                let has_ended_itself = self.has_ended_itself();
+                Box::pin(async move { end(&config, &own, key, presented, has_ended_itself).await })
+            }
+            (Happened::SignedOut | Happened::Reauthenticated(_) | Happened::RefusedWithin, _) => {
                 Box::pin(std::future::ready(Settled::Pass))
             }
             (Happened::LoggedOut, _) => {
@@ -411,8 +453,13 @@ impl Visit {
 
     /// The answer, its body cut at the session's end if it is a stream that was asked to be.
     fn with_body<P: Body<Data = Bytes>>(&self, response: Response<P>) -> Response<SessionBody<P>> {
-        let VisitedSession::Live { key, .. } = self.session else {
-            return response.map(SessionBody::application);
+        let outer = self.rare.as_ref().and_then(|rare| rare.outer.as_ref());
+        let (config, own, key, policy) = match (self.session, outer) {
+            (VisitedSession::Live { key, .. }, _) => (&self.config, &self.own_store, key, self.config.policy),
+            (VisitedSession::Outer, Some(outer)) => {
+                (&outer.config, &outer.own_store, outer.live.key, outer.policy())
+            }
+            _ => return response.map(SessionBody::application),
         };
         let mut kinds = response.headers().get_all(CONTENT_TYPE).iter();
         let content_type = kinds.find(|kind| self.config.ends_streams_of(kind));
@@ -422,9 +469,9 @@ impl Visit {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
-        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        let (config, own) = (Arc::clone(config), own.clone());
         let over = Box::pin(async move {
-            until_over(&config, &own, key).await;
+            until_over(&config, &own, key, policy).await;
         });
         response.map(|body| SessionBody::stream(body, over, is_grpc))
     }
@@ -533,6 +580,20 @@ async fn begin_under_unknown_id(
     }
 }
 
+/// This request has ended its session: its answer does not bring it back, whoever has forgotten of it.
+async fn begin_after_end(
+    config: &Config,
+    own: &OwnStore,
+    presented: IdTag,
+    id: &SessionId<'_>,
+    new: &NewSession,
+) -> Settled {
+    if config.store(own).tag(id).is_none_or(|tag| tag == presented) {
+        return Settled::RemoveCookie;
+    }
+    begin_under_unknown_id(config, own, id, new).await
+}
+
 /// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
 /// (OWASP ASVS 5.0 §7.2.4). If its user has signed out meanwhile, a slow answer must not undo that.
 async fn log_in_again(
@@ -611,9 +672,19 @@ async fn rotate(
     }
 }
 
-async fn end(config: &Arc<Config>, own: &OwnStore, key: SessionKey) -> Settled {
-    match config.end(own, key, EndReason::SignedOut).await {
-        Ok(_) => Settled::Pass,
+/// The application removes the session cookie. If the session had ended before, or goes on under a newer id, the browser has
+/// another cookie by now, perhaps that of a new log-in.
+async fn end(
+    config: &Arc<Config>,
+    own: &OwnStore,
+    key: SessionKey,
+    presented: IdTag,
+    has_ended_itself: bool,
+) -> Settled {
+    match config.end_by(own, key, presented, EndReason::SignedOut).await {
+        Ok(true) => Settled::Pass,
+        Ok(false) if has_ended_itself => Settled::Pass,
+        Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
 }

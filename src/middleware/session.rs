@@ -14,10 +14,10 @@ use crate::{
     rules::{
         decision::{Access, Decision, Live},
         id::{Owner, SessionId, SessionKey},
-        limits::{EndReason, Verdict},
+        limits::{EndReason, Limits, Policy, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Rotated, Started, StoreError},
+    store::answer::{Answer, Restarted, Rotated, Started, StoreError},
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -38,6 +38,8 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
+    /// Of the layers further in.
+    pub(crate) cap: Option<Limits>,
     pub(crate) shared: Arc<SharedWithAnswer>,
 }
 
@@ -49,11 +51,18 @@ pub(crate) struct SharedWithAnswer {
     /// The session as it was shown to a layer further in that did not take the request for one of a live session: by stricter
     /// limits, it came too late to be activity. The answer could not say so, for others may make it anew.
     pub(crate) refused_within: OnceLock<Live>,
+    /// To a layer further in the request is passive: what its check has renewed is to be taken back, unless that is done.
+    pub(crate) passive_within: OnceLock<Option<Live>>,
 }
 
 impl SharedWithAnswer {
     pub(crate) fn new(owner: Option<Owner>) -> Self {
-        Self { was_ended: AtomicBool::new(false), owner, refused_within: OnceLock::new() }
+        Self {
+            was_ended: AtomicBool::new(false),
+            owner,
+            refused_within: OnceLock::new(),
+            passive_within: OnceLock::new(),
+        }
     }
 }
 
@@ -62,6 +71,23 @@ impl Session {
     pub(crate) fn refuse_within(&self) {
         // Of several layers further in, the first has said it.
         let _ = self.shared.refused_within.set(self.live.clone());
+    }
+
+    /// To the layer that admitted the request with it.
+    pub(crate) fn is_passive_within(&self) {
+        let _ = self.shared.passive_within.set(Some(self.live.clone()));
+    }
+
+    /// As [`is_passive_within`](Self::is_passive_within), at once.
+    #[cfg(feature = "client")]
+    pub(crate) fn withdraw_within(&self) -> Option<Answer<()>> {
+        let is_first = self.shared.passive_within.set(None).is_ok();
+        is_first.then(|| self.config.store(&self.own_store).withdraw(&self.live))
+    }
+
+    /// The limits of its own layer and of those further in.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { cap: self.cap, ..self.config.policy }
     }
 
     /// Whose session it is, if its start said so.
@@ -121,7 +147,7 @@ impl Session {
     /// # }
     /// ```
     pub async fn ended(&self) -> EndReason {
-        until_over(&self.config, &self.own_store, self.live.key).await
+        until_over(&self.config, &self.own_store, self.live.key, self.policy()).await
     }
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
@@ -147,8 +173,8 @@ impl Session {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
-        let config = &self.config;
-        config.ask(config.store(&self.own_store).restart(self.live.key, &config.policy)).await
+        let restarted = self.config.restart(&self.own_store, self.live.key, &NewSession::new()).await?;
+        Ok(restarted == Restarted::Done)
     }
 
     /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
@@ -269,9 +295,11 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
-        let config = &self.config;
         match self.peek(id).await? {
-            Decision::Live(live) => config.ask(config.store.restart(live.key, &config.policy)).await,
+            Decision::Live(live) => {
+                let restarted = self.config.restart(&OwnStore::NONE, live.key, &NewSession::new()).await?;
+                Ok(restarted == Restarted::Done)
+            }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -304,9 +332,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
-pub(crate) async fn until_over(config: &Config, own: &OwnStore, key: SessionKey) -> EndReason {
+pub(crate) async fn until_over(
+    config: &Config,
+    own: &OwnStore,
+    key: SessionKey,
+    policy: Policy,
+) -> EndReason {
     loop {
-        let wait = match config.ask(config.store(own).remaining(key, &config.policy)).await {
+        let wait = match config.ask(config.store(own).remaining(key, &policy)).await {
             Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
             Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
             Err(_) => TRY_AGAIN,

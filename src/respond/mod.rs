@@ -182,6 +182,7 @@ pub(crate) fn ended(
     if let Some(cookie) = source.cookie()
         && is_navigation(&head)
         && !lives_on
+        && reason != EndReason::Superseded
     {
         cookie.remove_from_browser(headers, cookie.parts(head.headers()));
     }

@@ -10,7 +10,7 @@ use crate::{
         limits::{EndReason, Limits, Policy, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Adopted, Answer, Rotated, Started, StoreError, no_owners},
+    store::answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError, no_owners},
 };
 
 /// Keeps the clocks of sessions and decides by them: what a layer asks. For sessions in a place of your own, write a
@@ -75,9 +75,9 @@ pub trait Store: Send + Sync + 'static {
         policy: &Policy,
     ) -> Answer<Rotated>;
 
-    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. `false` if the
-    /// session is over.
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool>;
+    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. What `new` says (an owner,
+    /// limits, a label) is so from now on; what it does not say stays as it is.
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted>;
 
     /// A request that was [held](Live::held) has been answered, or dropped. That is activity, too, if the session is
     /// still live.
@@ -97,6 +97,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends this session, all its ids. `true` if it was live until now.
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
+
+    /// As [`end`](Self::end); but not if a newer id has superseded the presented one: a late answer signs nobody out who goes
+    /// on with another id. Default: it is not looked at.
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        let _ = presented;
+        self.end(session, reason)
+    }
+
+    /// The tag of this id, by which [`Live::presented`] is told from others. Default: nobody knows.
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        let _ = id;
+        None
+    }
 
     /// How to end the session of this id later, as often as it takes, without keeping the id: for a log-out that comes while
     /// the store is away. Default: there is no way, for the store is never away.
@@ -252,9 +265,29 @@ macro_rules! forward_store {
                 $inner.rotate(session, new, presented, policy)
             }
 
-            fn restart(&self, session: $crate::SessionKey, policy: &$crate::Policy) -> $crate::Answer<bool> {
+            fn restart(
+                &self,
+                session: $crate::SessionKey,
+                new: &$crate::NewSession,
+                policy: &$crate::Policy,
+            ) -> $crate::Answer<$crate::Restarted> {
                 let $this = self;
-                $inner.restart(session, policy)
+                $inner.restart(session, new, policy)
+            }
+
+            fn end_by(
+                &self,
+                session: $crate::SessionKey,
+                presented: $crate::IdTag,
+                reason: $crate::EndReason,
+            ) -> $crate::Answer<bool> {
+                let $this = self;
+                $inner.end_by(session, presented, reason)
+            }
+
+            fn tag(&self, id: &$crate::SessionId<'_>) -> Option<$crate::IdTag> {
+                let $this = self;
+                $inner.tag(id)
             }
 
             fn release(&self, session: $crate::SessionKey) {

@@ -29,7 +29,7 @@ use crate::{
         new_session::{MaxSessions, NewSession, SessionInfo, sort_longest_idle_first},
     },
     store::{
-        answer::{Adopted, Answer, NoOwners, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, NoOwners, Restarted, Rotated, Started, StoreError},
         backend::{Backend, Key, Loaded, Swap, Swapped},
         contract::{EndLater, LayerSettings, Store},
     },
@@ -67,7 +67,7 @@ const AT_ONCE: usize = 32;
 ///
 /// See [`Backend`] for how to make one of your own.
 pub struct SharedStore<B> {
-    pub(super) backend: Arc<B>,
+    backend: Arc<B>,
     granularity: Option<Duration>,
     process: Arc<Process>,
 }
@@ -130,7 +130,9 @@ impl<B: Backend> SharedStore<B> {
     pub fn granularity(self, granularity: Duration) -> Self {
         Self { granularity: Some(granularity), ..self }
     }
+}
 
+impl<B> SharedStore<B> {
     /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
@@ -386,6 +388,7 @@ impl<B: Backend> SharedStore<B> {
             let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(Decision::UNKNOWN) };
             let since = Duration::from_nanos(found.now.saturating_sub(first));
             let access = match access {
+                Access::Passive => Access::Passive,
                 Access::Renew | Access::Hold if since.is_zero() => Access::Renew,
                 Access::Renew | Access::Hold => Access::RenewAgo(since),
                 // It was that long ago as this was asked, and the way here took its time.
@@ -1025,7 +1028,6 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
-#[cfg(feature = "redis")]
 pub(super) fn no_room() -> StoreError {
     StoreError::new(NoRoom)
 }
@@ -1108,26 +1110,34 @@ impl<B: Backend> Store for SharedStore<B> {
         self.answer(|store| store.rotate_to(session, new, is_presented, policy))
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
         self.widen(policy.limits);
-        let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        let (session, new, policy) = (Key::new(session.to_bytes()), new.clone(), *policy);
         self.answer(async move |store| {
+            store.list_owner(session, &new, &policy).await?;
             let restarted = store
                 .change(session, Write::ByAllMeans, |record, now, effects| {
                     let is_over = record.end_if_over(&policy, now, effects);
+                    let was_owned = record.owner().is_some();
                     if !is_over {
-                        record.restart(hash_of(session), now, effects);
+                        record.restart(hash_of(session), &new, now, effects);
                     }
-                    !is_over
+                    (!is_over, was_owned)
                 })
                 .await?;
-            let Some((true, swapped, dropped)) = restarted else { return Ok(false) };
+            let Some(((true, was_owned), swapped, dropped)) = restarted else { return Ok(Restarted::Over) };
             if swapped == Swapped::Full {
                 return Err(full());
             }
             store.drop_aliases(session, dropped).await;
             store.keep_aliases(session).await?;
-            Ok(true)
+            if let (Some((owner, limit)), false) = (new.limit(), was_owned)
+                && !store.enrol(session, owner, limit, new.limits).await?
+            {
+                store.change(session, Write::ByAllMeans, |record, _, _| record.disown()).await?;
+                return Ok(Restarted::TooMany);
+            }
+            Ok(Restarted::Done)
         })
     }
 
@@ -1159,6 +1169,17 @@ impl<B: Backend> Store for SharedStore<B> {
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         let session = Key::new(session.to_bytes());
         self.answer(async move |store| store.finish(session, reason, |_| true).await)
+    }
+
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        let session = Key::new(session.to_bytes());
+        self.answer(async move |store| {
+            store.finish(session, reason, |record| !record.is_superseded(presented)).await
+        })
+    }
+
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        Some(hash_of(key_of(id)).tag())
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {

@@ -82,13 +82,26 @@ async fn an_old_id_works_for_the_grace_after_the_new_one_is_first_used() {
 
 #[tokio::test]
 async fn looking_at_a_new_id_does_not_supersede_the_old_one() {
-    let app = App::with(|builder| builder.passive_paths(["/poll"]));
+    let app = App::new();
     app.log_in("A").await;
     app.send(rotate("A", "B")).await;
     app.peek("B").await;
-    app.send(sid(get("/poll", &[]), "B")).await;
     app.advance(GRACE * 2);
     assert!(app.admits("A").await);
+}
+
+/// The browser has the new one: whoever still sends the old one is somebody else.
+#[tokio::test]
+async fn a_passive_request_with_a_new_id_supersedes_the_old_one_and_renews_nothing() {
+    let app = App::with(|builder| builder.passive_paths(["/poll"]));
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.send(sid(get("/poll", &[]), "B")).await;
+    app.advance(GRACE);
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    app.advance(IDLE.saturating_sub(GRACE));
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Idle));
 }
 
 #[tokio::test]

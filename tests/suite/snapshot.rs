@@ -9,7 +9,7 @@ use siphasher::sip128::SipHasher24;
 use tempfile::TempDir;
 use tower_session_timeout::{
     Access, Adopted, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner,
-    Policy, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    Policy, Restarted, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -409,7 +409,10 @@ async fn an_id_that_was_superseded_since_it_was_taken_over_does_not_come_back() 
             let policy = Policy::new(Limits::new(IDLE, ABSOLUTE));
             let look = app.store.check(&SessionId::from("B"), &policy, Access::Peek);
             let Answer::Ready(Ok(Decision::Live(live))) = look else { panic!("it is live") };
-            assert!(app.store.restart(live.key, &policy).await.unwrap());
+            assert_eq!(
+                app.store.restart(live.key, &NewSession::new(), &policy).await.unwrap(),
+                Restarted::Done
+            );
         } else {
             app.advance(Duration::from_secs(30));
         }

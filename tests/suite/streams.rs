@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Either, Full, StreamBody};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, Session,
+    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Restarted, Rotated, Session,
     SessionBody, SessionId, SessionKey, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
 };
 
@@ -163,7 +163,7 @@ impl Store for OutOfReach {
     fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
         unreachable!("no id changes")
     }
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
         unreachable!("nobody logs in anew")
     }
     fn release(&self, key: SessionKey) {

@@ -26,7 +26,7 @@ use crate::{
         new_session::NewSession,
     },
     store::{
-        answer::{Answer, Rotated, Started, StoreError},
+        answer::{Answer, Restarted, Rotated, Started, StoreError},
         contract::{Companion, RequestStore, Store},
     },
 };
@@ -189,8 +189,8 @@ impl Store for StatelessStore {
         Answer::Ready(Ok(Rotated::Refused))
     }
 
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
-        Answer::Ready(Ok(false))
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
+        Answer::Ready(Ok(Restarted::Over))
     }
 
     fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {

@@ -1,18 +1,11 @@
 //! What the tests share: an application behind the layer, and a clock that is set.
 #![allow(dead_code, unreachable_pub)]
 
-#[cfg(feature = "redis")]
 pub mod fault_proxy;
 pub mod lines;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;
-#[cfg(feature = "redis")]
-pub mod redis_cluster;
-#[cfg(feature = "redis-sentinel")]
-pub mod redis_sentinel;
-#[cfg(feature = "redis")]
-pub mod redis_server;
 pub mod remote;
 #[cfg(feature = "shared")]
 pub mod table;
