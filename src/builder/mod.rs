@@ -325,6 +325,11 @@ impl SessionTimeoutBuilder {
     /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
     /// Wider ones have no effect, and none keeps anybody from logging out ([`logout_path`](Self::logout_path)).
     ///
+    /// An idle cap is measured by the session's activity anywhere, the visit of the log-in page included: whoever is refused
+    /// and sent there is active again, and the next request passes. It keeps out a machine nobody was at, and asks for no
+    /// password. For that, use [`Session::authenticated_within`](crate::Session::authenticated_within), or cap the absolute
+    /// timeout.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use tower_session_timeout::{Limits, SessionTimeoutLayer};
@@ -499,7 +504,8 @@ impl SessionTimeoutBuilder {
     /// length are never cut. Default: none. Calls add up. Needs tokio's timer.
     ///
     /// An end by the clocks cuts in time, one by a log-out within 30 seconds. A gRPC stream ends with the trailers of
-    /// `UNAUTHENTICATED`.
+    /// `UNAUTHENTICATED`. It is the session's end that cuts: a stream opened with an id that is superseded since, or ended by
+    /// [`Session::reauthenticated`](crate::Session::reauthenticated), goes on with its session.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -528,6 +534,9 @@ impl SessionTimeoutBuilder {
     /// in the browser). All but `status` answer to this site's own pages alone. And the application's answers to live
     /// sessions tell the time left in `Session-Timeout` and `Server-Timing`, unless a shared cache may keep them; those that
     /// say nothing of caches become `private`. Default: off.
+    ///
+    /// `status` reports the limits of the session, not those that [`limits_for`](Self::limits_for) has for the path of the page
+    /// that asks; `Session-Timeout` and `Server-Timing` on that page's own answer report those.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -607,7 +616,9 @@ impl ClientChoice {
 
 /// Where kept.
 impl SessionTimeoutBuilder {
-    /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers.
+    /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers for the same
+    /// cookie. Where layers for different cookies share one, an id is a session in each of them, in whichever cookie it is sent:
+    /// give each cookie a store of its own, or one with a prefix of its own.
     pub fn store(self, store: impl Store) -> Self {
         Self { store: Some(Arc::new(store)), ..self }
     }
