@@ -171,7 +171,7 @@ pub use crate::{
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock, WallClock},
     cookie::{CookieAttributes, CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite},
-    event::{EventSink, SessionEvent},
+    event::SessionEvent,
     middleware::{
         body::SessionBody,
         future::ResponseFuture,
@@ -185,18 +185,35 @@ pub use crate::{
     },
     respond::{Ended, login_location, safe_return_to},
     rules::{
-        decision::{Access, Decision, Live},
-        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
-        limits::{EndReason, Limits, Policy, Remaining, Verdict},
+        decision::{Decision, Live},
+        id::{Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Remaining},
         new_session::{MaxSessions, NewSession, SessionInfo},
     },
     store::{
-        answer::{Adopted, Answer, BoxFuture, Restarted, Rotated, Started, StoreError},
+        answer::{BoxFuture, Started, StoreError},
         cached::CachedStore,
-        contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
+        contract::{LayerSettings, Store},
         memory::{MemoryStore, Sweeper},
     },
 };
+
+/// What the stores of this crate and of those beside it are to its layers. For others there is `Backend`.
+#[doc(hidden)]
+pub mod contract {
+    pub use crate::{
+        event::EventSink,
+        rules::{
+            decision::Access,
+            id::IdTag,
+            limits::{Policy, Verdict},
+        },
+        store::{
+            answer::{Adopted, Answer, Restarted, Rotated},
+            contract::{Companion, EndLater, RequestStore},
+        },
+    };
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -22,7 +22,7 @@ struct Nest {
 /// What a layer has found.
 #[derive(Clone)]
 enum Found {
-    Live(Session),
+    Live(Box<Session>),
     Ended(Arc<Config>, EndReason),
 }
 
@@ -78,7 +78,7 @@ fn aside<'a>(head: &RequestHead<'a>) -> &'a [Found] {
 
 fn put_aside(extensions: &mut Extensions) {
     let mut nest = extensions.remove::<Nest>().unwrap_or_default();
-    nest.aside.extend(extensions.remove::<Session>().map(Found::Live));
+    nest.aside.extend(extensions.remove::<Session>().map(Box::new).map(Found::Live));
     if let Some(finder) = nest.ended_for.take() {
         nest.aside.extend(extensions.remove::<EndReason>().map(|reason| Found::Ended(finder, reason)));
     }
@@ -90,7 +90,7 @@ pub(crate) fn show(at: usize, extensions: &mut Extensions) {
     let Some(nest) = extensions.get_mut::<Nest>() else { return };
     match nest.aside.remove(at) {
         Found::Live(session) => {
-            extensions.insert(session);
+            extensions.insert(*session);
         }
         Found::Ended(finder, reason) => {
             nest.ended_for = Some(finder);

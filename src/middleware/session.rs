@@ -17,7 +17,7 @@ use crate::{
         limits::{EndReason, Limits, Policy, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Answer, Restarted, Rotated, Started, StoreError},
+    store::answer::{Restarted, Rotated, Started, StoreError},
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -80,7 +80,7 @@ impl Session {
 
     /// As [`is_passive_within`](Self::is_passive_within), at once.
     #[cfg(feature = "client")]
-    pub(crate) fn withdraw_within(&self) -> Option<Answer<()>> {
+    pub(crate) fn withdraw_within(&self) -> Option<crate::store::answer::Answer<()>> {
         let is_first = self.shared.passive_within.set(None).is_ok();
         is_first.then(|| self.config.store(&self.own_store).withdraw(&self.live))
     }

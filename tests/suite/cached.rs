@@ -12,8 +12,9 @@ use std::{
 use crate::support::{RuntimeClock, conforms, remote::Remote};
 use tokio::time;
 use tower_session_timeout::{
-    Access, Answer, CachedStore, Decision, EndReason, EventSink, Limits, Live, MemoryStore, NewSession,
-    Owner, Policy, Restarted, SessionEvent, SessionId, SessionKey, Started, Store,
+    CachedStore, Decision, EndReason, Limits, Live, MemoryStore, NewSession, Owner, SessionEvent, SessionId,
+    SessionKey, Started, Store,
+    contract::{Access, Answer, EventSink, Policy, Restarted},
 };
 
 const IDLE: Duration = Duration::from_secs(900);

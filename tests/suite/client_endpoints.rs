@@ -13,9 +13,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession,
-    OwnerlessSessions, Policy, RequestHead, Restarted, Rotated, SessionId, SessionKey, SessionTimeoutBuilder,
-    SessionTimeoutLayer, Started, Store, StoreError, Verdict,
+    ConfigError, Decision, EndReason, Limits, MemoryStore, NewSession, OwnerlessSessions, RequestHead,
+    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use std::{
 
 use crate::support::conforms;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Clock, Decision, EndReason, EventSink, IdTag, Label, Live, ManualClock,
-    MaxSessions, MemoryStore, NewSession, Owner, Policy, Restarted, Rotated, SessionEvent, SessionId,
-    SessionInfo, SessionKey, Started, Store, Verdict, conformance,
+    Clock, Decision, EndReason, Label, Live, ManualClock, MaxSessions, MemoryStore, NewSession, Owner,
+    SessionEvent, SessionId, SessionInfo, SessionKey, Started, Store, conformance,
+    contract::{Access, Adopted, Answer, EventSink, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,9 +8,9 @@ use std::{
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header, post, set_cookie, sid, slow, with};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, Live, ManualClock, MemoryStore,
-    NewSession, Owner, Policy, Restarted, Rotated, SessionEvent, SessionId, SessionKey,
-    SessionTimeoutBuilder, Started, Store, StoreError, Verdict,
+    Decision, EndReason, Limits, Live, ManualClock, MemoryStore, NewSession, Owner, SessionEvent, SessionId,
+    SessionKey, SessionTimeoutBuilder, Started, Store, StoreError,
+    contract::{Access, Answer, EventSink, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 type Told = Arc<Mutex<Vec<(&'static str, String)>>>;

@@ -12,8 +12,9 @@ use std::{
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, EventSink, Limits, Live, ManualClock, MemoryStore,
-    NewSession, Policy, Restarted, Rotated, SessionEvent, SessionId, Started, Store, SystemClock,
+    Clock, Decision, EndReason, Limits, Live, ManualClock, MemoryStore, NewSession, SessionEvent, SessionId,
+    Started, Store, SystemClock,
+    contract::{Access, Answer, EventSink, Policy, Restarted, Rotated},
 };
 
 const KEPT: Duration = Duration::from_secs(5 * 60);

@@ -25,8 +25,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, Restarted, Rotated, SessionEvent, SessionId, Started, Store,
+    Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, SessionEvent, SessionId, Started,
+    Store,
+    contract::{Access, Adopted, Answer, EventSink, Policy, Restarted, Rotated},
 };
 use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::servers::redis_server::RedisServer;
 use ::redis::aio::ConnectionManager;
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, IdTag, Limits, Live, ManualClock, NewSession, Policy,
-    SessionId, Store,
+    Clock, Decision, EndReason, Limits, Live, ManualClock, NewSession, SessionId, Store,
+    contract::{Access, Answer, IdTag, Policy},
 };
 use tower_session_timeout_redis::RedisStore;
 

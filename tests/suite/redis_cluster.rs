@@ -21,8 +21,8 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, Policy, Restarted,
-    Rotated, SessionId, Started, Store,
+    Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, SessionId, Started, Store,
+    contract::{Access, Answer, Policy, Restarted, Rotated},
 };
 use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 

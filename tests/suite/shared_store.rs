@@ -28,9 +28,9 @@ use proptest::{
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
-    Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MaxSessions,
-    NewSession, Owner, Policy, Restarted, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started,
-    Store, SystemClock, Verdict, conformance,
+    CachedStore, Clock, Decision, EndReason, Limits, ManualClock, MaxSessions, NewSession, Owner,
+    SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, SystemClock, conformance,
+    contract::{Access, Adopted, EventSink, Policy, Restarted, Verdict},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -16,8 +16,9 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{self, timeout};
 use tower_session_timeout::{
-    Access, Answer, Backend, BoxFuture, CachedStore, Clock, Decision, EndReason, Key, LayerSettings, Limits,
-    Loaded, NewSession, Policy, SessionId, SharedStore, Started, Store, StoreError, Swap, Swapped,
+    Backend, BoxFuture, CachedStore, Clock, Decision, EndReason, Key, LayerSettings, Limits, Loaded,
+    NewSession, SessionId, SharedStore, Started, Store, StoreError, Swap, Swapped,
+    contract::{Access, Answer, Policy},
 };
 
 use crate::support::RuntimeClock;

@@ -8,8 +8,9 @@ use http::StatusCode;
 use siphasher::sip128::SipHasher24;
 use tempfile::TempDir;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner,
-    Policy, Restarted, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    contract::{Access, Adopted, Answer, Policy, Restarted},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -14,10 +14,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
-    Access, Clock, Companion, ConfigError, CookieAttributes, CookieChunks, Decision, EndReason, KeyError,
-    Limits, Live, ManualClock, MemoryStore, NewSession, OwnerlessSessions, Policy, RequestHead, RequestStore,
-    Restarted, Rotated, SameSite, SessionEvent, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
-    Started, StatelessStore, Store,
+    Clock, ConfigError, CookieAttributes, CookieChunks, Decision, EndReason, KeyError, Limits, Live,
+    ManualClock, MemoryStore, NewSession, OwnerlessSessions, RequestHead, SameSite, SessionEvent, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore, Store,
+    contract::{Access, Companion, Policy, RequestStore, Restarted, Rotated},
 };
 
 const K1: &str = "the first of two keys, 32 bytes!";

@@ -23,8 +23,9 @@ use http_body_util::{BodyExt, Either, Full, StreamBody};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Restarted, Rotated, Session,
-    SessionBody, SessionId, SessionKey, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
+    Decision, EndReason, MemoryStore, NewSession, Session, SessionBody, SessionId, SessionKey,
+    SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 const IDLE: Duration = Duration::from_secs(60);

@@ -20,9 +20,9 @@ use http_body::Body;
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, Limits, ManualClock, MemoryStore, NewSession, Policy,
-    Restarted, Rotated, SessionBody, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer,
-    Started, Store, StoreError, Verdict,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, SessionBody, SessionId, SessionKey,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 type Incoming = Request<Full<Bytes>>;

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, sample::select};
 use tower_session_timeout::{
-    Access, Decision, EndReason, Limits, Live, NewSession, Policy, Restarted, Rotated, SessionId, Started,
-    Store, Verdict,
+    Decision, EndReason, Limits, Live, NewSession, SessionId, Started, Store,
+    contract::{Access, Policy, Restarted, Rotated, Verdict},
 };
 
 pub const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

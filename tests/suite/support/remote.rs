@@ -11,8 +11,9 @@ use std::{
 
 use tokio::time::sleep;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndLater, EndReason, IdTag, Limits, MemoryStore, NewSession, Owner,
-    Policy, Restarted, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
+    Decision, EndReason, Limits, MemoryStore, NewSession, Owner, SessionId, SessionInfo, SessionKey, Started,
+    Store, StoreError,
+    contract::{Access, Adopted, Answer, EndLater, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 use super::RuntimeClock;
