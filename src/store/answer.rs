@@ -102,13 +102,13 @@ impl StoreError {
     /// There is no room for what is to be written: no session can begin for want of it. For a `Backend`'s `list`.
     #[cfg(feature = "shared")]
     pub fn no_room() -> Self {
-        super::shared::no_room()
+        Self::new(NoRoom)
     }
 
     /// Under the key of a record is something that is none, and cannot be read as one: no session. For a `Backend`'s `load`.
     #[cfg(feature = "shared")]
     pub fn foreign() -> Self {
-        super::shared::foreign()
+        Self::new(Foreign)
     }
 
     #[cfg(feature = "shared")]
@@ -143,3 +143,33 @@ impl fmt::Display for NoOwners {
 }
 
 impl Error for NoOwners {}
+
+/// Under a key of ours is something else.
+#[cfg(feature = "shared")]
+#[derive(Debug)]
+pub(super) struct Foreign;
+
+#[cfg(feature = "shared")]
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("under a session's key is something that no store of this version wrote")
+    }
+}
+
+#[cfg(feature = "shared")]
+impl Error for Foreign {}
+
+/// There is no room for a session.
+#[cfg(feature = "shared")]
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+#[cfg(feature = "shared")]
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no room for another session")
+    }
+}
+
+#[cfg(feature = "shared")]
+impl Error for NoRoom {}

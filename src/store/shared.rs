@@ -29,7 +29,7 @@ use crate::{
         new_session::{MaxSessions, NewSession, SessionInfo, sort_longest_idle_first},
     },
     store::{
-        answer::{Adopted, Answer, NoOwners, Restarted, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, Foreign, NoOwners, NoRoom, Restarted, Rotated, Started, StoreError},
         backend::{Backend, Key, Loaded, Swap, Swapped},
         contract::{EndLater, LayerSettings, Store},
     },
@@ -222,7 +222,7 @@ impl<B: Backend> SharedStore<B> {
 
     async fn load(&self, key: Key) -> Result<Found, StoreError> {
         let (found, is_foreign) = self.load_any(key).await?;
-        if is_foreign { Err(foreign()) } else { Ok(found) }
+        if is_foreign { Err(StoreError::foreign()) } else { Ok(found) }
     }
 
     /// What cannot be read, and that was told, is replaced.
@@ -241,7 +241,7 @@ impl<B: Backend> SharedStore<B> {
         };
         let is_foreign = read.is_none();
         if is_foreign {
-            self.tell_if_foreign(&foreign());
+            self.tell_if_foreign(&StoreError::foreign());
         }
         let mut entry = read.unwrap_or_default();
         // What a backend has not dropped yet is gone all the same.
@@ -1002,38 +1002,6 @@ fn contended() -> StoreError {
 
 fn full() -> StoreError {
     StoreError::new("there is no room to write this down")
-}
-
-/// Under a key of ours is something else.
-#[derive(Debug)]
-struct Foreign;
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("under a session's key is something that no store of this version wrote")
-    }
-}
-
-impl std::error::Error for Foreign {}
-
-/// There is no room for a session.
-#[derive(Debug)]
-struct NoRoom;
-
-impl fmt::Display for NoRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no room for another session")
-    }
-}
-
-impl std::error::Error for NoRoom {}
-
-pub(super) fn no_room() -> StoreError {
-    StoreError::new(NoRoom)
-}
-
-pub(super) fn foreign() -> StoreError {
-    StoreError::new(Foreign)
 }
 
 impl<B: Backend> Store for SharedStore<B> {
