@@ -19,7 +19,9 @@ use crate::{
         extract::{BearerToken, ExtractSessionId, FromClosure, FromHeader, Source},
         head::RequestHead,
     },
-    respond::{Ended, ExpiredResponse, LoginPath, Refusals, body::RefusalBody, safe_return_to},
+    respond::{
+        Ended, ExpiredResponse, LoginPath, Refusals, body::RefusalBody, refusals_vary, safe_return_to,
+    },
     rules::{
         id::{Label, SessionId},
         limits::{Limits, Policy},
@@ -675,6 +677,7 @@ impl SessionTimeoutBuilder {
             (self.session_label.is_some(), "session_label"),
         ];
         let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
+        let vary = refusals_vary(&source);
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));
@@ -693,6 +696,7 @@ impl SessionTimeoutBuilder {
                 login_path: self.login_path.map(LoginPath::new),
                 logout_path: self.logout_path,
                 expired_response: self.expired_response,
+                vary,
             },
             logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,

@@ -114,7 +114,7 @@ async fn htmx_hears_hx_redirect_to_the_page_around_the_fragment() {
     assert_eq!(header(&response, "hx-redirect"), "/login?next=%2Fnotes%3Fpage%3D2");
     assert!(response.headers().contains_key("www-authenticate"));
     assert!(header(&response, "vary").contains("cookie"));
-    assert!(response.headers().get_all("vary").iter().any(|vary| vary == "hx-request"));
+    assert!(header(&response, "vary").split(", ").any(|name| name == "hx-request"));
 
     let boosted = refused(get("/notes", &[htmx, page, ("hx-boosted", "true")])).await;
     assert_eq!(header(&boosted, "hx-redirect"), "/login?next=%2Fnotes");
