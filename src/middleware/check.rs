@@ -188,7 +188,9 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
     }
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
-        session.cap = Some(session.cap.map_or(config.policy.limits, |cap| cap.tighter(config.policy.limits)));
+        let cap =
+            session.cap.as_deref().map_or(config.policy.limits, |cap| cap.tighter(config.policy.limits));
+        session.cap = Some(Box::new(cap));
     }
     Some(verdict)
 }

@@ -211,9 +211,7 @@ impl Visit {
                 Some(Happened::NoLogOut)
             }
             Said::Removed => Some(Happened::SignedOut),
-            Said::Nothing if reauthentication.is_some() => {
-                reauthentication.map(Box::new).map(Happened::Reauthenticated)
-            }
+            Said::Nothing if reauthentication.is_some() => reauthentication.map(Happened::Reauthenticated),
             Said::Nothing if self.is_withdrawn() => Some(Happened::RefusedWithin),
             Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
@@ -222,7 +220,7 @@ impl Visit {
 
     /// Whether an announced log-in that sets no cookie of this layer's is its session's. What is not stays in the answer,
     /// for layers further out.
-    fn reauthentication<P>(&self, response: &mut Response<P>) -> Option<NewSession> {
+    fn reauthentication<P>(&self, response: &mut Response<P>) -> Option<Box<NewSession>> {
         let answer = response.extensions();
         let announced = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer))?;
         let sets_another = hints::sets_session_cookie(response.headers());
@@ -241,7 +239,7 @@ impl Visit {
             self.config.hints.login_of_another_owner();
             return None;
         }
-        response.extensions_mut().remove::<NewSession>()
+        response.extensions_mut().remove::<NewSession>().map(Box::new)
     }
 
     fn withdrawal(&self) -> Option<&Live> {

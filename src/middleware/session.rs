@@ -38,8 +38,8 @@ pub struct Session {
     pub(crate) config: Arc<Config>,
     pub(crate) own_store: OwnStore,
     pub(crate) live: Live,
-    /// Of the layers further in.
-    pub(crate) cap: Option<Limits>,
+    /// Of the layers further in. Boxed, for nearly no request has any.
+    pub(crate) cap: Option<Box<Limits>>,
     pub(crate) shared: Arc<SharedWithAnswer>,
 }
 
@@ -87,7 +87,7 @@ impl Session {
 
     /// The limits of its own layer and of those further in.
     pub(crate) fn policy(&self) -> Policy {
-        Policy { cap: self.cap, ..self.config.policy }
+        Policy { cap: self.cap.as_deref().copied(), ..self.config.policy }
     }
 
     /// Whose session it is, if its start said so.

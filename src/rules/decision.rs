@@ -76,8 +76,8 @@ pub struct Live {
     pub owner: Option<Owner>,
     /// The last activity as this check has recorded it, by the store's clock; if it has.
     pub(crate) renewed_at: Option<u64>,
-    /// How long the presented id still works, if a newer one has superseded it.
-    pub(crate) works_for: Option<Duration>,
+    /// How long the presented id still works, in nanoseconds, if a newer one has superseded it.
+    pub(crate) works_for: Option<u64>,
 }
 
 impl Live {

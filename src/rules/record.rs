@@ -263,7 +263,7 @@ impl Record {
             held: access == Access::Hold,
             owner: self.owner().cloned(),
             renewed_at,
-            works_for: self.works_until(id).map(|until| Duration::from_nanos(until.saturating_sub(now))),
+            works_for: self.works_until(id).map(|until| until.saturating_sub(now)),
             ..Live::new(key, id.tag(), idle_for, age, remaining)
         })
     }

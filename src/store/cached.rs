@@ -334,7 +334,7 @@ impl<S: Store> Shared<S> {
         let Ok(runtime) = Handle::try_current() else { return };
         let left = entry.live.remaining;
         let left = left.absolute.unwrap_or(Duration::MAX).min(left.idle / PART_OF_IDLE);
-        let left = left.min(entry.live.works_for.unwrap_or(Duration::MAX));
+        let left = left.min(entry.live.works_for.map_or(Duration::MAX, Duration::from_nanos));
         entry.until = entry.asked.saturating_add(self.window.min(left));
         let (id, window, until, entry_asked) = (entry.id, entry.window, entry.until, entry.asked);
         let now = self.clock.now();

@@ -357,7 +357,7 @@ fn worst(faults: Faults, seeds: std::ops::Range<u64>) -> Strayed {
         assert_eq!(strayed.late_end_here, Duration::ZERO, "{faults:?} {seed}: {strayed:?}");
         let early = match faults {
             Faults::None => Duration::ZERO,
-            Faults::Loss | Faults::Stalls | Faults::Crashes => WINDOW + DEADLINE,
+            Faults::Loss | Faults::Stalls | Faults::Crashes => 2 * WINDOW + DEADLINE,
             // Forgotten activity may have followed a long pause.
             Faults::Failovers => IDLE,
         };
