@@ -55,7 +55,8 @@
 //! - One set for a request with a live session is a further id of that session: its clocks go on. If the session has
 //!   ended meanwhile, the cookie does not leave: a slow answer cannot undo a log-out.
 //! - One removed ends the session; so does a `POST` to [`logout_path`](SessionTimeoutBuilder::logout_path), unless the
-//!   application refuses it with a `4xx` or a `grpc-status`.
+//!   application refuses it with a `4xx` or a `grpc-status`; and so does `Clear-Site-Data: "cookies"` (or `"*"`), where the
+//!   answer sets no session cookie.
 //! - A [`NewSession`] in the answer's extensions, or a new id that [`fresh_login`](SessionTimeoutBuilder::fresh_login)
 //!   recognizes, makes the answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
 //!

@@ -14,7 +14,7 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
+    cookie::{Had, Parts, Said, SessionCookie, SlidCookie, speaks_of_cookies},
     middleware::{
         body::SessionBody,
         hints,
@@ -190,7 +190,7 @@ impl Visit {
         self.take_refusal();
         self.take_passivity();
         let said = match self.store.config.source.cookie() {
-            Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
+            Some(cookie) if speaks_of_cookies(response.headers()) => {
                 self.read_cookies(cookie, response.headers())
             }
             _ => Said::Nothing,

@@ -190,6 +190,10 @@ pub(crate) fn ended(
     };
     let headers = response.headers_mut();
     protect(headers);
+    // Nothing began under such an id.
+    if let Some(cookie) = source.cookie() {
+        cookie.let_none_leave(headers);
+    }
     if headers.contains_key(VARY) {
         for name in negotiated_by(source) {
             vary_by(headers, name);

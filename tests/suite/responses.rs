@@ -299,6 +299,29 @@ async fn a_response_of_ones_own_may_remove_further_cookies() {
     assert!(removes_cookie(&response));
 }
 
+/// I6: nothing has begun under such an id, so its value is not live.
+#[tokio::test]
+async fn a_response_of_ones_own_sets_no_session_cookie() {
+    let greet = |b: SessionTimeoutBuilder| {
+        b.expired_response(|_| {
+            let response = Response::builder()
+                .header("set-cookie", "sid=FRESH; Path=/")
+                .header("set-cookie", "theme=dark")
+                .header("set-cookie", "sid=; Path=/; Max-Age=0");
+            response.body(String::new()).unwrap()
+        })
+    };
+    let response = refused_by(greet, get("/a", &[NAVIGATION])).await;
+    let (theme, removals) =
+        set_cookies(&response).split_first().map(|(a, b)| (a.clone(), b.to_vec())).unwrap();
+    assert_eq!(theme, "theme=dark");
+    assert_eq!(removals.len(), 1, "the layer's own: {removals:?}");
+    assert!(removes_cookie(&response));
+
+    let response = refused_by(greet, get("/a", &[])).await;
+    assert_eq!(set_cookies(&response), ["theme=dark"], "of a background request, nothing is removed either");
+}
+
 #[tokio::test]
 async fn usual_wishes_are_ready_made() {
     let status = StatusCode::from_u16(419).unwrap();

@@ -122,6 +122,53 @@ async fn the_time_of_a_reboot_counts_by_the_wall_clock() {
     assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
 }
 
+/// How long a machine is up says nothing of another one.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_clock_of_another_boot_counts_for_nothing() {
+    let up_for_longer = || {
+        let clock = ManualClock::new();
+        clock.advance(ABSOLUTE * 100);
+        clock
+    };
+    for idle in [Duration::ZERO, IDLE / 2] {
+        let (app, deploy) = (App::new(), Deploy::new());
+        log_in_as(&app, "A", "alice").await;
+        app.advance(idle);
+        app.store.save(&deploy.file).unwrap();
+        deploy.edit(|json| json["boot_id"] = "another machine's".into());
+        let app = deploy.start(up_for_longer()).unwrap();
+        app.advance(IDLE.saturating_sub(idle + MINUTE));
+        assert!(matches!(app.peek("A").await, Decision::Live(_)));
+        app.advance(MINUTE);
+        assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+    }
+    // By the wall clock, the time in between does.
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.store.save(&deploy.file).unwrap();
+    deploy.edit(|json| {
+        let secs = json["wall_clock"]["secs"].as_u64().unwrap();
+        json["wall_clock"]["secs"] = (secs - IDLE.as_secs()).into();
+        json["boot_id"] = "another machine's".into();
+    });
+    assert_eq!(deploy.start(up_for_longer()).unwrap().end_reason("A").await, Some(EndReason::Idle));
+}
+
+/// In doubt the longer of the two times counts: a session may end early, and never late.
+#[tokio::test]
+async fn where_nobody_knows_of_boots_the_machines_clock_counts() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.store.save(&deploy.file).unwrap();
+    deploy.edit(|json| {
+        json.as_object_mut().unwrap().remove("boot_id");
+    });
+    app.advance(IDLE);
+    let app = deploy.start(app.clock.clone()).unwrap();
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+}
+
 #[tokio::test]
 async fn ids_graces_and_own_limits_go_along() {
     let (app, deploy) = (App::new(), Deploy::new());
