@@ -28,7 +28,9 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_TYPE, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
     request,
     uri::{PathAndQuery, Scheme},
 };
@@ -245,6 +247,7 @@ impl Upstream {
         let (head, body) = request.into_parts();
         let again = is_repeatable(&head, &body).then(|| Request::from_parts(head.clone(), Empty::new()));
         let progress = Progress::new();
+        let body = WithoutTrailers(body);
         let request = Request::from_parts(head, Watched { body, progress: progress.clone() });
         let answer = async {
             match (self.client.request(request).await, again) {
@@ -317,9 +320,39 @@ impl Progress {
     }
 }
 
+/// A body as it goes on, in either direction. The layer has not seen trailers, and servers put those of a request among its
+/// header fields (uvicorn): there, a `Cookie` would be a session that nobody has judged. None of an application's is missed:
+/// it is asked by HTTP/1.1, which carries no gRPC.
+struct WithoutTrailers(Incoming);
+
+impl Body for WithoutTrailers {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) if frame.is_trailers() => {}
+                frame => return Poll::Ready(frame),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
 /// A request's body, as the application reads it.
 struct Watched {
-    body: Incoming,
+    body: WithoutTrailers,
     progress: Progress,
 }
 
@@ -346,7 +379,7 @@ impl Body for Watched {
 }
 
 /// The application's answer, or one of the proxy's own.
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type Answer = Response<Either<WithoutTrailers, Full<Bytes>>>;
 
 /// Bodies are handed on as they arrive, in both directions.
 async fn forward(upstream: Upstream, mut request: Request<Incoming>) -> Result<Answer, Infallible> {
@@ -364,7 +397,7 @@ async fn forward(upstream: Upstream, mut request: Request<Incoming>) -> Result<A
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
-            response.map(Either::Left)
+            response.map(|body| Either::Left(WithoutTrailers(body)))
         }
         Err(Failure::Unreachable(error)) => {
             eprintln!("a request did not reach the application: {error:?}");
@@ -402,7 +435,8 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), http::Error> {
     Ok(())
 }
 
-/// What concerns this connection alone (RFC 9110 §7.6.1), by name or because `Connection` lists it.
+/// What concerns this connection alone (RFC 9110 §7.6.1), by name or because `Connection` lists it; and the announcement of
+/// trailers, which do not go on. What says where a request goes and how long it is cannot be listed away.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -411,8 +445,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|options| options.as_bytes().split(|&byte| byte == b','))
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| ![HOST, CONTENT_LENGTH].contains(name))
         .collect();
-    let by_name = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE];
+    let by_name = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
     for name in by_name.into_iter().chain(listed) {
         headers.remove(name);
     }

@@ -17,7 +17,8 @@ use axum::{
     routing::{get, post},
 };
 use tokio::net::TcpListener;
-use tower_session_timeout::{NewSession, ReconnectingConnection, RedisStore, Session, SessionTimeoutLayer};
+use tower_session_timeout::{NewSession, Session, SessionTimeoutLayer};
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -64,6 +64,17 @@ pub(crate) fn wall_clock() -> time::OffsetDateTime {
     time::OffsetDateTime::now_utc()
 }
 
+/// Which boot of which machine this is: what [`SystemClock`] counts from. `None` where nobody says.
+#[cfg(feature = "snapshot")]
+pub(crate) fn boot_id() -> Option<String> {
+    if cfg!(any(target_os = "android", target_os = "linux")) {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned())
+    } else {
+        None
+    }
+}
+
 /// A clock that moves only when told to. Clones agree.
 ///
 /// ```

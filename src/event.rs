@@ -115,11 +115,11 @@ pub(crate) fn trace(event: &SessionEvent) {
             tracing::info!(session = %session.tag(), %reason, ?idle_for, ?age, "session ended");
         }
         SessionEvent::Refused { reason: EndReason::Superseded, session, .. } => {
-            let session = session.map(crate::SessionKey::tag);
+            let session = session.map(SessionKey::tag);
             tracing::info!(session, "request refused: an old id of a session was used after its grace");
         }
         SessionEvent::Refused { reason, session, .. } => {
-            let session = session.map(crate::SessionKey::tag);
+            let session = session.map(SessionKey::tag);
             tracing::debug!(session, %reason, "request refused: the session is over");
         }
         SessionEvent::AtCapacity => tracing::error!("session store at capacity: a new session was refused"),

@@ -55,7 +55,8 @@
 //! - One set for a request with a live session is a further id of that session: its clocks go on. If the session has
 //!   ended meanwhile, the cookie does not leave: a slow answer cannot undo a log-out.
 //! - One removed ends the session; so does a `POST` to [`logout_path`](SessionTimeoutBuilder::logout_path), unless the
-//!   application refuses it with a `4xx` or a `grpc-status`.
+//!   application refuses it with a `4xx` or a `grpc-status`; and so does `Clear-Site-Data: "cookies"` (or `"*"`), where the
+//!   answer sets no session cookie.
 //! - A [`NewSession`] in the answer's extensions, or a new id that [`fresh_login`](SessionTimeoutBuilder::fresh_login)
 //!   recognizes, makes the answer a log-in: both clocks begin anew. Nothing else sets back the absolute clock.
 //!
@@ -130,8 +131,7 @@
 //! - `client`: a script for pages that warns their users in time and keeps their drafts, and the endpoints it asks.
 //! - `snapshot`: `MemoryStore::save` and `restore`, for sessions that outlive a restart.
 //! - `shared`: `SharedStore`, for sessions in a `Backend` of your own.
-//! - `redis`: `RedisStore`, for sessions that several processes share. `redis-sentinel`: over Sentinel.
-//!   (In Postgres or SQLite: the crate `tower-session-timeout-sqlx`.)
+//!   (In Redis or Valkey: the crate `tower-session-timeout-redis`; in Postgres or SQLite: `tower-session-timeout-sqlx`.)
 //! - `stateless`: `StatelessStore`, which keeps nothing: each session's record is left with its client.
 //! - `tracing`: events and misconfigurations as log lines.
 //! - `test-util`: `ManualClock`; and `conformance`, which tells whether a store of your own keeps the contract.
@@ -158,14 +158,10 @@ pub mod respond;
 pub use crate::clock::ManualClock;
 #[cfg(feature = "axum")]
 pub use crate::middleware::axum::NoSession;
-#[cfg(feature = "redis-sentinel")]
-pub use crate::store::SentinelConnection;
 #[cfg(feature = "test-util")]
 pub use crate::store::conformance;
 #[cfg(feature = "stateless")]
 pub use crate::store::stateless::{KeyError, StatelessStore};
-#[cfg(feature = "redis")]
-pub use crate::store::{ReconnectingConnection, RedisStore};
 #[cfg(feature = "shared")]
 pub use crate::store::{
     backend::{Backend, Key, Loaded, Swap, Swapped},
@@ -175,7 +171,7 @@ pub use crate::{
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock, WallClock},
     cookie::{CookieAttributes, CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite},
-    event::{EventSink, SessionEvent},
+    event::SessionEvent,
     middleware::{
         body::SessionBody,
         future::ResponseFuture,
@@ -189,18 +185,35 @@ pub use crate::{
     },
     respond::{Ended, login_location, safe_return_to},
     rules::{
-        decision::{Access, Decision, Live},
-        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
-        limits::{EndReason, Limits, Policy, Remaining, Verdict},
+        decision::{Decision, Live},
+        id::{Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        limits::{EndReason, Limits, Remaining},
         new_session::{MaxSessions, NewSession, SessionInfo},
     },
     store::{
-        answer::{Adopted, Answer, BoxFuture, Rotated, Started, StoreError},
+        answer::{BoxFuture, Started, StoreError},
         cached::CachedStore,
-        contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
+        contract::{LayerSettings, Store},
         memory::{MemoryStore, Sweeper},
     },
 };
+
+/// What the stores of this crate and of those beside it are to its layers. For others there is `Backend`.
+#[doc(hidden)]
+pub mod contract {
+    pub use crate::{
+        event::EventSink,
+        rules::{
+            decision::Access,
+            id::IdTag,
+            limits::{Policy, Verdict},
+        },
+        store::{
+            answer::{Adopted, Answer, Restarted, Rotated},
+            contract::{Companion, EndLater, RequestStore},
+        },
+    };
+}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -214,7 +227,7 @@ struct LayerOrderDoctests;
 #[doc = include_str!("../docs/recipes.md")]
 struct RecipeDoctests;
 
-#[cfg(all(doctest, feature = "redis-sentinel", feature = "stateless", feature = "test-util"))]
+#[cfg(all(doctest, feature = "stateless", feature = "test-util"))]
 #[doc = include_str!("../docs/stores.md")]
 struct StoresDoctests;
 

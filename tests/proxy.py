@@ -241,6 +241,45 @@ def a_stream_ends_with_its_session(check, servers):
     check(f"/other goes on for {other:.1f} s", other >= 1.9 * IDLE)
 
 
+def what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(check, servers):
+    """Servers put trailers among the fields of a request (uvicorn), where a cookie would be a session."""
+    arrived = []
+
+    def serve(application, connection):
+        reader = connection.makefile("rb", buffering=0)
+        while line := reader.readline():
+            head = [line, *iter(reader.readline, b"\r\n")]
+            trailers = []
+            while any(b"chunked" in field for field in head) and (length := int(reader.readline(), 16)) >= 0:
+                if length == 0:
+                    trailers = list(iter(reader.readline, b"\r\n"))
+                    break
+                reader.read(length + 2)
+            arrived.append((head, trailers))
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Set-Cookie, X-Late\r\n\r\n"
+                b"5\r\nhello\r\n0\r\nSet-Cookie: sid=late; Path=/\r\nX-Late: 1\r\n\r\n"
+            )
+
+    _, proxy = start(servers, serve)
+    host, port = proxy.split(":")
+    with socket.create_connection((host, port), PATIENCE) as connection:
+        connection.sendall(
+            b"POST /transfer HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n"
+            b"TE: trailers\r\nTrailer: Cookie, X-Trailer\r\nConnection: close, TE, Host, Content-Length\r\n\r\n"
+            b"3\r\nabc\r\n0\r\nCookie: sid=ended\r\nX-Trailer: 1\r\n\r\n"
+        )
+        seen = b"".join(iter(lambda: connection.recv(65536), b""))
+    check("its answer arrives", seen.startswith(b"HTTP/1.1 200") and b"\r\nhello\r\n" in seen, seen)
+    check("without its trailers", b"late" not in seen.lower() and b"trailer:" not in seen.lower(), seen)
+    check.equal("the application hears once", len(arrived), 1)
+    for head, trailers in arrived:
+        check.equal("no trailers", trailers, [])
+        names = {field.partition(b":")[0].lower() for field in head}
+        check("nor of any", not names & {b"trailer", b"cookie", b"te"}, head)
+        check("and of the host that was asked for", b"host: example.com\r\n" in head, head)
+
+
 def mistakes_are_explained(check, _):
     needed = ["--upstream", "http://127.0.0.1:1", "--cookie", "sid"]
     for arguments, problem in [
@@ -274,6 +313,7 @@ SCENARIOS = [
     what_must_not_be_done_twice_is_not_asked_again,
     what_is_closed_again_is_not_asked_a_third_time,
     a_stream_ends_with_its_session,
+    what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one,
     a_very_long_answer_timeout_is_none,
     mistakes_are_explained,
 ]

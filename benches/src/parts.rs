@@ -9,9 +9,7 @@ use std::{
 use foldhash::fast::RandomState;
 use rustix::time::{ClockId, clock_gettime};
 use siphasher::sip128::{SipHasher13, SipHasher24};
-use tower_session_timeout::{
-    Access, Answer, Clock, Limits, MemoryStore, NewSession, Policy, SessionId, Store, SystemClock,
-};
+use tower_session_timeout::{Clock, Limits, MemoryStore, NewSession, SessionId, Store, SystemClock, contract::{Access, Answer, Policy}};
 
 use crate::{
     cases::tower_sessions_store,

@@ -12,10 +12,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tokio::time;
-use tower_session_timeout::{
-    MemoryStore, ReconnectingConnection, RedisStore, SentinelConnection, SessionTimeoutBuilder,
-    StatelessStore,
-};
+use tower_session_timeout::{MemoryStore, SessionTimeoutBuilder, StatelessStore};
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore, SentinelConnection};
 use tower_session_timeout_sqlx::{Dialect, PostgresStore, SqliteStore, SqlxStore};
 
 /// How long the program tries to reach its store when it starts.

@@ -19,7 +19,9 @@ use crate::{
         extract::{BearerToken, ExtractSessionId, FromClosure, FromHeader, Source},
         head::RequestHead,
     },
-    respond::{Ended, ExpiredResponse, LoginPath, Refusals, body::RefusalBody, safe_return_to},
+    respond::{
+        Ended, ExpiredResponse, LoginPath, Refusals, body::RefusalBody, refusals_vary, safe_return_to,
+    },
     rules::{
         id::{Label, SessionId},
         limits::{Limits, Policy},
@@ -325,6 +327,11 @@ impl SessionTimeoutBuilder {
     /// Tighter limits for some requests, a route or a role say. They refuse the request; the session goes on.
     /// Wider ones have no effect, and none keeps anybody from logging out ([`logout_path`](Self::logout_path)).
     ///
+    /// An idle cap is measured by the session's activity anywhere, the visit of the log-in page included: whoever is refused
+    /// and sent there is active again, and the next request passes. It keeps out a machine nobody was at, and asks for no
+    /// password. For that, use [`Session::authenticated_within`](crate::Session::authenticated_within), or cap the absolute
+    /// timeout.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use tower_session_timeout::{Limits, SessionTimeoutLayer};
@@ -366,8 +373,9 @@ impl SessionTimeoutBuilder {
     /// Requests to these paths are checked, but do not renew: polling, for instance. A path ending in `/` covers all
     /// below it. Calls add up.
     ///
-    /// Passive by themselves are `OPTIONS`, prefetches (`Sec-Purpose`, `Purpose`), event streams that reconnect
-    /// (`Last-Event-ID`) and requests with `Session-Activity: passive`.
+    /// Passive by themselves are `OPTIONS`, prefetches (`Sec-Purpose`, `Purpose`), event streams (a `GET` whose `Accept` is
+    /// `text/event-stream` alone, or any request with `Last-Event-ID`), for they reconnect by themselves, and requests with
+    /// `Session-Activity: passive`.
     pub fn passive_paths<P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         for path in paths {
             match path_rule(path.as_ref()) {
@@ -455,7 +463,7 @@ impl SessionTimeoutBuilder {
 /// What answer.
 impl SessionTimeoutBuilder {
     /// The log-in page. Browsers whose session is over are sent there with `303` and `?next=`; it is public. Without
-    /// it, everybody hears `401`.
+    /// it, everybody hears `401`. It is neither the [`logout_path`](Self::logout_path) nor below the client endpoints.
     pub fn login_path(self, path: impl Into<String>) -> Self {
         Self { login_path: Some(path.into()), ..self }
     }
@@ -481,7 +489,8 @@ impl SessionTimeoutBuilder {
 
     /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
     ///
-    /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added.
+    /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added. A session cookie
+    /// of its own does not leave: no session begins with it.
     pub fn expired_response<F, B>(self, respond: F) -> Self
     where
         F: Fn(&Ended<'_>) -> Response<B> + Send + Sync + 'static,
@@ -497,7 +506,8 @@ impl SessionTimeoutBuilder {
     /// length are never cut. Default: none. Calls add up. Needs tokio's timer.
     ///
     /// An end by the clocks cuts in time, one by a log-out within 30 seconds. A gRPC stream ends with the trailers of
-    /// `UNAUTHENTICATED`.
+    /// `UNAUTHENTICATED`. It is the session's end that cuts: a stream opened with an id that is superseded since, or ended by
+    /// [`Session::reauthenticated`](crate::Session::reauthenticated), goes on with its session.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -526,6 +536,9 @@ impl SessionTimeoutBuilder {
     /// in the browser). All but `status` answer to this site's own pages alone. And the application's answers to live
     /// sessions tell the time left in `Session-Timeout` and `Server-Timing`, unless a shared cache may keep them; those that
     /// say nothing of caches become `private`. Default: off.
+    ///
+    /// `status` reports the limits of the session, not those that [`limits_for`](Self::limits_for) has for the path of the page
+    /// that asks; `Session-Timeout` and `Server-Timing` on that page's own answer report those.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -583,6 +596,16 @@ impl ClientChoice {
         Ok(())
     }
 
+    /// Of the application's log-in or log-out page.
+    fn validate_page(&self, path: &str) -> Result<(), ConfigError> {
+        let below = self.base.as_ref().and_then(|base| path.strip_prefix(&**base));
+        if below.is_some_and(|below| below.starts_with('/')) {
+            let reason = "it is below the client endpoints, where the layer answers by itself";
+            return Err(ConfigError::InvalidPath { path: path.to_owned(), reason });
+        }
+        Ok(())
+    }
+
     fn made(self) -> Option<crate::client::Client> {
         let secret = self.secret.unwrap_or_else(|| {
             let mut secret = [0; 32];
@@ -595,7 +618,9 @@ impl ClientChoice {
 
 /// Where kept.
 impl SessionTimeoutBuilder {
-    /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers.
+    /// The store. Default: a [`MemoryStore`]. Keep an `Arc` of it to sweep it, or to share it between layers for the same
+    /// cookie. Where layers for different cookies share one, an id is a session in each of them, in whichever cookie it is sent:
+    /// give each cookie a store of its own, or one with a prefix of its own.
     pub fn store(self, store: impl Store) -> Self {
         Self { store: Some(Arc::new(store)), ..self }
     }
@@ -644,6 +669,15 @@ impl SessionTimeoutBuilder {
             ..LayerSettings::new(self.limits)
         };
         store.attach(&settings).map_err(|error| ConfigError::Store { reason: error.to_string() })?;
+        let outermost_only = [
+            (self.rotate_after.is_some(), "rotate_after"),
+            (source.cookie().is_some_and(SessionCookie::slides), "slide_cookie"),
+            (self.fresh_login.is_some(), "fresh_login"),
+            (self.max_sessions.is_some(), "max_sessions"),
+            (self.session_label.is_some(), "session_label"),
+        ];
+        let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
+        let vary = refusals_vary(&source);
         let sink = self.on_event;
         #[cfg(feature = "tracing")]
         let sink = Some(log(sink));
@@ -662,6 +696,7 @@ impl SessionTimeoutBuilder {
                 login_path: self.login_path.map(LoginPath::new),
                 logout_path: self.logout_path,
                 expired_response: self.expired_response,
+                vary,
             },
             logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,
@@ -676,6 +711,7 @@ impl SessionTimeoutBuilder {
             client: self.client.made(),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
+            outermost_only,
             hints: Hints::default(),
         }))
     }
@@ -742,11 +778,17 @@ impl SessionTimeoutBuilder {
                 return Err(ConfigError::UnsafePath { which, path: path.clone() });
             }
         }
-        if let Some(path) = &self.login_path {
-            path_rule(path.split('?').next().unwrap_or(path))?;
-        }
-        if let Some(path) = &self.logout_path {
+        let login = self.login_path.as_deref().map(|path| path.split('?').next().unwrap_or(path));
+        for path in login.into_iter().chain(self.logout_path.as_deref()) {
             path_rule(path)?;
+            #[cfg(feature = "client")]
+            self.client.validate_page(path)?;
+        }
+        if let Some(path) = login
+            && self.logout_path.as_deref() == Some(path)
+        {
+            let reason = "it is the log-in page and the log-out path: a log-in would log out";
+            return Err(ConfigError::InvalidPath { path: path.to_owned(), reason });
         }
         if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
             return Err(ConfigError::LogoutByGetWithoutPath);

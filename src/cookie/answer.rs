@@ -2,20 +2,22 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE};
 
 use super::{
     SessionCookie,
     attributes::removals,
+    bytes::trim,
     chunks::{Jar, Part, Parts, is_mark_and_number},
     set_cookie::{SetCookie, retain},
 };
 use crate::event;
 
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// How much of a cookie's name is told.
 const LONGEST_NAME: usize = 64;
 
-/// What an answer's `Set-Cookie` fields say about the session cookie.
+/// What an answer's `Set-Cookie` and `Clear-Site-Data` fields say about the session cookie.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Said {
     Nothing,
@@ -34,6 +36,11 @@ pub(crate) struct Had {
 
 impl Had {
     pub(crate) const NOTHING: Self = Self { given: Vec::new(), parts: Parts::NONE };
+}
+
+/// Whether an answer may say anything about cookies.
+pub(crate) fn speaks_of_cookies(headers: &HeaderMap) -> bool {
+    headers.contains_key(SET_COOKIE) || headers.contains_key(CLEAR_SITE_DATA)
 }
 
 /// The answer's effect on one part.
@@ -58,7 +65,7 @@ impl SessionCookie {
             Some(id) if is_set => Said::Set(id),
             // Some chunks without the others are no id, and no session begins.
             None if is_set => Said::Set(Vec::new()),
-            _ if effects.is_empty() => Said::Nothing,
+            _ if effects.is_empty() && !clears_cookies(headers) => Said::Nothing,
             // Without one of its parts, a session is none.
             _ => Said::Removed,
         }
@@ -231,6 +238,14 @@ impl SessionCookie {
         }
         effects
     }
+}
+
+/// Whether the browser forgets all cookies of the site. It takes the quoted words alone.
+fn clears_cookies(headers: &HeaderMap) -> bool {
+    headers.get_all(CLEAR_SITE_DATA).iter().any(|field| {
+        let mut kinds = field.as_bytes().split(|&byte| byte == b',').map(trim);
+        kinds.any(|kind| kind == b"\"cookies\"" || kind == b"\"*\"")
+    })
 }
 
 fn append(headers: &mut HeaderMap, cookies: impl Iterator<Item = HeaderValue>) {

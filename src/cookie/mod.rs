@@ -19,7 +19,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
 pub(crate) use self::{
-    answer::{Had, Said},
+    answer::{Had, Said, speaks_of_cookies},
     chunks::Parts,
     companions::CompanionCookies,
     name::is_token,

@@ -1,7 +1,8 @@
 //! The session cookie's name, and what laxer parsers than RFC 6265bis take for it.
 //!
 //! A name is made of token characters (RFC 9110 §5.6.2); to one parser or another, every other byte separates. So the
-//! name may begin anywhere, and what comes before an `=` is what counts.
+//! name may begin anywhere, and what comes before an `=` is what counts; and what a pair begins with, for what follows
+//! it may be a value without an `=`, too.
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
@@ -92,19 +93,24 @@ impl Name {
         let mut seen = 0;
         for (length, &byte) in pair.iter().enumerate() {
             if byte == b'=' {
-                let Some(last) = length.checked_sub(1) else { return (0, true) };
-                let begins = self.bytes[usize::from(pair[0])] & BEGINS != 0;
-                let ends = self.longer == Longer::All || self.bytes[usize::from(pair[last])] & ENDS != 0;
-                return (length, begins && ends || seen & LAX != 0);
+                return (length, length == 0 || seen & LAX != 0 || self.may_be_all(&pair[..length]));
             }
             if byte == b';' {
-                return (length, seen & LAX != 0 || self.longer == Longer::All);
+                return (length, seen & LAX != 0 || self.may_be_all(&pair[..length]));
             }
             seen |= self.bytes[usize::from(byte)];
         }
         // Without an `=`, it may get one from the next field, where servers put fields together with a comma; or have a value
         // all the same (Next.js).
-        (pair.len(), seen & LAX != 0 || self.longer == Longer::All)
+        (pair.len(), seen & LAX != 0 || self.may_be_all(pair))
+    }
+
+    /// Whether this may be ours by its first and its last byte.
+    #[inline]
+    fn may_be_all(&self, name: &[u8]) -> bool {
+        let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return false };
+        self.bytes[usize::from(first)] & BEGINS != 0
+            && (self.longer == Longer::All || self.bytes[usize::from(last)] & ENDS != 0)
     }
 
     /// The pairs of a `Cookie` field in which a parser might find the session cookie. To leave out nearly all others takes a
@@ -117,7 +123,21 @@ impl Name {
     pub(super) fn is_disguised_in(&self, pair: &[u8]) -> bool {
         let (length, may_be_ours) = self.look_at_name(pair);
         let (name, value) = pair.split_at(length);
-        (may_be_ours && self.stands_before_equals(name, true)) || self.stands_in_value(value, name.is_empty())
+        (may_be_ours && (self.stands_before_equals(name, true) || self.stands_first(pair)))
+            || self.stands_in_value(value, name.is_empty())
+    }
+
+    /// Whether the first token of the pair's name, or of a nameless one's value, is ours: to lightcookie, all that follows is its
+    /// value.
+    #[cold]
+    fn stands_first(&self, pair: &[u8]) -> bool {
+        let start = pair.iter().position(|byte| !b"= \t".contains(byte)).unwrap_or(pair.len());
+        let name = &pair[start..];
+        let name = &name[..memchr(b'=', name).unwrap_or(name.len())];
+        let start = name.iter().position(|&byte| is_token(byte)).unwrap_or(name.len());
+        let name = &name[start..];
+        let end = name.iter().position(|&byte| !is_token(byte)).unwrap_or(name.len());
+        self.reads_as_ours(&name[..end])
     }
 
     /// Behind an `=`, all parsers know of a value until something separates; unless the pair has no name.

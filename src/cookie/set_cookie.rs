@@ -1,4 +1,4 @@
-//! One `Set-Cookie` field, as browsers read it: RFC 6265 §5.2 and RFC 6265bis §5.6.
+//! One `Set-Cookie` field, as browsers read it: RFC 6265 §5.2, RFC 6265bis §5.6 and CHIPS.
 
 use http::{
     HeaderMap, HeaderValue,
@@ -20,6 +20,8 @@ pub(super) struct SetCookie<'a> {
     domain: Option<Vec<u8>>,
     /// Without one, it is what the browser makes of the request's path.
     path: Option<&'a [u8]>,
+    /// In a jar of its own for each site that embeds this one.
+    partitioned: bool,
     max_age: Option<MaxAge>,
     expires: Option<time::OffsetDateTime>,
 }
@@ -58,6 +60,8 @@ impl<'a> SetCookie<'a> {
         } else if name.eq_ignore_ascii_case(b"domain") {
             let domain = value.strip_prefix(b".").unwrap_or(value);
             self.domain = (!domain.is_empty()).then(|| domain.to_ascii_lowercase());
+        } else if name.eq_ignore_ascii_case(b"partitioned") {
+            self.partitioned = true;
         }
     }
 
@@ -78,7 +82,8 @@ impl<'a> SetCookie<'a> {
             }
     }
 
-    /// Whether this may be the cookie that is set with these attributes, and not another one of its name.
+    /// Whether this may be the cookie that is set with these attributes, and not another one of its name. (Not by
+    /// `Partitioned`: browsers that do not know of it take the two for one, and few frameworks can say it in a removal.)
     pub(super) fn may_be_set_with(&self, attributes: &CookieAttributes) -> bool {
         let domain = attributes.domain.as_deref().map(|domain| domain.strip_prefix('.').unwrap_or(domain));
         let is_same_domain = match (&self.domain, domain) {
@@ -94,6 +99,7 @@ impl<'a> SetCookie<'a> {
     pub(super) fn may_replace(&self, other: &Self) -> bool {
         self.name == other.name
             && self.domain == other.domain
+            && self.partitioned == other.partitioned
             && (self.path.is_none() || other.path.is_none() || self.path == other.path)
     }
 }
@@ -212,6 +218,8 @@ mod tests {
             ("sid=A; Path=x", "sid=B; Path=/"),
             ("sid=A; Domain=.Example.com", "sid=B; domain=example.com"),
             ("sid=A", "=sid=B"),
+            ("sid=A; Partitioned", "sid=B; partitioned=1"),
+            ("sid=A; Path=/; Partitioned", "sid=B; PARTITIONED ; Path=/"),
         ] {
             assert!(may_replace(one, other) && may_replace(other, one), "{one} {other}");
         }
@@ -220,6 +228,8 @@ mod tests {
             ("sid=A; Path=/", "sid=B; Path=/x"),
             ("sid=A; Path=/", "sid=B; Path=/X; Path=/x"),
             ("sid=A", "sid=B; Domain=example.com"),
+            ("sid=A", "sid=B; Partitioned"),
+            ("sid=A; Path=/; Partitioned", "sid=B; Path=/"),
         ] {
             assert!(!may_replace(one, other) && !may_replace(other, one), "{one} {other}");
         }

@@ -9,11 +9,12 @@ use crate::{
     event,
     middleware::{
         check::Admission,
-        config::{Config, OwnStore},
+        config::Config,
         logout::Logout,
         nest,
         observe::{Hold, Rare, Visit, VisitedSession},
         session::{Session, SharedWithAnswer},
+        store_handle::StoreHandle,
     },
     request::{
         extract::Source,
@@ -29,8 +30,7 @@ use crate::{
 
 /// Lets the request through, made ready for what comes after, or answers it.
 pub(crate) fn admit<Q>(
-    config: &Arc<Config>,
-    own: OwnStore,
+    store: StoreHandle,
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Visit, Box<Response<RefusalBody>>> {
@@ -41,37 +41,36 @@ pub(crate) fn admit<Q>(
         session.refuse_within();
     }
     let refused = match admission {
-        Admission::Anonymous => return Ok(visit(config, own, request, VisitedSession::None)),
-        Admission::Outer(Verdict::Live(_)) => return Ok(visit(config, own, request, VisitedSession::Outer)),
+        Admission::Anonymous => return Ok(visit(store, request, VisitedSession::None)),
+        Admission::Outer(Verdict::Live(_)) => return Ok(visit(store, request, VisitedSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
-            let (Some(id), Source::Cookie(cookie)) = (one_of_several, &config.source) else {
-                return Ok(visit_live(config, own, request, live, access));
+            let (Some(id), Source::Cookie(cookie)) = (one_of_several, &store.config.source) else {
+                return Ok(visit_live(store, request, live, access));
             };
             let parts = cookie.parts(request.headers());
             cookie.strip(request.headers_mut(), Keep::Session(&id));
-            let mut visit = visit_live(config, own, request, live, access);
+            let mut visit = visit_live(store, request, live, access);
             if let Some(had) = visit.rare.as_mut().and_then(|rare| rare.had.as_mut()) {
                 had.parts = parts;
             }
             return Ok(visit);
         }
         Admission::LogoutOfSeveral(keys) => {
-            let mut visit =
-                visit(config, own.clone(), request, VisitedSession::Stripped { forget_cookie: false });
-            config.source.remove(request);
+            let mut visit = visit(store.clone(), request, VisitedSession::Stripped { forget_cookie: false });
+            store.config.source.remove(request);
             if let Some(logout) = visit.logout() {
-                logout.add_several(config, &own, &keys);
+                logout.add_several(&store, &keys);
             }
             return Ok(visit);
         }
         Admission::Failed => {
-            if config.admit_on_store_failure {
-                return Ok(visit(config, own, request, VisitedSession::Unchecked));
+            if store.config.admit_on_store_failure {
+                return Ok(visit(store, request, VisitedSession::Unchecked));
             }
             let head = RequestHead::of(request);
-            if config.is_logout(&head) {
+            if store.config.is_logout(&head) {
                 // Dropped at once: nobody waits for it.
-                Logout::new(&head).add_unknown(config, &head);
+                Logout::new(&head).add_unknown(&store, &head);
             }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
@@ -92,30 +91,28 @@ pub(crate) fn admit<Q>(
             Refused { lives_on: false, ..Refused::live(EndReason::Unknown, false) }
         }
     };
+    let config = Arc::clone(&store.config);
     let head = RequestHead::of(request);
     may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
-        let forget_cookie = !refused.lives_on && respond::is_navigation(&head);
-        let stripped = visit(config, own, request, VisitedSession::Stripped { forget_cookie });
+        // One that is superseded may be followed in the browser by that of a new log-in already.
+        let forget_cookie =
+            !refused.lives_on && refused.reason != EndReason::Superseded && respond::is_navigation(&head);
+        let stripped = visit(store, request, VisitedSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             let reason = refused.reason;
             if reason == EndReason::Superseded {
-                refused.tell(config);
+                refused.tell(&config);
             }
-            nest::ended(config, request.extensions_mut(), reason);
+            nest::ended(&config, request.extensions_mut(), reason);
             return Ok(stripped);
         }
     }
     let Refused { reason, lives_on, .. } = refused;
-    refused.tell(config);
-    Err(Box::new(respond::ended(
-        &config.refusals,
-        &config.source,
-        RequestHead::of(request),
-        reason,
-        lives_on,
-    )))
+    refused.tell(&config);
+    let head = RequestHead::of(request);
+    Err(Box::new(respond::ended(&config.refusals, &config.source, head, reason, lives_on)))
 }
 
 /// Why a request is not admitted with its session, and what is known of that.
@@ -139,13 +136,8 @@ impl Refused {
     }
 }
 
-fn visit_live<Q>(
-    config: &Arc<Config>,
-    own: OwnStore,
-    request: &mut Request<Q>,
-    live: Live,
-    access: Access,
-) -> Visit {
+fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, access: Access) -> Visit {
+    let config = &*store.config;
     config.hints.session();
     let hold = match access {
         _ if live.held => Hold::Store,
@@ -163,14 +155,14 @@ fn visit_live<Q>(
     let shared = config.with_extension.then(|| {
         let shared = Arc::new(SharedWithAnswer::new(live.owner.clone()));
         request.extensions_mut().insert(Session {
-            config: Arc::clone(config),
-            own_store: own.clone(),
+            store: store.clone(),
             live,
+            cap: None,
             shared: Arc::clone(&shared),
         });
         shared
     });
-    let mut visit = visit(config, own, request, session);
+    let mut visit = visit(store, request, session);
     visit.shared = shared;
     if let Some(rare) = &mut visit.rare {
         rare.has_first_id = has_first_id;
@@ -185,20 +177,35 @@ fn visit_live<Q>(
     visit
 }
 
-fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: VisitedSession) -> Visit {
+fn visit<Q>(store: StoreHandle, request: &Request<Q>, session: VisitedSession) -> Visit {
+    let config = &*store.config;
     let head = RequestHead::of(request);
     let is_live = matches!(session, VisitedSession::Live { .. });
     let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
     let head_is_needed = config.fresh_login.is_some() && is_live;
-    let logout = logout(config, &own, &head, session);
+    let logout = logout(&store, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
-    let rare = (is_chunked || head_is_needed || logout.is_some() || label.is_some()).then(|| {
+    let is_no_logout = config.is_no_logout(&head);
+    let outer = match session {
+        VisitedSession::Outer => {
+            config.hints.inner_layer(config.outermost_only);
+            head.extensions().get::<Session>().filter(|_| !config.end_streams.is_empty()).cloned()
+        }
+        _ => None,
+    };
+    let is_rare = is_chunked
+        || head_is_needed
+        || is_no_logout
+        || logout.is_some()
+        || label.is_some()
+        || outer.is_some();
+    let rare = is_rare.then(|| {
         let client_had = is_chunked.then(|| Had {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had: client_had, head, label, ..Rare::default() })
+        Box::new(Rare { logout, had: client_had, head, label, is_no_logout, outer, ..Rare::default() })
     });
     Visit {
         session,
@@ -208,27 +215,21 @@ fn visit<Q>(config: &Arc<Config>, own: OwnStore, request: &Request<Q>, session: 
         #[cfg(feature = "client")]
         told: None,
         rare,
-        config: Arc::clone(config),
-        own_store: own,
+        store,
     }
 }
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the
 /// browser forget it (T71).
-fn logout(
-    config: &Arc<Config>,
-    own: &OwnStore,
-    head: &RequestHead<'_>,
-    session: VisitedSession,
-) -> Option<Logout> {
-    if matches!(session, VisitedSession::None) || !config.is_logout(head) {
+fn logout(store: &StoreHandle, head: &RequestHead<'_>, session: VisitedSession) -> Option<Logout> {
+    if matches!(session, VisitedSession::None) || !store.config.is_logout(head) {
         return None;
     }
     let mut logout = Logout::new(head);
     let shown = head.extensions().get::<Session>();
     match session {
         VisitedSession::Live { key, .. } => {
-            logout.add(config, own, key);
+            logout.add(store, key);
             logout.shows(shown);
         }
         VisitedSession::Outer => {
@@ -237,7 +238,7 @@ fn logout(
             }
             logout.shows(shown);
         }
-        VisitedSession::Unchecked => logout.add_unknown(config, head),
+        VisitedSession::Unchecked => logout.add_unknown(store, head),
         VisitedSession::None | VisitedSession::Stripped { .. } => {}
     }
     Some(logout)

@@ -1,16 +1,12 @@
 //! Identify and check: which session id a request carries, and what the store says of it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::Request;
 
 use crate::{
     cookie::{Keep, MAX_DUPLICATES, SessionCookie},
-    middleware::{
-        config::{Config, OwnStore},
-        nest,
-        session::Session,
-    },
+    middleware::{config::Config, nest, session::Session, store_handle::StoreHandle},
     request::{
         extract::{Found, Source},
         head::RequestHead,
@@ -69,7 +65,8 @@ pub(crate) enum Checked {
 }
 
 /// Reads the session id, and asks the store about it: one operation that decides and renews.
-pub(crate) fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> Checked {
+pub(crate) fn check<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked {
+    let config = &*store.config;
     nest::enter(config, request);
     if let Some(verdict) = judge_outer_session(config, request) {
         return Checked::Now(Admission::Outer(verdict));
@@ -77,11 +74,11 @@ pub(crate) fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Reque
     if let Some(verdict) = judge_session_of_same_id(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    look(config, own, request, |head| {
+    look(store, request, |head| {
         let policy = config.policy_for(head);
         // A cap keeps nobody from logging out. But what it might have refused must not renew.
         if policy.cap.is_some() && config.is_logout(head) {
-            return (config.policy, Access::Peek);
+            return (config.policy, Access::Passive);
         }
         (policy, config.access(head))
     })
@@ -89,11 +86,11 @@ pub(crate) fn check<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Reque
 
 /// Asks the store about the request's session id.
 pub(crate) fn look<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
+    store: &StoreHandle,
     request: &mut Request<Q>,
     how: impl FnOnce(&RequestHead<'_>) -> (Policy, Access),
 ) -> Checked {
+    let config = &*store.config;
     let found = match &config.source {
         Source::Cookie(cookie) => {
             let mut carried = cookie.carried(request.headers());
@@ -103,7 +100,7 @@ pub(crate) fn look<Q>(
             }
             if carried.several {
                 let (policy, access) = how(&RequestHead::of(request));
-                return find_the_live_one(config, own, cookie, request, policy, access);
+                return find_the_live_one(store, cookie, request, policy, access);
             }
             match carried.id {
                 Some(id) => Found::Id(id),
@@ -131,12 +128,12 @@ pub(crate) fn look<Q>(
         return Checked::Now(Admission::UNKNOWN);
     }
     let (policy, access) = how(&RequestHead::of(request));
-    let answer = config.store(own).check(&id, &policy, access);
+    let answer = store.store().check(&id, &policy, access);
     // Not for one that is known: what holds its session must not be in a future that may never be polled.
     if let Some(newcomer) = newcomer.filter(|_| !is_known(&answer)) {
-        let (config, id) = (Arc::clone(config), id.into_owned());
+        let (store, id) = (store.clone(), id.into_owned());
         return Checked::Later(Box::pin(async move {
-            let decision = known_or_adopted(&config, answer, &id, &newcomer, &policy, access).await;
+            let decision = known_or_adopted(&store, answer, &id, &newcomer, &policy, access).await;
             decision.map_or(Admission::Failed, |decision| Admission::decided(decision, access))
         }));
     }
@@ -147,9 +144,9 @@ pub(crate) fn look<Q>(
             Checked::Now(Admission::Failed)
         }
         pending @ Answer::Pending(_) => {
-            let config = Arc::clone(config);
+            let store = store.clone();
             Checked::Later(Box::pin(async move {
-                let decision = config.ask(pending).await;
+                let decision = store.ask(pending).await;
                 decision.map_or(Admission::Failed, |decision| Admission::decided(decision, access))
             }))
         }
@@ -163,27 +160,34 @@ fn is_known(answer: &Answer<Decision>) -> bool {
 
 /// What the store decides about a session that was authenticated elsewhere: its first request here begins it.
 async fn known_or_adopted(
-    config: &Config,
+    store: &StoreHandle,
     answer: Answer<Decision>,
     id: &SessionId<'_>,
     newcomer: &NewSession,
     policy: &Policy,
     access: Access,
 ) -> Result<Decision, StoreError> {
-    let decision = config.ask(answer).await?;
+    let decision = store.ask(answer).await?;
     if !matches!(decision, Decision::Ended { reason: EndReason::Unknown, .. }) {
         return Ok(decision);
     }
-    config.adopt(id, newcomer).await?;
-    config.ask(config.store.check(id, policy, access)).await
+    store.adopt(id, newcomer).await?;
+    store.ask(store.store().check(id, policy, access)).await
 }
 
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
 fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
     let head = RequestHead::of(request);
-    let (verdict, left) = judge(config, &head, head.extensions().get::<Session>()?);
+    let session = head.extensions().get::<Session>()?;
+    let (verdict, left) = judge(config, &head, session);
+    if !config.access(&head).renews() {
+        session.is_passive_within();
+    }
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
         session.live.remaining = session.live.remaining.min(left);
+        let cap =
+            session.cap.as_deref().map_or(config.policy.limits, |cap| cap.tighter(config.policy.limits));
+        session.cap = Some(Box::new(cap));
     }
     Some(verdict)
 }
@@ -214,28 +218,26 @@ fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, 
 
 /// Several different session cookies: if exactly one is live, it is the session.
 fn find_the_live_one<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
+    store: &StoreHandle,
     cookie: &SessionCookie,
     request: &Request<Q>,
     policy: Policy,
     access: Access,
 ) -> Checked {
     let ids = cookie.ids(request.headers(), MAX_DUPLICATES + 1);
-    let is_logout = config.is_logout(&RequestHead::of(request));
+    let is_logout = store.config.is_logout(&RequestHead::of(request));
     if ids.len() > MAX_DUPLICATES {
         return Checked::Now(if is_logout { Admission::TooManyToLogOut } else { Admission::UNKNOWN });
     }
-    let (config, own) = (Arc::clone(config), own.clone());
+    let store = store.clone();
     Checked::Later(Box::pin(async move {
-        let admission = only_live_of(&config, &own, ids, &policy, access, is_logout).await;
+        let admission = only_live_of(&store, ids, &policy, access, is_logout).await;
         admission.unwrap_or(Admission::Failed)
     }))
 }
 
 async fn only_live_of(
-    config: &Config,
-    own: &OwnStore,
+    store: &StoreHandle,
     ids: Vec<SessionId<'static>>,
     policy: &Policy,
     access: Access,
@@ -244,11 +246,11 @@ async fn only_live_of(
     let mut sessions: Vec<(SessionId<'static>, Live)> = Vec::new();
     let mut over = Decision::UNKNOWN;
     for id in ids {
-        if !config.is_plausible(&id) {
+        if !store.config.is_plausible(&id) {
             continue;
         }
         // Whether the request's own limits refuse it is for the check to say.
-        match config.ask(config.store(own).check(&id, &config.policy, Access::Peek)).await? {
+        match store.ask(store.store().check(&id, &store.config.policy, Access::Peek)).await? {
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
             ended @ (Decision::Ended { .. } | Decision::Capped(_)) => over = ended,
             Decision::Live(live) => match sessions.iter_mut().find(|(_, known)| known.key == live.key) {
@@ -267,6 +269,6 @@ async fn only_live_of(
         });
     }
     let Some((id, _)) = sessions.pop() else { return Ok(Admission::decided(over, Access::Peek)) };
-    let decision = config.ask(config.store(own).check(&id, policy, access)).await?;
+    let decision = store.ask(store.store().check(&id, policy, access)).await?;
     Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Response};
-use tokio::runtime::Handle;
+use http::{HeaderValue, Method, Response};
 
 use crate::{
     cookie::{MAX_DUPLICATES, SessionCookie, SlidCookie},
@@ -17,31 +16,16 @@ use crate::{
     respond::{Refusals, is_of_type},
     rules::{
         decision::{Access, Live},
-        id::{IdTag, Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
+        id::{Label, MAX_SESSION_ID_LENGTH, Owner, SessionId, SessionKey},
         limits::{EndReason, Limits, Policy},
-        new_session::{MaxSessions, NewSession},
+        new_session::MaxSessions,
     },
-    store::{
-        answer::{Adopted, Answer, Rotated, Started, StoreError},
-        contract::{EndLater, RequestStore, Store},
-    },
+    store::{answer::StoreError, contract::Store},
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type SessionLabel = Box<dyn Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
-
-/// The store as one request asks it, where records travel with the clients; with all other stores, none.
-#[derive(Clone)]
-pub(crate) struct OwnStore(Option<Arc<dyn RequestStore>>);
-
-impl OwnStore {
-    pub(crate) const NONE: Self = Self(None);
-
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.is_none()
-    }
-}
 
 pub(crate) struct Config {
     pub(crate) source: Source,
@@ -63,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) admit_on_store_failure: bool,
     #[cfg(feature = "client")]
     pub(crate) client: Option<crate::client::Client>,
+    /// Which of the options that are set have no effect inside a layer for the same cookie.
+    pub(crate) outermost_only: Option<&'static str>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
     pub(crate) with_extension: bool,
     pub(crate) hints: Hints,
@@ -77,7 +63,7 @@ pub(crate) enum LogoutMethods {
 
 impl Config {
     pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
-        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Peek } else { Access::Hold }
+        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Passive } else { Access::Hold }
     }
 
     /// Whether answers of this type end with their session.
@@ -90,6 +76,14 @@ impl Config {
         *head.method() == Method::OPTIONS
             || self.refusals.is_login_or_logout(head.path())
             || self.public.apply_to(head)
+    }
+
+    /// Whether a request only looks like a log-out: a prefetch, an image or a page elsewhere has followed the link.
+    pub(crate) fn is_no_logout(&self, head: &RequestHead<'_>) -> bool {
+        matches!(self.logout_methods, LogoutMethods::PostAndGet)
+            && self.refusals.logout_path.as_ref().is_some_and(|logout| logout == head.path())
+            && *head.method() == Method::GET
+            && !self.is_logout(head)
     }
 
     pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
@@ -121,7 +115,7 @@ impl Config {
         access: Access,
     ) -> Option<SlidCookie> {
         let cookie = self.source.cookie()?;
-        if access == Access::Peek || !cookie.slides_now(live.idle_for, live.age) {
+        if !access.renews() || !cookie.slides_now(live.idle_for, live.age) {
             return None;
         }
         cookie.slid(head.headers(), live.remaining.shortest())
@@ -136,7 +130,7 @@ impl Config {
         self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, SessionCookie::longest_id)
     }
 
-    fn implausible_id(&self) -> StoreError {
+    pub(crate) fn implausible_id(&self) -> StoreError {
         let error = StoreError::new(format!("a session id has between 1 and {} bytes", self.longest_id()));
         self.store_failed(&error);
         error
@@ -162,167 +156,6 @@ impl Config {
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
         let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
         Policy { cap, ..self.policy }
-    }
-
-    /// The store for a request with these fields, if its client keeps the record.
-    pub(crate) fn own_store(&self, headers: &HeaderMap) -> OwnStore {
-        let Some(cookie) = self.source.cookie() else { return OwnStore::NONE };
-        let Some(companions) = cookie.companions() else { return OwnStore::NONE };
-        let received = companions.received(headers);
-        if !received.is_empty() {
-            self.hints.companion();
-        }
-        OwnStore(self.store.for_request(&String::from_utf8_lossy(cookie.name()), received))
-    }
-
-    /// Whom to ask for a request.
-    pub(crate) fn store<'a>(&'a self, own: &'a OwnStore) -> &'a dyn Store {
-        match &own.0 {
-            Some(own) => &**own,
-            None => &*self.store,
-        }
-    }
-
-    /// Leaves the session's record with the client, beside the session id that is set, or the one it has. Whether there
-    /// was anything to leave, or to take away.
-    pub(crate) fn leave_with_client(
-        &self,
-        own: &OwnStore,
-        set: Option<&SessionId<'_>>,
-        headers: &mut HeaderMap,
-    ) -> bool {
-        let companions = self.source.cookie().and_then(SessionCookie::companions);
-        let (Some(own), Some(companions)) = (&own.0, companions) else { return false };
-        let Some(left) = own.left(set, &self.policy) else {
-            companions.remove_from_browser(headers);
-            return true;
-        };
-        for companion in &left {
-            companions.set(companion, headers);
-        }
-        !left.is_empty()
-    }
-
-    /// Asks the store; an answer later than the deadline is a failure.
-    pub(crate) async fn ask<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
-        let answer = match answer {
-            Answer::Ready(answer) => answer,
-            Answer::Pending(answer) => tokio::time::timeout(self.store_deadline, answer)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::new("no answer within the deadline"))),
-        };
-        answer.inspect_err(|error| self.store_failed(error))
-    }
-
-    pub(crate) async fn start(
-        &self,
-        own: &OwnStore,
-        id: &SessionId<'_>,
-        new: &NewSession,
-    ) -> Result<Started, StoreError> {
-        if !self.is_plausible(id) {
-            return Err(self.implausible_id());
-        }
-        let started = self.ask(self.store(own).start(id, &self.limited(new), &self.policy)).await?;
-        self.hints.session();
-        match started {
-            Started::New(session) => self.began(session, new),
-            Started::AtCapacity => self.tell(&SessionEvent::AtCapacity),
-            Started::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
-            Started::AlreadyLive(_) => {}
-        }
-        Ok(started)
-    }
-
-    /// Begins a session that was authenticated elsewhere, unless its id is known.
-    pub(crate) async fn adopt(&self, id: &SessionId<'_>, new: &NewSession) -> Result<(), StoreError> {
-        match self.ask(self.store.adopt(id, &self.limited(new), &self.policy)).await? {
-            Adopted::New(session) => self.began(session, new),
-            Adopted::Known => {}
-            // Its id stays unknown, and so its request is refused.
-            Adopted::TooMany => self.tell(&SessionEvent::TooManySessions { owner: new.owner.clone() }),
-            Adopted::AtCapacity => {
-                self.tell(&SessionEvent::AtCapacity);
-                return Err(StoreError::new("at capacity: no session can be adopted"));
-            }
-        }
-        self.hints.session();
-        Ok(())
-    }
-
-    /// As many sessions of its owner's as this layer allows, if the application does not say.
-    fn limited(&self, new: &NewSession) -> NewSession {
-        NewSession { max_sessions: new.max_sessions.or(self.max_sessions), ..new.clone() }
-    }
-
-    fn began(&self, session: SessionKey, new: &NewSession) {
-        let (owner, label) = (new.owner.clone(), new.label.clone());
-        self.tell(&SessionEvent::Started { session, owner, label });
-    }
-
-    pub(crate) async fn rotate(
-        &self,
-        own: &OwnStore,
-        key: SessionKey,
-        presented: IdTag,
-        new: &SessionId<'_>,
-    ) -> Result<Rotated, StoreError> {
-        if !self.is_plausible(new) {
-            return Err(self.implausible_id());
-        }
-        let rotated = self.ask(self.store(own).rotate(key, new, presented, &self.policy)).await?;
-        if rotated == Rotated::New {
-            self.tell(&SessionEvent::Rotated { session: key });
-        }
-        Ok(rotated)
-    }
-
-    /// Ends a session. If the store fails, it is tried again in the background.
-    pub(crate) async fn end(
-        self: &Arc<Self>,
-        own: &OwnStore,
-        key: SessionKey,
-        reason: EndReason,
-    ) -> Result<bool, StoreError> {
-        let ended = self.ask(self.store(own).end(key, reason)).await;
-        if ended.is_err() {
-            self.end_later(key, reason);
-        }
-        ended
-    }
-
-    /// Ends a session though nobody waits for it: at once if the store can, else in the background.
-    pub(crate) fn end_in_background(self: &Arc<Self>, own: &OwnStore, key: SessionKey, reason: EndReason) {
-        match self.store(own).end(key, reason) {
-            Answer::Ready(Ok(_)) => {}
-            Answer::Ready(Err(error)) => {
-                self.store_failed(&error);
-                self.end_later(key, reason);
-            }
-            pending @ Answer::Pending(_) => {
-                let config = Arc::clone(self);
-                if let Ok(runtime) = Handle::try_current() {
-                    runtime.spawn(async move {
-                        if config.ask(pending).await.is_err() {
-                            config.end_later(key, reason);
-                        }
-                    });
-                }
-            }
-        }
-    }
-
-    fn end_later(&self, key: SessionKey, reason: EndReason) {
-        let store = Arc::clone(&self.store);
-        self.remember_end(Box::new(move || store.end(key, reason)));
-    }
-
-    /// The store is away: it is told of this end as soon as it is there again.
-    pub(crate) fn remember_end(&self, end: EndLater) {
-        if !self.pending_ends.add(end, self.store_deadline) {
-            let error = "too many sessions are to be ended: one that was to end lives on".to_owned();
-            self.tell(&SessionEvent::StoreFailed { error });
-        }
     }
 
     pub(crate) fn refused(&self, reason: EndReason, session: Option<SessionKey>, owner: Option<Owner>) {

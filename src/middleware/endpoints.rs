@@ -14,17 +14,18 @@ use crate::{
     cookie::{MAX_DUPLICATES, Parts},
     middleware::{
         check::{Admission, Checked, look},
-        config::{Config, OwnStore},
+        config::Config,
         logout::Logout,
         nest,
         session::Session,
+        store_handle::StoreHandle,
     },
     request::head::{Initiator, RequestHead},
     respond::{self, body::RefusalBody},
     rules::{
         decision::{Access, Decision, Live},
         id::SessionId,
-        limits::EndReason,
+        limits::{EndReason, Policy},
     },
     store::answer::{BoxFuture, StoreError},
 };
@@ -108,48 +109,53 @@ impl Asked {
 }
 
 /// Answers a request to one of the endpoints.
-pub(crate) fn answer<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
-    endpoint: Endpoint,
-    request: &mut Request<Q>,
-) -> Checked {
+pub(crate) fn answer<Q>(store: &StoreHandle, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
     let head = RequestHead::of(request);
     let is_head = *head.method() == Method::HEAD;
     let response = match endpoint {
         _ if !endpoint.allows(head.method()) => {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
             response.headers_mut().insert(ALLOW, endpoint.allowed());
-            finish(config, is_head, response)
+            finish(&store.config, is_head, response)
         }
-        Endpoint::Unknown => finish(config, is_head, plain(StatusCode::NOT_FOUND)),
+        Endpoint::Unknown => finish(&store.config, is_head, plain(StatusCode::NOT_FOUND)),
         // The same for everybody: no session is looked at.
         Endpoint::Script(script) => script.answer(&head),
         Endpoint::Session(operation) => {
-            return Checked::Later(ask_and_answer(config, own, operation, request));
+            return Checked::Later(ask_and_answer(store, operation, request));
         }
     };
     Checked::Now(Admission::Answered(Box::new(response)))
 }
 
 fn ask_and_answer<Q>(
-    config: &Arc<Config>,
-    own: &OwnStore,
+    store: &StoreHandle,
     operation: Operation,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
+    let config = &store.config;
+    nest::enter(config, request);
     let mut logout = config.is_logout(&RequestHead::of(request)).then(|| {
-        nest::enter(config, request);
         let head = RequestHead::of(request);
         let mut logout = Logout::new(&head);
-        logout.add_unknown(config, &head);
+        logout.add_unknown(store, &head);
         if let Some(outer) = head.extensions().get::<Session>() {
             logout.add_outer(outer);
         }
         logout
     });
+    // A layer further out, which has taken this request for activity, may look after the session.
+    let outer = request.extensions().get::<Session>().cloned();
+    let withdrawn = outer.as_ref().and_then(Session::withdraw_within);
     // Whatever this path's own limits are: it is asked for all pages.
-    let looked = look(config, own, request, |_| (config.policy, Access::Peek));
+    let keeper = outer.map_or_else(
+        || KeptBy { store: store.clone(), policy: config.policy },
+        |outer| KeptBy {
+            policy: Policy { cap: Some(config.policy.limits), ..outer.policy() },
+            store: outer.store,
+        },
+    );
+    let looked = look(&keeper.store, request, |_| (keeper.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,
@@ -161,8 +167,13 @@ fn ask_and_answer<Q>(
         ids: config.source.ids(&head, MAX_DUPLICATES),
         parts: config.source.parts(head.headers()),
     };
-    let (config, own) = (Arc::clone(config), own.clone());
+    let config = Arc::clone(config);
     Box::pin(async move {
+        if let Some(withdrawn) = withdrawn
+            && keeper.store.ask(withdrawn).await.is_err()
+        {
+            return Admission::Answered(Box::new(respond::unavailable(asked.is_head)));
+        }
         let admission = match looked {
             Checked::Now(admission) => admission,
             Checked::Later(check) => {
@@ -174,9 +185,9 @@ fn ask_and_answer<Q>(
             }
         };
         if let Some(logout) = &mut logout {
-            logout.add_admitted(&config, &own, &admission);
+            logout.add_admitted(&keeper.store, &admission);
         }
-        let response = match respond_to(&config, &own, &asked, admission, logout).await {
+        let response = match respond_to(&config, &keeper, &asked, admission, logout).await {
             Ok(response) => finish(&config, asked.is_head, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
             Err(Unknown) => respond::unavailable(asked.is_head),
@@ -188,9 +199,15 @@ fn ask_and_answer<Q>(
 /// Nobody knows of the session at the moment.
 struct Unknown;
 
+/// The layer that looks after the session, and the limits it is asked by.
+struct KeptBy {
+    store: StoreHandle,
+    policy: Policy,
+}
+
 async fn respond_to(
     config: &Arc<Config>,
-    own: &OwnStore,
+    keeper: &KeptBy,
     asked: &Asked,
     admission: Admission,
     logout: Option<Logout>,
@@ -229,9 +246,9 @@ async fn respond_to(
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };
-            let renewed = renew(config, own, &id, idle_for).await.map_err(|_| Unknown)?;
+            let renewed = renew(keeper, &id, idle_for).await.map_err(|_| Unknown)?;
             let mut response = json(StatusCode::OK, &Status::of(client, &renewed));
-            config.leave_with_client(own, None, response.headers_mut());
+            keeper.store.leave_with_client(None, response.headers_mut());
             Ok(response)
         }
         Operation::SignOut => {
@@ -256,15 +273,11 @@ fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {
 }
 
 /// Reports the time left as a look would: `idle_for` is not zero, but what the page said.
-async fn renew(
-    config: &Config,
-    own: &OwnStore,
-    id: &SessionId<'_>,
-    idle_for: Duration,
-) -> Result<Decision, StoreError> {
+async fn renew(keeper: &KeptBy, id: &SessionId<'_>, idle_for: Duration) -> Result<Decision, StoreError> {
+    let KeptBy { store, policy } = keeper;
     let access = Access::RenewAgo(idle_for);
-    match config.ask(config.store(own).check(id, &config.policy, access)).await? {
-        Decision::Live(_) => config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await,
+    match store.ask(store.store().check(id, policy, access)).await? {
+        Decision::Live(_) => store.ask(store.store().check(id, policy, Access::Peek)).await,
         over => Ok(over),
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -19,9 +18,9 @@ use crate::{
         admit::admit,
         body::SessionBody,
         check::Admission,
-        config::{Config, OwnStore},
         logout::Logout,
         observe::{Happened, Settled, Visit},
+        store_handle::StoreHandle,
     },
     request::head::RequestHead,
     respond::body::RefusalBody,
@@ -58,8 +57,7 @@ struct Checking<S, Q> {
     /// Both are taken once the check is done.
     check: Option<BoxFuture<Admission>>,
     request: Option<Request<Q>>,
-    config: Arc<Config>,
-    own_store: OwnStore,
+    store: StoreHandle,
     /// The request is a log-out.
     logout: Option<Logout>,
 }
@@ -70,8 +68,8 @@ impl<S, Q> Drop for Checking<S, Q> {
         if let (Some(check), Some(mut logout), Ok(runtime)) =
             (self.check.take(), self.logout.take(), Handle::try_current())
         {
-            let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
-            runtime.spawn(async move { logout.add_admitted(&config, &own, &check.await) });
+            let store = self.store.clone();
+            runtime.spawn(async move { logout.add_admitted(&store, &check.await) });
         }
     }
 }
@@ -99,17 +97,16 @@ where
         check: BoxFuture<Admission>,
         service: S,
         request: Request<Q>,
-        config: Arc<Config>,
-        own_store: OwnStore,
+        store: StoreHandle,
     ) -> Self {
         let head = RequestHead::of(&request);
-        let logout = config.is_logout(&head).then(|| {
+        let logout = store.config.is_logout(&head).then(|| {
             let mut logout = Logout::new(&head);
-            logout.add_unknown(&config, &head);
+            logout.add_unknown(&store, &head);
             logout
         });
         let (check, request) = (Some(check), Some(request));
-        let checking = Box::new(Checking { service, check, request, config, own_store, logout });
+        let checking = Box::new(Checking { service, check, request, store, logout });
         Self { state: State::Checking { checking } }
     }
 
@@ -142,8 +139,7 @@ where
                         logout.forget_unknown();
                     }
                     let mut request = checking.request.take().expect("polled after completion");
-                    let own = std::mem::replace(&mut checking.own_store, OwnStore::NONE);
-                    match admit(&checking.config, own, &mut request, admission) {
+                    match admit(checking.store.clone(), &mut request, admission) {
                         Ok(visit) => {
                             State::Calling { answer: checking.service.call(request), visit: Some(visit) }
                         }

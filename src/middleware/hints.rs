@@ -38,6 +38,7 @@ pub(crate) struct Hints {
     an_ambiguous_login: AtomicBool,
     a_login_without_cookie: AtomicBool,
     a_login_of_another_owner: AtomicBool,
+    an_inner_layer: AtomicBool,
     pub(crate) short_cookie: ShortCookie,
 }
 
@@ -144,6 +145,17 @@ impl Hints {
                 "an answer announced a log-in (`NewSession`), but set no session cookie, and there is no live session: none \
                  began in this layer. That is right only if a layer further out has the session",
             );
+        }
+    }
+
+    /// The session is another layer's, further out, and this one has been told what only that one does.
+    pub(crate) fn inner_layer(&self, outermost_only: Option<&str>) {
+        if let Some(options) = outermost_only
+            && !self.an_inner_layer.swap(true, Relaxed)
+        {
+            event::warn(&format!(
+                "a layer further out keeps the session of the same cookie, so {options} has no effect here: say it there"
+            ));
         }
     }
 

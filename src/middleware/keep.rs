@@ -14,7 +14,7 @@ use std::{
 use tokio::{runtime::Handle, time::sleep};
 
 use crate::{
-    middleware::config::Config,
+    middleware::store_handle::StoreHandle,
     rules::{id::SessionKey, limits::Verdict},
     store::answer::BoxFuture,
 };
@@ -27,7 +27,7 @@ const PARTS_PER_RENEWAL: u32 = 20;
 /// Renews the session of a request that takes its time, again and again. Dropping it renews a last time: that the request
 /// ended is activity, too.
 pub(crate) struct Keeper {
-    config: Arc<Config>,
+    store: StoreHandle,
     session: SessionKey,
     renewing: BoxFuture<Infallible>,
     /// The last renewal was some time ago.
@@ -36,12 +36,16 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// `idle` is what the session has left. Without a runtime there is no time to wait for.
-    pub(crate) fn new(config: &Arc<Config>, session: SessionKey, idle: Duration) -> Option<Self> {
+    pub(crate) fn new(store: &StoreHandle, session: SessionKey, idle: Duration) -> Option<Self> {
         Handle::try_current().ok()?;
         let is_due = Arc::new(AtomicBool::new(false));
-        let renewing =
-            Box::pin(renew_again_and_again(Arc::clone(config), session, idle, Arc::clone(&is_due)));
-        Some(Self { config: Arc::clone(config), session, renewing, is_due })
+        let renewing = Box::pin(renew_again_and_again(store.clone(), session, idle, Arc::clone(&is_due)));
+        Some(Self { store: store.clone(), session, renewing, is_due })
+    }
+
+    /// The request is no activity after all.
+    pub(crate) fn cancel(&self) {
+        self.is_due.store(false, Relaxed);
     }
 
     /// To be polled with what the request waits for. It is never done.
@@ -53,16 +57,14 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.is_due.load(Relaxed), Handle::try_current()) {
-            let (config, session) = (Arc::clone(&self.config), self.session);
-            runtime.spawn(async move {
-                config.ask(config.store.renew(session, Duration::ZERO, &config.policy)).await
-            });
+            let (store, session) = (self.store.clone(), self.session);
+            runtime.spawn(async move { store.renew(session).await });
         }
     }
 }
 
 async fn renew_again_and_again(
-    config: Arc<Config>,
+    store: StoreHandle,
     session: SessionKey,
     mut idle: Duration,
     is_due: Arc<AtomicBool>,
@@ -72,7 +74,7 @@ async fn renew_again_and_again(
         sleep(part).await;
         is_due.store(true, Relaxed);
         sleep(part * (PARTS_PER_RENEWAL - 1)).await;
-        let renewed = config.ask(config.store.renew(session, Duration::ZERO, &config.policy)).await;
+        let renewed = store.renew(session).await;
         is_due.store(renewed.is_err(), Relaxed);
         match renewed {
             Ok(Verdict::Live(left)) => idle = left.idle,

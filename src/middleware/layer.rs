@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::middleware::{config::Config, service::SessionTimeout, session::Sessions};
+use crate::middleware::{
+    config::Config, service::SessionTimeout, session::Sessions, store_handle::StoreHandle,
+};
 
 /// Ends sessions that were idle, or lived, too long; wraps any HTTP service.
 ///
@@ -37,7 +39,7 @@ impl SessionTimeoutLayer {
     }
 
     /// The path of the script for the page, if there are
-    /// [`client_endpoints`](SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
+    /// [`client_endpoints`](crate::SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
     ///
     /// ```
     /// use tower_session_timeout::SessionTimeoutLayer;
@@ -53,7 +55,7 @@ impl SessionTimeoutLayer {
 
     /// The sessions of this layer, for code that begins or ends them itself.
     pub fn sessions(&self) -> Sessions {
-        Sessions { config: Arc::clone(&self.config) }
+        Sessions { store: StoreHandle::new(&self.config) }
     }
 }
 

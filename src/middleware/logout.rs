@@ -1,6 +1,6 @@
 //! A log-out ends what it says, also where nobody is left to say that it was right.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::Response;
 
@@ -8,8 +8,8 @@ use crate::{
     cookie::MAX_DUPLICATES,
     middleware::{
         check::Admission,
-        config::{Config, OwnStore},
         session::{Session, SharedWithAnswer},
+        store_handle::StoreHandle,
     },
     request::head::{Initiator, RequestHead},
     rules::{decision::Decision, id::SessionKey, limits::EndReason},
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Logout {
     sessions: Vec<Of>,
     /// For its ids, of which the store could not say whose they are: how to end their sessions once it is there again.
-    unknown: Vec<(Arc<Config>, EndLater)>,
+    unknown: Vec<(StoreHandle, EndLater)>,
     /// The application saw one session, and could judge.
     is_judged: bool,
     /// Of the session that is shown to it, unless a layer further in hides that.
@@ -35,9 +35,10 @@ pub(crate) struct Logout {
 
 /// A session, and whom to tell of its end.
 struct Of {
-    config: Arc<Config>,
-    own_store: OwnStore,
+    store: StoreHandle,
     key: SessionKey,
+    /// Of a session that a layer further out looks after: its answer says so, too.
+    shared: Option<Arc<SharedWithAnswer>>,
 }
 
 impl Logout {
@@ -48,13 +49,13 @@ impl Logout {
     }
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.
-    pub(crate) fn add_unknown(&mut self, config: &Arc<Config>, head: &RequestHead<'_>) {
-        for id in config.source.ids(head, MAX_DUPLICATES) {
-            if !config.is_plausible(&id) {
+    pub(crate) fn add_unknown(&mut self, store: &StoreHandle, head: &RequestHead<'_>) {
+        for id in store.config.source.ids(head, MAX_DUPLICATES) {
+            if !store.config.is_plausible(&id) {
                 continue;
             }
-            let end = config.store.end_later(&id, EndReason::SignedOut);
-            self.unknown.extend(end.map(|end| (Arc::clone(config), end)));
+            let end = store.config.store.end_later(&id, EndReason::SignedOut);
+            self.unknown.extend(end.map(|end| (store.clone(), end)));
         }
     }
 
@@ -63,8 +64,8 @@ impl Logout {
         self.unknown.clear();
     }
 
-    pub(crate) fn add(&mut self, config: &Arc<Config>, own_store: &OwnStore, key: SessionKey) {
-        self.sessions.push(Of { config: Arc::clone(config), own_store: own_store.clone(), key });
+    pub(crate) fn add(&mut self, store: &StoreHandle, key: SessionKey) {
+        self.sessions.push(Of { store: store.clone(), key, shared: None });
     }
 
     /// What the request's extensions show.
@@ -74,27 +75,28 @@ impl Logout {
 
     /// The session a layer further out looks after.
     pub(crate) fn add_outer(&mut self, session: &Session) {
-        self.add(&session.config, &session.own_store, session.live.key);
+        let (store, shared) = (session.store.clone(), Some(Arc::clone(&session.shared)));
+        self.sessions.push(Of { store, key: session.live.key, shared });
     }
 
     /// Several live sessions: the application is shown none of them.
-    pub(crate) fn add_several(&mut self, config: &Arc<Config>, own_store: &OwnStore, keys: &[SessionKey]) {
+    pub(crate) fn add_several(&mut self, store: &StoreHandle, keys: &[SessionKey]) {
         for &key in keys {
-            self.add(config, own_store, key);
+            self.add(store, key);
         }
         self.is_judged = keys.is_empty();
     }
 
     /// What the store has found, after its client went away.
-    pub(crate) fn add_admitted(&mut self, config: &Arc<Config>, own_store: &OwnStore, admission: &Admission) {
+    pub(crate) fn add_admitted(&mut self, store: &StoreHandle, admission: &Admission) {
         match admission {
             Admission::Decided { decision: Decision::Live(live), .. } => {
                 if live.held {
-                    config.store(own_store).release(live.key);
+                    store.store().release(live.key);
                 }
-                self.add(config, own_store, live.key);
+                self.add(store, live.key);
             }
-            Admission::LogoutOfSeveral(keys) => self.add_several(config, own_store, keys),
+            Admission::LogoutOfSeveral(keys) => self.add_several(store, keys),
             Admission::Failed => return,
             _ => {}
         }
@@ -131,8 +133,11 @@ impl Logout {
         let sessions = std::mem::take(&mut self.sessions);
         Box::pin(async move {
             let mut all = Ok(());
-            for Of { config, own_store, key } in sessions {
-                all = config.end(&own_store, key, EndReason::SignedOut).await.map(drop).and(all);
+            for Of { store, key, shared } in sessions {
+                if let Some(shared) = shared {
+                    shared.was_ended.store(true, Relaxed);
+                }
+                all = store.end(key, EndReason::SignedOut).await.map(drop).and(all);
             }
             all
         })
@@ -141,8 +146,8 @@ impl Logout {
 
 impl Logout {
     fn remember_unknown(&mut self) {
-        for (config, end) in self.unknown.drain(..) {
-            config.remember_end(end);
+        for (store, end) in self.unknown.drain(..) {
+            store.remember_end(end);
         }
     }
 }
@@ -158,8 +163,8 @@ impl Drop for Logout {
             return;
         }
         self.remember_unknown();
-        for Of { config, own_store, key } in self.sessions.drain(..) {
-            config.end_in_background(&own_store, key, EndReason::SignedOut);
+        for Of { store, key, .. } in self.sessions.drain(..) {
+            store.end_in_background(key, EndReason::SignedOut);
         }
     }
 }

@@ -21,3 +21,4 @@ mod observe;
 pub(crate) mod service;
 pub(crate) mod session;
 mod short_cookie;
+mod store_handle;

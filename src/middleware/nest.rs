@@ -22,14 +22,14 @@ struct Nest {
 /// What a layer has found.
 #[derive(Clone)]
 enum Found {
-    Live(Session),
+    Live(Box<Session>),
     Ended(Arc<Config>, EndReason),
 }
 
 impl Found {
     fn is_for(&self, config: &Config, head: &RequestHead<'_>) -> bool {
         match self {
-            Self::Live(session) => session.config.times_the_same(config, head),
+            Self::Live(session) => session.store.config.times_the_same(config, head),
             // Its id is taken out of the request already.
             Self::Ended(finder, _) => finder.reads_the_same(config),
         }
@@ -47,7 +47,7 @@ impl Found {
 pub(crate) fn enter<Q>(config: &Config, request: &mut Request<Q>) {
     let head = RequestHead::of(request);
     let found = head.extensions().get::<Session>();
-    let is_another = found.is_some_and(|session| !session.config.times_the_same(config, &head));
+    let is_another = found.is_some_and(|session| !session.store.config.times_the_same(config, &head));
     if !is_another && head.extensions().get::<Nest>().is_none() {
         return;
     }
@@ -63,7 +63,7 @@ pub(crate) fn enter<Q>(config: &Config, request: &mut Request<Q>) {
 /// Where, of what is put aside, there is a session of an outer layer with this layer's id, though it may travel elsewhere.
 /// Anybody can send one id in two places: it is this layer's session, too, only if this layer's own store knows it.
 pub(crate) fn of_same_id(config: &Config, head: &RequestHead<'_>) -> Option<usize> {
-    let is_same = |session: &Session| session.config.finds_the_same(config, head);
+    let is_same = |session: &Session| session.store.config.finds_the_same(config, head);
     aside(head).iter().rposition(|found| found.session().is_some_and(is_same))
 }
 
@@ -78,7 +78,7 @@ fn aside<'a>(head: &RequestHead<'a>) -> &'a [Found] {
 
 fn put_aside(extensions: &mut Extensions) {
     let mut nest = extensions.remove::<Nest>().unwrap_or_default();
-    nest.aside.extend(extensions.remove::<Session>().map(Found::Live));
+    nest.aside.extend(extensions.remove::<Session>().map(Box::new).map(Found::Live));
     if let Some(finder) = nest.ended_for.take() {
         nest.aside.extend(extensions.remove::<EndReason>().map(|reason| Found::Ended(finder, reason)));
     }
@@ -90,7 +90,7 @@ pub(crate) fn show(at: usize, extensions: &mut Extensions) {
     let Some(nest) = extensions.get_mut::<Nest>() else { return };
     match nest.aside.remove(at) {
         Found::Live(session) => {
-            extensions.insert(session);
+            extensions.insert(*session);
         }
         Found::Ended(finder, reason) => {
             nest.ended_for = Some(finder);

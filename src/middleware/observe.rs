@@ -14,15 +14,15 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    cookie::{Had, Parts, Said, SessionCookie, SlidCookie},
+    cookie::{Had, Parts, Said, SessionCookie, SlidCookie, speaks_of_cookies},
     middleware::{
         body::SessionBody,
-        config::{Config, OwnStore},
         hints,
         keep::Keeper,
         logout::Logout,
         nest,
-        session::{SharedWithAnswer, until_over},
+        session::{Session, SharedWithAnswer, until_over},
+        store_handle::StoreHandle,
     },
     request::head::OwnedHead,
     respond::{
@@ -35,13 +35,12 @@ use crate::{
         limits::{EndReason, Verdict},
         new_session::NewSession,
     },
-    store::answer::{BoxFuture, Rotated, Started},
+    store::answer::{BoxFuture, Restarted, Rotated, Started},
 };
 
 /// A request that was let through, as its answer will need it. Dropping it lets go of its session.
 pub(crate) struct Visit {
-    pub(crate) config: Arc<Config>,
-    pub(crate) own_store: OwnStore,
+    pub(crate) store: StoreHandle,
     pub(crate) session: VisitedSession,
     /// As long as the application takes its time, if the layer is to hold the session.
     pub(crate) keeper: Option<Box<Keeper>>,
@@ -72,6 +71,10 @@ pub(crate) struct Rare {
     pub(crate) has_first_id: bool,
     /// Of a session that the answer begins.
     pub(crate) label: Option<Label>,
+    /// The session of a layer further out, if its answers may have to end with it.
+    pub(crate) outer: Option<Session>,
+    /// Of a request that is no log-out, though it looks like one: what its answer removes stays.
+    pub(crate) is_no_logout: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -129,8 +132,10 @@ pub(crate) enum Happened {
         login: Option<Login>,
     },
     /// The user proved who they are, and the session keeps its id.
-    Reauthenticated,
+    Reauthenticated(Box<NewSession>),
     SignedOut,
+    /// The application removes its cookie from a request that is no log-out, though it looks like one.
+    NoLogOut,
     /// Nothing, and it is time to set the session cookie again.
     Slid,
     /// As signed out, and the application's session cookie is replaced.
@@ -150,8 +155,12 @@ pub(crate) enum Login {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session {
-            self.config.store(&self.own_store).release(key);
+        let is_released =
+            || self.shared.as_ref().is_some_and(|shared| matches!(shared.passive_within.get(), Some(None)));
+        if let VisitedSession::Live { key, hold: Hold::Store, .. } = self.session
+            && !is_released()
+        {
+            self.store.store().release(key);
         }
     }
 }
@@ -161,7 +170,7 @@ impl Visit {
     pub(crate) fn keep(&mut self, cx: &mut Context<'_>) {
         let VisitedSession::Live { key, hold: Hold::Layer { idle }, .. } = self.session else { return };
         if self.keeper.is_none() {
-            self.keeper = Keeper::new(&self.config, key, idle).map(Box::new);
+            self.keeper = Keeper::new(&self.store, key, idle).map(Box::new);
         }
         if let Some(keeper) = &mut self.keeper {
             keeper.poll(cx);
@@ -179,21 +188,29 @@ impl Visit {
             return None;
         }
         self.take_refusal();
-        let said = match self.config.source.cookie() {
-            Some(cookie) if response.headers().contains_key(SET_COOKIE) => {
+        self.take_passivity();
+        let said = match self.store.config.source.cookie() {
+            Some(cookie) if speaks_of_cookies(response.headers()) => {
                 self.read_cookies(cookie, response.headers())
             }
             _ => Said::Nothing,
         };
         self.watch_lifetime(&said);
+        let reauthentication = match said {
+            Said::Nothing => self.reauthentication(response),
+            Said::Set(_) | Said::Removed => None,
+        };
         match said {
             Said::Set(value) => {
                 let announced = nest::announced_with_cookie(response.extensions_mut()).map(Login::Announced);
                 let login = announced.or_else(|| self.is_fresh_login(response).then_some(Login::Recognized));
                 Some(Happened::Set { value, login })
             }
+            Said::Removed if self.rare.as_ref().is_some_and(|rare| rare.is_no_logout) => {
+                Some(Happened::NoLogOut)
+            }
             Said::Removed => Some(Happened::SignedOut),
-            Said::Nothing if self.is_reauthentication(response) => Some(Happened::Reauthenticated),
+            Said::Nothing if reauthentication.is_some() => reauthentication.map(Happened::Reauthenticated),
             Said::Nothing if self.is_withdrawn() => Some(Happened::RefusedWithin),
             Said::Nothing => (self.slid_cookie().is_some() && !is_for_shared_caches(response.headers()))
                 .then_some(Happened::Slid),
@@ -202,28 +219,26 @@ impl Visit {
 
     /// Whether an announced log-in that sets no cookie of this layer's is its session's. What is not stays in the answer,
     /// for layers further out.
-    fn is_reauthentication<P>(&self, response: &mut Response<P>) -> bool {
+    fn reauthentication<P>(&self, response: &mut Response<P>) -> Option<Box<NewSession>> {
         let answer = response.extensions();
-        let Some(announced) = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer)) else {
-            return false;
-        };
+        let announced = answer.get::<NewSession>().filter(|_| !nest::is_of_cookie(answer))?;
         let sets_another = hints::sets_session_cookie(response.headers());
         if !matches!(self.session, VisitedSession::Live { .. }) {
             if !sets_another {
-                self.config.hints.login_without_cookie();
+                self.store.config.hints.login_without_cookie();
             }
-            return false;
+            return None;
         }
         if sets_another {
-            self.config.hints.ambiguous_login();
-            return false;
+            self.store.config.hints.ambiguous_login();
+            return None;
         }
         let owner = self.shared.as_ref().and_then(|shared| shared.owner.as_ref());
         if owner.zip(announced.owner.as_ref()).is_some_and(|(ours, announced)| ours != announced) {
-            self.config.hints.login_of_another_owner();
-            return false;
+            self.store.config.hints.login_of_another_owner();
+            return None;
         }
-        response.extensions_mut().remove::<NewSession>().is_some()
+        response.extensions_mut().remove::<NewSession>().map(Box::new)
     }
 
     fn withdrawal(&self) -> Option<&Live> {
@@ -249,18 +264,35 @@ impl Visit {
         }
     }
 
+    /// Not after a refusal: that is taken back in any case.
+    fn take_passivity(&mut self) {
+        let Some(passive) = self.shared.as_ref().and_then(|shared| shared.passive_within.get().cloned())
+        else {
+            return;
+        };
+        let VisitedSession::Live { hold, .. } = &mut self.session else { return };
+        // What the store holds is released with what it renewed.
+        *hold = Hold::Nothing;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.cancel();
+        }
+        if passive.is_some() {
+            self.rare.get_or_insert_default().withdrawal = passive;
+        }
+    }
+
     fn read_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) -> Said {
         let said = cookie.said(headers, self.had());
         match said {
-            Said::Set(_) | Said::Removed => self.config.hints.session_cookie(),
+            Said::Set(_) | Said::Removed => self.store.config.hints.session_cookie(),
             Said::Nothing if !matches!(self.session, VisitedSession::Live { .. }) => {
-                self.config.hints.other_cookies(cookie, headers);
+                self.store.config.hints.other_cookies(cookie, headers);
             }
             Said::Nothing => {}
         }
         if matches!(said, Said::Set(_)) && !cookie.slides() {
-            let lasts = self.config.policy.limits.absolute();
-            self.config.hints.short_cookie.was_set(cookie.name(), headers, lasts);
+            let lasts = self.store.config.policy.limits.absolute();
+            self.store.config.hints.short_cookie.was_set(cookie.name(), headers, lasts);
         }
         said
     }
@@ -270,7 +302,7 @@ impl Visit {
         let is_activity =
             matches!(self.session, VisitedSession::Live { hold: Hold::Store | Hold::Layer { .. }, .. });
         if is_activity && *said == Said::Nothing {
-            self.config.hints.short_cookie.was_not_set();
+            self.store.config.hints.short_cookie.was_not_set();
         }
     }
 
@@ -291,7 +323,7 @@ impl Visit {
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
         let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
-        let (Some(fresh_login), Some(head)) = (&self.config.fresh_login, head) else { return false };
+        let (Some(fresh_login), Some(head)) = (&self.store.config.fresh_login, head) else { return false };
         let mut answer = Response::new(());
         *answer.status_mut() = response.status();
         answer.headers_mut().clone_from(response.headers());
@@ -322,9 +354,9 @@ impl Visit {
         let settled = self.settle_answer(happened);
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let Some(live) = withdrawal else { return settled };
-        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        let store = self.store.clone();
         Box::pin(async move {
-            match config.ask(config.store(&own).withdraw(&live)).await {
+            match store.ask(store.store().withdraw(&live)).await {
                 Ok(()) => settled.await,
                 Err(_) => Settled::Unavailable,
             }
@@ -332,30 +364,31 @@ impl Visit {
     }
 
     fn settle_answer(&mut self, happened: &Happened) -> BoxFuture<Settled> {
-        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        let store = self.store.clone();
         match (happened, self.session) {
-            (Happened::Set { value, login }, VisitedSession::Live { .. }) if self.has_ended_itself() => {
+            (Happened::Set { value, login }, VisitedSession::Live { presented, .. })
+                if self.has_ended_itself() =>
+            {
                 let value = SessionId::from(value.clone());
                 let new = self.new_session(login.as_ref());
-                Box::pin(async move { begin_under_unknown_id(&config, &own, &value, &new).await })
+                Box::pin(async move { begin_after_end(&store, presented, &value, &new).await })
             }
             (Happened::Set { value, login }, VisitedSession::Live { key, presented, .. }) => {
                 let value = SessionId::from(value.clone());
                 let new = self.new_session(login.as_ref());
                 match login {
                     Some(Login::Announced(_)) => {
-                        Box::pin(async move { log_in_again(&config, &own, key, &value, &new).await })
+                        Box::pin(async move { log_in_again(&store, key, &value, &new).await })
                     }
                     Some(Login::Recognized) => {
                         let has_first_id = self.rare.as_ref().is_some_and(|rare| rare.has_first_id);
                         Box::pin(async move {
-                            log_in_under_new_id(&config, &own, key, presented, &value, &new, has_first_id)
-                                .await
+                            log_in_under_new_id(&store, key, presented, &value, &new, has_first_id).await
                         })
                     }
                     None => {
                         let is_safe = self.is_safe();
-                        Box::pin(async move { rotate(&config, &own, key, presented, &value, is_safe).await })
+                        Box::pin(async move { rotate(&store, key, presented, &value, is_safe).await })
                     }
                 }
             }
@@ -363,12 +396,12 @@ impl Visit {
                 let id = self.slid_cookie().map(|slid| slid.id.clone());
                 Box::pin(async move {
                     match id {
-                        Some(id) => rotate(&config, &own, key, presented, &id, false).await,
+                        Some(id) => rotate(&store, key, presented, &id, false).await,
                         None => Settled::DropCookie,
                     }
                 })
             }
-            (Happened::Slid, _) => Box::pin(std::future::ready(Settled::DropCookie)),
+            (Happened::Slid | Happened::NoLogOut, _) => Box::pin(std::future::ready(Settled::DropCookie)),
             (Happened::Set { .. }, VisitedSession::Unchecked) => {
                 Box::pin(std::future::ready(Settled::DropCookie))
             }
@@ -382,21 +415,26 @@ impl Visit {
                 let hidden = self.withdrawal().filter(|_| login.is_some()).map(|live| live.key);
                 Box::pin(async move {
                     match hidden {
-                        Some(old) => log_in_again(&config, &own, old, &value, &new).await,
-                        None => begin(&config, &own, &value, &new).await,
+                        Some(old) => log_in_again(&store, old, &value, &new).await,
+                        None => begin(&store, &value, &new).await,
                     }
                 })
             }
-            (Happened::Reauthenticated, VisitedSession::Live { key, .. }) => Box::pin(async move {
-                match config.ask(config.store(&own).restart(key, &config.policy)).await {
-                    Ok(_) => Settled::Pass,
-                    Err(_) => Settled::Unavailable,
-                }
-            }),
-            (Happened::SignedOut, VisitedSession::Live { key, .. }) => {
-                Box::pin(async move { end(&config, &own, key).await })
+            (Happened::Reauthenticated(new), VisitedSession::Live { key, .. }) => {
+                let new = (**new).clone();
+                Box::pin(async move {
+                    match store.restart(key, &new).await {
+                        Ok(Restarted::Done | Restarted::Over) => Settled::Pass,
+                        Ok(Restarted::TooMany) => Settled::TooManySessions,
+                        Err(_) => Settled::Unavailable,
+                    }
+                })
             }
-            (Happened::SignedOut | Happened::Reauthenticated | Happened::RefusedWithin, _) => {
+            (Happened::SignedOut, VisitedSession::Live { key, presented, .. }) => {
+                let has_ended_itself = self.has_ended_itself();
+                Box::pin(async move { end(&store, key, presented, has_ended_itself).await })
+            }
+            (Happened::SignedOut | Happened::Reauthenticated(_) | Happened::RefusedWithin, _) => {
                 Box::pin(std::future::ready(Settled::Pass))
             }
             (Happened::LoggedOut, _) => {
@@ -411,20 +449,23 @@ impl Visit {
 
     /// The answer, its body cut at the session's end if it is a stream that was asked to be.
     fn with_body<P: Body<Data = Bytes>>(&self, response: Response<P>) -> Response<SessionBody<P>> {
-        let VisitedSession::Live { key, .. } = self.session else {
-            return response.map(SessionBody::application);
+        let outer = self.rare.as_ref().and_then(|rare| rare.outer.as_ref());
+        let (store, key, policy) = match (self.session, outer) {
+            (VisitedSession::Live { key, .. }, _) => (&self.store, key, self.store.config.policy),
+            (VisitedSession::Outer, Some(outer)) => (&outer.store, outer.live.key, outer.policy()),
+            _ => return response.map(SessionBody::application),
         };
         let mut kinds = response.headers().get_all(CONTENT_TYPE).iter();
-        let content_type = kinds.find(|kind| self.config.ends_streams_of(kind));
+        let content_type = kinds.find(|kind| self.store.config.ends_streams_of(kind));
         let has_length =
             response.body().size_hint().exact().is_some() || response.headers().contains_key(CONTENT_LENGTH);
         if content_type.is_none() || has_length {
             return response.map(SessionBody::application);
         }
         let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
-        let (config, own) = (Arc::clone(&self.config), self.own_store.clone());
+        let store = store.clone();
         let over = Box::pin(async move {
-            until_over(&config, &own, key).await;
+            until_over(&store, key, policy).await;
         });
         response.map(|body| SessionBody::stream(body, over, is_grpc))
     }
@@ -445,7 +486,7 @@ impl Visit {
             _ => self.with_body(response),
         };
         #[cfg(feature = "client")]
-        if let (Some(client), Some(told)) = (&self.config.client, &self.told)
+        if let (Some(client), Some(told)) = (&self.store.config.client, &self.told)
             && !self.has_ended_itself()
             && matches!(
                 happened,
@@ -455,7 +496,7 @@ impl Visit {
             let status = response.status();
             client.tell(response.headers_mut(), status, told);
         }
-        let Some(cookie) = self.config.source.cookie() else { return response };
+        let Some(cookie) = self.store.config.source.cookie() else { return response };
         let headers: &mut HeaderMap = response.headers_mut();
         match happened {
             // An answer with several values has the last one settled: only that one may leave.
@@ -479,7 +520,7 @@ impl Visit {
             }
             _ => {}
         }
-        if !self.own_store.is_none() {
+        if self.store.leaves_records() {
             self.leave_with_client(happened, headers);
         }
         response
@@ -496,7 +537,7 @@ impl Visit {
             (_, VisitedSession::Live { .. }) => None,
             _ => return,
         };
-        if self.config.leave_with_client(&self.own_store, set.as_ref(), headers) {
+        if self.store.leave_with_client(set.as_ref(), headers) {
             keep_from_shared_caches(headers);
         }
     }
@@ -510,8 +551,8 @@ fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap, parts: P
 }
 
 /// No live session came with the request: the application begins one, and may do so under any id.
-async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSession) -> Settled {
-    match config.start(own, id, new).await {
+async fn begin(store: &StoreHandle, id: &SessionId<'_>, new: &NewSession) -> Settled {
+    match store.start(id, new).await {
         Ok(Started::New(_) | Started::AlreadyLive(_)) => Settled::Pass,
         Ok(Started::TooMany) => Settled::TooManySessions,
         Ok(Started::AtCapacity) | Err(_) => Settled::Unavailable,
@@ -520,31 +561,33 @@ async fn begin(config: &Config, own: &OwnStore, id: &SessionId<'_>, new: &NewSes
 
 /// As [`begin`], but not under an id that the store knows: a session library that sets its cookie with every answer must
 /// not bring back what has ended.
-async fn begin_under_unknown_id(
-    config: &Config,
-    own: &OwnStore,
-    id: &SessionId<'_>,
-    new: &NewSession,
-) -> Settled {
-    match config.ask(config.store(own).check(id, &config.policy, Access::Peek)).await {
-        Ok(Decision::Ended { reason: EndReason::Unknown, .. }) => begin(config, own, id, new).await,
+async fn begin_under_unknown_id(store: &StoreHandle, id: &SessionId<'_>, new: &NewSession) -> Settled {
+    match store.ask(store.store().check(id, &store.config.policy, Access::Peek)).await {
+        Ok(Decision::Ended { reason: EndReason::Unknown, .. }) => begin(store, id, new).await,
         Ok(_) => Settled::RemoveCookie,
         Err(_) => Settled::Unavailable,
     }
 }
 
-/// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
-/// (OWASP ASVS 5.0 §7.2.4). If its user has signed out meanwhile, a slow answer must not undo that.
-async fn log_in_again(
-    config: &Arc<Config>,
-    own: &OwnStore,
-    old: SessionKey,
+/// This request has ended its session: its answer does not bring it back, whoever has forgotten of it.
+async fn begin_after_end(
+    store: &StoreHandle,
+    presented: IdTag,
     id: &SessionId<'_>,
     new: &NewSession,
 ) -> Settled {
-    match config.end(own, old, EndReason::Superseded).await {
-        Ok(true) => begin(config, own, id, new).await,
-        Ok(false) if may_log_in_after(config, own, old).await => begin(config, own, id, new).await,
+    if store.store().tag(id).is_none_or(|tag| tag == presented) {
+        return Settled::RemoveCookie;
+    }
+    begin_under_unknown_id(store, id, new).await
+}
+
+/// A live session came with the request, and its user logged in anew: the old session ends at once, ids and all
+/// (OWASP ASVS 5.0 §7.2.4). If its user has signed out meanwhile, a slow answer must not undo that.
+async fn log_in_again(store: &StoreHandle, old: SessionKey, id: &SessionId<'_>, new: &NewSession) -> Settled {
+    match store.end(old, EndReason::Superseded).await {
+        Ok(true) => begin(store, id, new).await,
+        Ok(false) if may_log_in_after(store, old).await => begin(store, id, new).await,
         Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
@@ -552,10 +595,10 @@ async fn log_in_again(
 
 /// Whether the session ended without its user: by a clock, by another log-in (a form sent twice), or because somebody ended
 /// all of its owner's, as one does where a password was changed. Who logs in after that may.
-async fn may_log_in_after(config: &Config, own: &OwnStore, key: SessionKey) -> bool {
+async fn may_log_in_after(store: &StoreHandle, key: SessionKey) -> bool {
     use EndReason::{Absolute, Idle, Revoked, Superseded};
     matches!(
-        config.ask(config.store(own).remaining(key, &config.policy)).await,
+        store.ask(store.store().remaining(key, &store.config.policy)).await,
         Ok(Verdict::Over(Idle | Absolute | Revoked | Superseded))
     )
 }
@@ -564,24 +607,23 @@ async fn may_log_in_after(config: &Config, own: &OwnStore, key: SessionKey) -> b
 /// application that keeps the id has merely sent on somebody who is signed in already. And where ids change on other
 /// answers, too, a new one proves nothing.
 async fn log_in_under_new_id(
-    config: &Arc<Config>,
-    own: &OwnStore,
+    store: &StoreHandle,
     old: SessionKey,
     presented: IdTag,
     id: &SessionId<'_>,
     new: &NewSession,
     has_first_id: bool,
 ) -> Settled {
-    let is_proof = has_first_id && !config.hints.do_ids_change();
-    match config.rotate(own, old, presented, id).await {
-        Ok(Rotated::New) if is_proof => log_in_again(config, own, old, id, new).await,
+    let is_proof = has_first_id && !store.config.hints.do_ids_change();
+    match store.rotate(old, presented, id).await {
+        Ok(Rotated::New) if is_proof => log_in_again(store, old, id, new).await,
         Ok(Rotated::New) => {
-            config.hints.doubtful_login();
+            store.config.hints.doubtful_login();
             Settled::Pass
         }
         Ok(Rotated::AlreadyLive) => Settled::Pass,
-        Ok(Rotated::Refused) if is_proof && may_log_in_after(config, own, old).await => {
-            match begin_under_unknown_id(config, own, id, new).await {
+        Ok(Rotated::Refused) if is_proof && may_log_in_after(store, old).await => {
+            match begin_under_unknown_id(store, id, new).await {
                 // As it was before: the browser may hold the cookie of another log-in.
                 Settled::RemoveCookie => Settled::DropCookie,
                 settled => settled,
@@ -592,17 +634,16 @@ async fn log_in_under_new_id(
 }
 
 async fn rotate(
-    config: &Config,
-    own: &OwnStore,
+    store: &StoreHandle,
     key: SessionKey,
     presented: IdTag,
     id: &SessionId<'_>,
     is_safe: bool,
 ) -> Settled {
-    match config.rotate(own, key, presented, id).await {
+    match store.rotate(key, presented, id).await {
         Ok(Rotated::New) => {
             if is_safe {
-                config.hints.changing_id();
+                store.config.hints.changing_id();
             }
             Settled::Pass
         }
@@ -611,9 +652,13 @@ async fn rotate(
     }
 }
 
-async fn end(config: &Arc<Config>, own: &OwnStore, key: SessionKey) -> Settled {
-    match config.end(own, key, EndReason::SignedOut).await {
-        Ok(_) => Settled::Pass,
+/// The application removes the session cookie. If the session had ended before, or goes on under a newer id, the browser has
+/// another cookie by now, perhaps that of a new log-in.
+async fn end(store: &StoreHandle, key: SessionKey, presented: IdTag, has_ended_itself: bool) -> Settled {
+    match store.end_by(key, presented, EndReason::SignedOut).await {
+        Ok(true) => Settled::Pass,
+        Ok(false) if has_ended_itself => Settled::Pass,
+        Ok(false) => Settled::DropCookie,
         Err(_) => Settled::Unavailable,
     }
 }

@@ -15,8 +15,9 @@ use crate::middleware::{
     admit::admit,
     body::SessionBody,
     check::{Checked, check},
-    config::{Config, OwnStore},
+    config::Config,
     future::ResponseFuture,
+    store_handle::StoreHandle,
 };
 
 /// A service whose requests need a live session, or none: what
@@ -62,15 +63,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
-        let config = &self.config;
-        let own = config.own_store(request.headers());
-        let admitted = match check_or_answer(config, &own, &mut request) {
-            Checked::Now(admission) => admit(config, own, &mut request, admission),
+        let store = StoreHandle::of_request(&self.config, request.headers());
+        let admitted = match check_or_answer(&store, &mut request) {
+            Checked::Now(admission) => admit(store, &mut request, admission),
             Checked::Later(check) => {
                 // The readied service waits for the store; its clone has to be readied anew.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                return ResponseFuture::checking(check, ready, request, Arc::clone(&self.config), own);
+                return ResponseFuture::checking(check, ready, request, store);
             }
         };
         match admitted {
@@ -92,14 +92,15 @@ impl<S: fmt::Debug> fmt::Debug for SessionTimeout<S> {
 }
 
 /// An endpoint of the layer's own answers by itself.
-fn check_or_answer<Q>(config: &Arc<Config>, own: &OwnStore, request: &mut Request<Q>) -> Checked {
+fn check_or_answer<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked {
     #[cfg(feature = "client")]
-    if let Some(endpoint) = config
+    if let Some(endpoint) = store
+        .config
         .client
         .as_ref()
         .and_then(|client| client.endpoint(&crate::request::head::RequestHead::of(request)))
     {
-        return super::endpoints::answer(config, own, endpoint, request);
+        return super::endpoints::answer(store, endpoint, request);
     }
-    check(config, own, request)
+    check(store, request)
 }

@@ -10,14 +10,14 @@ use std::{
 };
 
 use crate::{
-    middleware::config::{Config, OwnStore},
+    middleware::store_handle::StoreHandle,
     rules::{
         decision::{Access, Decision, Live},
         id::{Owner, SessionId, SessionKey},
-        limits::{EndReason, Verdict},
+        limits::{EndReason, Limits, Policy, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Rotated, Started, StoreError},
+    store::answer::{Restarted, Rotated, Started, StoreError},
 };
 
 /// The live session a request was admitted with, in the request's extensions.
@@ -35,9 +35,10 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Session {
-    pub(crate) config: Arc<Config>,
-    pub(crate) own_store: OwnStore,
+    pub(crate) store: StoreHandle,
     pub(crate) live: Live,
+    /// Of the layers further in. Boxed, for nearly no request has any.
+    pub(crate) cap: Option<Box<Limits>>,
     pub(crate) shared: Arc<SharedWithAnswer>,
 }
 
@@ -49,11 +50,18 @@ pub(crate) struct SharedWithAnswer {
     /// The session as it was shown to a layer further in that did not take the request for one of a live session: by stricter
     /// limits, it came too late to be activity. The answer could not say so, for others may make it anew.
     pub(crate) refused_within: OnceLock<Live>,
+    /// To a layer further in the request is passive: what its check has renewed is to be taken back, unless that is done.
+    pub(crate) passive_within: OnceLock<Option<Live>>,
 }
 
 impl SharedWithAnswer {
     pub(crate) fn new(owner: Option<Owner>) -> Self {
-        Self { was_ended: AtomicBool::new(false), owner, refused_within: OnceLock::new() }
+        Self {
+            was_ended: AtomicBool::new(false),
+            owner,
+            refused_within: OnceLock::new(),
+            passive_within: OnceLock::new(),
+        }
     }
 }
 
@@ -62,6 +70,23 @@ impl Session {
     pub(crate) fn refuse_within(&self) {
         // Of several layers further in, the first has said it.
         let _ = self.shared.refused_within.set(self.live.clone());
+    }
+
+    /// To the layer that admitted the request with it.
+    pub(crate) fn is_passive_within(&self) {
+        let _ = self.shared.passive_within.set(Some(self.live.clone()));
+    }
+
+    /// As [`is_passive_within`](Self::is_passive_within), at once.
+    #[cfg(feature = "client")]
+    pub(crate) fn withdraw_within(&self) -> Option<crate::store::answer::Answer<()>> {
+        let is_first = self.shared.passive_within.set(None).is_ok();
+        is_first.then(|| self.store.store().withdraw(&self.live))
+    }
+
+    /// The limits of its own layer and of those further in.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy { cap: self.cap.as_deref().copied(), ..self.store.config.policy }
     }
 
     /// Whose session it is, if its start said so.
@@ -92,7 +117,7 @@ impl Session {
     /// Whether the session id is older than [`rotate_after`](crate::SessionTimeoutBuilder::rotate_after), so that the
     /// application should change it: by its session library's own means, which the layer notices.
     pub fn rotation_due(&self) -> bool {
-        self.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
+        self.store.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
     }
 
     /// Whether the user proved who they are less than `time` ago: when the session began, or was last
@@ -121,7 +146,7 @@ impl Session {
     /// # }
     /// ```
     pub async fn ended(&self) -> EndReason {
-        until_over(&self.config, &self.own_store, self.live.key).await
+        until_over(&self.store, self.live.key, self.policy()).await
     }
 
     /// Signs the user out: the session is over, under all its ids. `false` if it was already.
@@ -134,7 +159,7 @@ impl Session {
     /// If the store fails; the end is then tried again in the background.
     pub async fn end(&self) -> Result<bool, StoreError> {
         self.shared.was_ended.store(true, Relaxed);
-        self.config.end(&self.own_store, self.live.key, EndReason::SignedOut).await
+        self.store.end(self.live.key, EndReason::SignedOut).await
     }
 
     /// The user proved again who they are: both clocks begin anew (NIST SP 800-63B-4 §5.2), and ids that a newer
@@ -147,8 +172,8 @@ impl Session {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self) -> Result<bool, StoreError> {
-        let config = &self.config;
-        config.ask(config.store(&self.own_store).restart(self.live.key, &config.policy)).await
+        let restarted = self.store.restart(self.live.key, &NewSession::new()).await?;
+        Ok(restarted == Restarted::Done)
     }
 
     /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
@@ -159,7 +184,7 @@ impl Session {
     /// If the store fails, or the id is empty or too long.
     pub async fn rotate_to(&self, new: &SessionId<'_>) -> Result<bool, StoreError> {
         let Live { key, presented, .. } = self.live;
-        Ok(self.config.rotate(&self.own_store, key, presented, new).await? != Rotated::Refused)
+        Ok(self.store.rotate(key, presented, new).await? != Rotated::Refused)
     }
 }
 
@@ -188,7 +213,7 @@ impl fmt::Debug for Session {
 /// ```
 #[derive(Clone)]
 pub struct Sessions {
-    pub(crate) config: Arc<Config>,
+    pub(crate) store: StoreHandle,
 }
 
 impl Sessions {
@@ -198,7 +223,7 @@ impl Sessions {
     ///
     /// If the store fails, or the id is empty or too long.
     pub async fn start(&self, id: &SessionId<'_>, new: &NewSession) -> Result<Started, StoreError> {
-        self.config.start(&OwnStore::NONE, id, new).await
+        self.store.start(id, new).await
     }
 
     /// What the store would decide about this id now. It renews nothing.
@@ -207,11 +232,11 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn peek(&self, id: &SessionId<'_>) -> Result<Decision, StoreError> {
-        if !self.config.is_plausible(id) {
+        let store = &self.store;
+        if !store.config.is_plausible(id) {
             return Ok(Decision::UNKNOWN);
         }
-        let config = &self.config;
-        config.ask(config.store.check(id, &config.policy, Access::Peek)).await
+        store.ask(store.store().check(id, &store.config.policy, Access::Peek)).await
     }
 
     /// Ends the session of this id from outside. `false` if it was over already.
@@ -221,7 +246,7 @@ impl Sessions {
     /// If the store fails; once the session was found, the end is then tried again in the background.
     pub async fn end(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
-            Decision::Live(live) => self.config.end(&OwnStore::NONE, live.key, EndReason::Revoked).await,
+            Decision::Live(live) => self.store.end(live.key, EndReason::Revoked).await,
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -233,8 +258,8 @@ impl Sessions {
     ///
     /// If the store fails, or keeps no index of owners.
     pub async fn sessions_of(&self, owner: &Owner) -> Result<Vec<SessionInfo>, StoreError> {
-        let config = &self.config;
-        let mut sessions = config.ask(config.store.sessions_of(owner, &config.policy)).await?;
+        let store = &self.store;
+        let mut sessions = store.ask(store.store().sessions_of(owner, &store.config.policy)).await?;
         sessions.sort_by_key(|session| (session.idle_for, session.age));
         Ok(sessions)
     }
@@ -247,7 +272,7 @@ impl Sessions {
     pub async fn end_tagged(&self, owner: &Owner, tag: &str) -> Result<bool, StoreError> {
         let sessions = self.sessions_of(owner).await?;
         match sessions.iter().find(|session| session.tag() == tag) {
-            Some(session) => self.config.end(&OwnStore::NONE, session.key, EndReason::Revoked).await,
+            Some(session) => self.store.end(session.key, EndReason::Revoked).await,
             None => Ok(false),
         }
     }
@@ -259,8 +284,8 @@ impl Sessions {
     ///
     /// If the store fails, or keeps no index of owners.
     pub async fn end_all(&self, owner: &Owner, except: Option<&Session>) -> Result<usize, StoreError> {
-        let config = &self.config;
-        config.ask(config.store.end_all(owner, except.map(|session| session.live.key))).await
+        let store = &self.store;
+        store.ask(store.store().end_all(owner, except.map(|session| session.live.key))).await
     }
 
     /// The user of this session proved again who they are: see [`Session::reauthenticated`].
@@ -269,9 +294,11 @@ impl Sessions {
     ///
     /// If the store fails.
     pub async fn reauthenticated(&self, id: &SessionId<'_>) -> Result<bool, StoreError> {
-        let config = &self.config;
         match self.peek(id).await? {
-            Decision::Live(live) => config.ask(config.store.restart(live.key, &config.policy)).await,
+            Decision::Live(live) => {
+                let restarted = self.store.restart(live.key, &NewSession::new()).await?;
+                Ok(restarted == Restarted::Done)
+            }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
     }
@@ -284,8 +311,7 @@ impl Sessions {
     pub async fn rotate_to(&self, id: &SessionId<'_>, new: &SessionId<'_>) -> Result<bool, StoreError> {
         match self.peek(id).await? {
             Decision::Live(live) => {
-                Ok(self.config.rotate(&OwnStore::NONE, live.key, live.presented, new).await?
-                    != Rotated::Refused)
+                Ok(self.store.rotate(live.key, live.presented, new).await? != Rotated::Refused)
             }
             Decision::Ended { .. } | Decision::Capped(_) => Ok(false),
         }
@@ -304,9 +330,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
-pub(crate) async fn until_over(config: &Config, own: &OwnStore, key: SessionKey) -> EndReason {
+pub(crate) async fn until_over(store: &StoreHandle, key: SessionKey, policy: Policy) -> EndReason {
     loop {
-        let wait = match config.ask(config.store(own).remaining(key, &config.policy)).await {
+        let wait = match store.ask(store.store().remaining(key, &policy)).await {
             Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
             Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
             Err(_) => TRY_AGAIN,

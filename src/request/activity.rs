@@ -1,6 +1,6 @@
 //! Which requests renew, and which are public.
 
-use http::Method;
+use http::{Method, header::ACCEPT};
 use percent_encoding::percent_decode_str;
 
 use crate::request::head::RequestHead;
@@ -38,9 +38,20 @@ pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
         || head.headers().keys().any(|name| match name.as_str() {
             SESSION_ACTIVITY => lists(head, SESSION_ACTIVITY, "passive"),
             "sec-purpose" | "purpose" => is_prefetch(head),
-            // An event stream that reconnects by itself.
+            // An event stream that reconnects by itself; and one that may do so, for without ids it says no more.
             "last-event-id" => true,
+            "accept" => is_event_source(head),
             _ => false,
+        })
+}
+
+/// As an `EventSource` asks: with `GET`, for an event stream and nothing else.
+fn is_event_source(head: &RequestHead<'_>) -> bool {
+    *head.method() == Method::GET
+        && head.only(ACCEPT).is_some_and(|accept| {
+            let mut parts = accept.as_bytes().split(|&byte| byte == b';');
+            let kind = parts.next().unwrap_or_default().trim_ascii();
+            kind.eq_ignore_ascii_case(b"text/event-stream") && parts.all(|part| !part.contains(&b','))
         })
 }
 

@@ -32,6 +32,11 @@ use crate::{
 /// The response header that says why a session ended, if the store itself held its record.
 pub(crate) const SESSION_ENDED: HeaderName = HeaderName::from_static("session-ended");
 pub(crate) const GRPC: &str = "application/grpc";
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// A problem document, as nearly every refused request gets it.
+const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The session is over. Log in again."}"#;
+/// How many header fields such an answer has.
+const USUAL_FIELDS: usize = 9;
 const SEC_FETCH_MODE: &str = "sec-fetch-mode";
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -42,6 +47,22 @@ pub(crate) struct Refusals {
     pub(crate) login_path: Option<LoginPath>,
     pub(crate) logout_path: Option<String>,
     pub(crate) expired_response: Option<ExpiredResponse>,
+    /// Made once.
+    pub(crate) vary: HeaderValue,
+}
+
+/// Which header fields of a request decide over the answer to it.
+fn negotiated_by(source: &Source) -> impl Iterator<Item = HeaderName> {
+    let negotiated = [HeaderName::from_static(SEC_FETCH_MODE), ACCEPT, HeaderName::from_static("hx-request")];
+    source.vary().into_iter().chain(negotiated)
+}
+
+/// The `Vary` of an answer to a refused request.
+pub(crate) fn refusals_vary(source: &Source) -> HeaderValue {
+    let mut names: Vec<_> = negotiated_by(source).map(|name| name.to_string()).collect();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("*"))
 }
 
 impl Refusals {
@@ -138,9 +159,12 @@ impl<'a> Ended<'a> {
     }
 
     fn unauthorized(&self) -> Response<RefusalBody> {
-        let mut response = problem_document(StatusCode::UNAUTHORIZED, "The session is over. Log in again.")
-            .map(RefusalBody::text);
-        response.headers_mut().insert(WWW_AUTHENTICATE, self.source.challenge());
+        let mut response = Response::new(RefusalBody::text(UNAUTHORIZED));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        let headers = response.headers_mut();
+        headers.reserve(USUAL_FIELDS);
+        headers.insert(CONTENT_TYPE, PROBLEM);
+        headers.insert(WWW_AUTHENTICATE, self.source.challenge());
         response
     }
 }
@@ -166,10 +190,16 @@ pub(crate) fn ended(
     };
     let headers = response.headers_mut();
     protect(headers);
-    let negotiated =
-        [HeaderName::from_static("sec-fetch-mode"), ACCEPT, HeaderName::from_static("hx-request")];
-    for name in source.vary().into_iter().chain(negotiated) {
-        vary_by(headers, name);
+    // Nothing began under such an id.
+    if let Some(cookie) = source.cookie() {
+        cookie.let_none_leave(headers);
+    }
+    if headers.contains_key(VARY) {
+        for name in negotiated_by(source) {
+            vary_by(headers, name);
+        }
+    } else {
+        headers.insert(VARY, refusals.vary.clone());
     }
     if reason != EndReason::Unknown {
         headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));
@@ -178,6 +208,7 @@ pub(crate) fn ended(
     if let Some(cookie) = source.cookie()
         && is_navigation(&head)
         && !lives_on
+        && reason != EndReason::Superseded
     {
         cookie.remove_from_browser(headers, cookie.parts(head.headers()));
     }
@@ -223,7 +254,7 @@ fn problem_document(status: StatusCode, detail: &str) -> Response<String> {
     );
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM);
     response
 }
 
@@ -327,4 +358,15 @@ pub(crate) fn is_of_type(content_type: &HeaderValue, media_type: &str) -> bool {
     kind.split_at_checked(media_type.len()).is_some_and(|(kind, suffix)| {
         kind.eq_ignore_ascii_case(media_type.as_bytes()) && matches!(suffix.first(), None | Some(b'+'))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_refusal_is_a_problem_document() {
+        let made = problem_document(StatusCode::UNAUTHORIZED, "The session is over. Log in again.");
+        assert_eq!(made.body(), UNAUTHORIZED);
+    }
 }

@@ -13,13 +13,22 @@ pub enum Access {
     /// The request is activity: it renews.
     Renew,
     /// As `Renew`; and while the request is in flight, the session does not end as idle: until
-    /// [`release`](Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
-    /// to let go: it only renews, and is asked to [again and again](Store::renew).
+    /// [`release`](crate::Store::release). A store that answers later cannot [hold](Live::held), for by then nobody may be there
+    /// to let go: it only renews, and is asked to [again and again](crate::Store::renew).
     Hold,
     /// The user was active this long ago, and the client tells it now: the last activity moves there, but never back.
     RenewAgo(Duration),
-    /// The request is passive, or merely a look: no later decision changes.
+    /// The request is passive: it renews nothing. Which ids it supersedes it does supersede, for the client has this one.
+    Passive,
+    /// Merely a look: no later decision changes.
     Peek,
+}
+
+impl Access {
+    /// Whether it is activity.
+    pub(crate) fn renews(self) -> bool {
+        !matches!(self, Self::Passive | Self::Peek)
+    }
 }
 
 /// What a store decided about an id.
@@ -61,12 +70,14 @@ pub struct Live {
     pub id_age: Duration,
     /// What is left, this check's own renewal included.
     pub remaining: Remaining,
-    /// Whether the session is held until [`Store::release`], once for each answer that says so.
+    /// Whether the session is held until [`Store::release`](crate::Store::release), once for each answer that says so.
     pub held: bool,
     /// Whose session it is, if its start said so.
     pub owner: Option<Owner>,
     /// The last activity as this check has recorded it, by the store's clock; if it has.
     pub(crate) renewed_at: Option<u64>,
+    /// How long the presented id still works, in nanoseconds, if a newer one has superseded it.
+    pub(crate) works_for: Option<u64>,
 }
 
 impl Live {
@@ -88,6 +99,7 @@ impl Live {
             held: false,
             owner: None,
             renewed_at: None,
+            works_for: None,
         }
     }
 
@@ -109,7 +121,7 @@ impl Live {
     /// The idle timeout this session is under: a mere look leaves what has passed of it.
     #[cfg(feature = "client")]
     pub(crate) fn idle_timeout(&self, access: Access) -> Duration {
-        let passed = if access == Access::Peek { self.idle_for } else { Duration::ZERO };
+        let passed = if access.renews() { Duration::ZERO } else { self.idle_for };
         self.remaining.idle.saturating_add(passed)
     }
 }

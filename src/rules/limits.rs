@@ -37,6 +37,15 @@ impl Limits {
         Self { idle, absolute: None }
     }
 
+    /// The shorter of each.
+    pub(crate) fn tighter(self, other: Self) -> Self {
+        let absolute = match (self.absolute, other.absolute) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { idle: self.idle.min(other.idle), absolute }
+    }
+
     /// OWASP Session Management Cheat Sheet, *Session Expiration*, for high-value applications: idle 5 minutes
     /// (of 2 to 5), absolute 4 hours (of 4 to 8).
     #[must_use]

@@ -78,8 +78,8 @@ pub(crate) struct IdHash {
 }
 
 impl IdHash {
-    pub(crate) fn tag(self) -> crate::IdTag {
-        crate::IdTag::new(self.low.to_le_bytes())
+    pub(crate) fn tag(self) -> crate::rules::id::IdTag {
+        crate::rules::id::IdTag::new(self.low.to_le_bytes())
     }
 }
 

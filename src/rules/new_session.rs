@@ -114,7 +114,7 @@ pub struct MaxSessions {
 }
 
 impl MaxSessions {
-    /// For a further one, the owner's session that has been idle longest ends ([`EndReason::Revoked`]). The number is one at
+    /// For a further one, the owner's session that has been idle longest ends ([`EndReason::Revoked`](crate::EndReason::Revoked)). The number is one at
     /// least.
     pub const fn end_longest_idle(number: usize) -> Self {
         Self { number, refuses: false }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
 use crate::rules::{
     decision::{Access, Decision, Live},
-    id::{Label, Owner, SessionKey},
+    id::{IdTag, Label, Owner, SessionKey},
     limits::{EndReason, Limits, Policy, Verdict},
     new_session::{NewSession, SessionInfo},
 };
@@ -227,10 +227,10 @@ impl Record {
                 return self.ended(reason, key);
             }
         }
-        let (verdict, idle_for) = if access == Access::Peek {
-            self.look(context, effects)
-        } else {
+        let (verdict, idle_for) = if access.renews() {
             self.judge_and_end(policy, now, effects)
+        } else {
+            self.look(context, effects)
         };
         let mut remaining = match verdict {
             Verdict::Live(remaining) => remaining,
@@ -239,10 +239,13 @@ impl Record {
         };
         let age = self.age(now);
         let (mut idle_for, mut renewed_at) = (idle_for, None);
-        if let (State::Live { active: before, in_flight }, false) = (self.state, access == Access::Peek) {
+        let mut superseded = false;
+        if access != Access::Peek {
             let grace_ends = now.saturating_add(nanos(policy.rotation_grace));
-            let superseded = self.supersede_older_than(id, grace_ends);
+            superseded = self.supersede_older_than(id, grace_ends);
             effects.retired |= superseded;
+        }
+        if let (State::Live { active: before, in_flight }, true) = (self.state, access.renews()) {
             idle_for = Duration::from_nanos(now.saturating_sub(before));
             let ago = if let Access::RenewAgo(ago) = access { ago.min(idle_for) } else { Duration::ZERO };
             let active = self.recorded(now.saturating_sub(nanos(ago)), superseded, context);
@@ -260,6 +263,7 @@ impl Record {
             held: access == Access::Hold,
             owner: self.owner().cloned(),
             renewed_at,
+            works_for: self.works_until(id).map(|until| until.saturating_sub(now)),
             ..Live::new(key, id.tag(), idle_for, age, remaining)
         })
     }
@@ -373,13 +377,29 @@ impl Record {
         true
     }
 
-    /// Both clocks begin anew, and superseded ids end. The others are as old as they are.
-    pub(crate) fn restart(&mut self, first_id: IdHash, now: u64, effects: &mut Effects) {
+    /// Both clocks begin anew, and superseded ids end. The others are as old as they are. What `new` says of the session
+    /// takes the place of what was said before.
+    pub(crate) fn restart(&mut self, first_id: IdHash, new: &NewSession, now: u64, effects: &mut Effects) {
         let superseded = self.ids_with(first_id).extract_if(.., |issued| issued.works_until.is_some());
         effects.dropped.extend(superseded.map(|issued| issued.id));
         effects.retired |= !effects.dropped.is_empty();
-        self.started = now;
+        self.started = now.saturating_sub(nanos(new.age));
         self.state = State::Live { active: now, in_flight: self.in_flight() };
+        let NewSession { owner, limits, label, .. } = new;
+        if owner.is_some() || limits.is_some() || label.is_some() {
+            let rare = self.rare.get_or_insert_default();
+            rare.owner = owner.clone().or_else(|| rare.owner.take());
+            rare.limits = limits.or(rare.limits);
+            rare.label = label.clone().or_else(|| rare.label.take());
+        }
+    }
+
+    /// It is nobody's again.
+    #[cfg(feature = "shared")]
+    pub(crate) fn disown(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.owner = None;
+        }
     }
 
     /// Its first id is not what it is named after.
@@ -418,6 +438,16 @@ impl Record {
             Some(issued) if issued.works_until.is_some_and(|until| now >= until) => Standing::Superseded,
             Some(_) => Standing::Works,
         }
+    }
+
+    /// The end of this id's grace, if it is superseded.
+    fn works_until(&self, id: IdHash) -> Option<u64> {
+        self.ids().iter().find(|issued| issued.id == id)?.works_until
+    }
+
+    /// Whether the id with this tag is superseded, in its grace or after it.
+    pub(crate) fn is_superseded(&self, presented: IdTag) -> bool {
+        self.ids().iter().any(|issued| issued.id.tag() == presented && issued.works_until.is_some())
     }
 
     /// This id is in use: the grace of every older one begins, if it has not yet. One that was set again since this one

@@ -41,7 +41,7 @@ impl<T: fmt::Debug> fmt::Debug for Answer<T> {
     }
 }
 
-/// What became of [`Store::start`].
+/// What became of [`Store::start`](crate::Store::start).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Started {
     /// A new session.
@@ -50,11 +50,11 @@ pub enum Started {
     AlreadyLive(SessionKey),
     /// The store is full of live sessions. Nothing was begun.
     AtCapacity,
-    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    /// Its owner has as many sessions as [allowed](crate::MaxSessions::refuse_new). Nothing was begun.
     TooMany,
 }
 
-/// What became of [`Store::adopt`].
+/// What became of [`Store::adopt`](crate::Store::adopt).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
     /// A new session.
@@ -63,11 +63,22 @@ pub enum Adopted {
     Known,
     /// The store is full of sessions that are live or have to be remembered. Nothing was begun.
     AtCapacity,
-    /// Its owner has as many sessions as [allowed](MaxSessions::refuse_new). Nothing was begun.
+    /// Its owner has as many sessions as [allowed](crate::MaxSessions::refuse_new). Nothing was begun.
     TooMany,
 }
 
-/// What became of [`Store::rotate`].
+/// What became of [`Store::restart`](crate::Store::restart).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarted {
+    /// Both clocks have begun anew.
+    Done,
+    /// The session is over.
+    Over,
+    /// The owner it would have has as many sessions as [allowed](crate::MaxSessions::refuse_new). It stays as nobody's.
+    TooMany,
+}
+
+/// What became of [`Store::rotate`](crate::Store::rotate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotated {
     /// The value is an id of this session now.
@@ -86,6 +97,18 @@ impl StoreError {
     /// The store failed for this reason. Keep session ids and passwords out of it.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    /// There is no room for what is to be written: no session can begin for want of it. For a `Backend`'s `list`.
+    #[cfg(feature = "shared")]
+    pub fn no_room() -> Self {
+        Self::new(NoRoom)
+    }
+
+    /// Under the key of a record is something that is none, and cannot be read as one: no session. For a `Backend`'s `load`.
+    #[cfg(feature = "shared")]
+    pub fn foreign() -> Self {
+        Self::new(Foreign)
     }
 
     #[cfg(feature = "shared")]
@@ -120,3 +143,33 @@ impl fmt::Display for NoOwners {
 }
 
 impl Error for NoOwners {}
+
+/// Under a key of ours is something else.
+#[cfg(feature = "shared")]
+#[derive(Debug)]
+pub(super) struct Foreign;
+
+#[cfg(feature = "shared")]
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("under a session's key is something that no store of this version wrote")
+    }
+}
+
+#[cfg(feature = "shared")]
+impl Error for Foreign {}
+
+/// There is no room for a session.
+#[cfg(feature = "shared")]
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+#[cfg(feature = "shared")]
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no room for another session")
+    }
+}
+
+#[cfg(feature = "shared")]
+impl Error for NoRoom {}

@@ -50,6 +50,7 @@ use std::{fmt, time::Duration};
 /// A real one also drops records that need not be kept any longer ([`Swap::keep_for`]).
 pub trait Backend: Send + Sync + 'static {
     /// The record under this key, and the time by the backend's own clock: read after the record, or together with it.
+    /// If what is there cannot be read at all: [`StoreError::foreign`].
     fn load(&self, key: Key) -> BoxFuture<Result<Loaded, StoreError>>;
 
     /// Writes a record, in one atomic operation, if what is there is what is [expected](Swap::expected).
@@ -67,8 +68,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Puts a session on the list of its owner's, which is kept for so long at least, or for good. Answers with a few
-    /// sessions that have been on the list for an hour, if there are any: they may be over. Default: there is no index of
-    /// owners.
+    /// sessions that have been on the list for an hour, if there are any: they may be over. If there is no room for the entry:
+    /// [`StoreError::no_room`]. Default: there is no index of owners.
     fn list(
         &self,
         owner: Key,

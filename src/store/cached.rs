@@ -26,7 +26,7 @@ use crate::{
         new_session::{NewSession, SessionInfo},
     },
     store::{
-        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError},
         contract::{Companion, EndLater, LayerSettings, RequestStore, Store},
     },
 };
@@ -41,14 +41,15 @@ const ATTEMPTS: u32 = 3;
 /// A store on a network, asked once in a while instead of with every request.
 ///
 /// When the store says that a session is live, this process takes its word for it for a short time, the window: requests
-/// with the same id are let in without asking, and at the window's end the store is told of the last activity among them.
+/// with the same id are let in without asking, and once the window has ended, the store is told of the last activity among them: with the next request, or by itself after
+/// as long again.
 /// The window is at most a quarter of what the session has left as idle.
 ///
 /// In exchange,
 ///
 /// - a session that was ended by another process, or an id superseded there, is let in here until the window ends. What
 ///   this process ends is over here at once;
-/// - an activity is known to the others when the window ends. If this process dies before, it is lost, and the session may
+/// - an activity is known to the others at most two windows later. If this process dies before, it is lost, and the session may
 ///   end as idle that much early. It never ends late: neither by the idle timeout nor by the absolute one;
 /// - what is told as remaining is what is sure, without the activities the store has yet to hear of.
 ///
@@ -106,8 +107,30 @@ struct Entry {
     /// The last activity, and whether the store has yet to hear of it.
     active: Duration,
     is_untold: bool,
-    /// Nothing was renewed: the next activity is told at once.
-    is_for_looks: bool,
+    noted: Noted,
+}
+
+/// What the store has noted: what is more is told at once.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Noted {
+    Nothing,
+    /// That the client has this id.
+    Id,
+    Activity,
+}
+
+impl Noted {
+    fn of(access: Access) -> Self {
+        match access {
+            Access::Peek => Self::Nothing,
+            Access::Passive => Self::Id,
+            Access::Renew | Access::Hold | Access::RenewAgo(_) => Self::Activity,
+        }
+    }
+
+    fn is_enough_for(self, access: Access) -> bool {
+        self >= Self::of(access)
+    }
 }
 
 impl Changes {
@@ -138,7 +161,7 @@ impl Entry {
     /// The session as of now, if this is still to be believed.
     fn live(&self, now: Duration, policy: &Policy, access: Access) -> Option<Live> {
         let asked_under = Policy { cap: None, ..*policy };
-        if now >= self.until || self.policy != asked_under || (self.is_for_looks && access != Access::Peek) {
+        if now >= self.until || self.policy != asked_under || !self.noted.is_enough_for(access) {
             return None;
         }
         let elapsed = now.saturating_sub(self.asked);
@@ -234,6 +257,11 @@ impl<S> Shared<S> {
         nanos(asked) <= self.last_change.load(Relaxed) && self.changes().came_after(asked, live)
     }
 
+    fn has_untold(&self, id: IdHash, window: u64) -> bool {
+        let is_it = |entry: &Entry| entry.id == id && entry.window == window;
+        self.shard(id).find(id.high, is_it).is_some_and(|entry| entry.is_untold)
+    }
+
     fn take(&self, id: IdHash, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let mut shard = self.shard(id);
         let entry = shard.find_entry(id.high, |entry| entry.id == id && is_it(entry)).ok()?;
@@ -262,7 +290,7 @@ impl<S: Store> Shared<S> {
         match access {
             Access::Renew | Access::Hold => entry.activity(now),
             Access::RenewAgo(ago) => entry.activity(now.saturating_sub(ago)),
-            Access::Peek => {}
+            Access::Passive | Access::Peek => {}
         }
         Some(live)
     }
@@ -281,7 +309,7 @@ impl<S: Store> Shared<S> {
                 let active = match access {
                     Access::Renew | Access::Hold => asked,
                     Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
-                    Access::Peek => asked.saturating_sub(live.idle_for),
+                    Access::Passive | Access::Peek => asked.saturating_sub(live.idle_for),
                 };
                 self.open_window(Entry {
                     id,
@@ -292,7 +320,7 @@ impl<S: Store> Shared<S> {
                     until: Duration::ZERO,
                     active,
                     is_untold: false,
-                    is_for_looks: access == Access::Peek,
+                    noted: Noted::of(access),
                 });
             }
             Decision::Ended { .. } => drop(self.take(id, |_| true)),
@@ -306,8 +334,9 @@ impl<S: Store> Shared<S> {
         let Ok(runtime) = Handle::try_current() else { return };
         let left = entry.live.remaining;
         let left = left.absolute.unwrap_or(Duration::MAX).min(left.idle / PART_OF_IDLE);
+        let left = left.min(entry.live.works_for.map_or(Duration::MAX, Duration::from_nanos));
         entry.until = entry.asked.saturating_add(self.window.min(left));
-        let (id, window, until) = (entry.id, entry.window, entry.until);
+        let (id, window, until, entry_asked) = (entry.id, entry.window, entry.until, entry.asked);
         let now = self.clock.now();
         if now >= until || self.changed_since(entry.asked, &entry.live) {
             return;
@@ -328,9 +357,10 @@ impl<S: Store> Shared<S> {
         drop(shard);
         let cache = Arc::clone(self);
         let end = tokio::time::sleep(until.saturating_sub(now));
+        let asked = entry_asked;
         runtime.spawn(async move {
             end.await;
-            cache.close_window(id, window).await;
+            cache.close_window(id, window, until.saturating_sub(asked)).await;
         });
     }
 
@@ -344,10 +374,14 @@ impl<S: Store> Shared<S> {
         tokio::time::timeout(deadline, answer.into_future()).await.unwrap_or_else(late)
     }
 
-    /// Tells the store what it has missed.
-    async fn close_window(self: Arc<Self>, id: IdHash, window: u64) {
+    /// Tells the store what it has missed, unless a request does that: only a question about this very id opens another
+    /// window, for a newer one may have superseded it.
+    async fn close_window(self: Arc<Self>, id: IdHash, window: u64, lasted: Duration) {
+        if self.has_untold(id, window) {
+            tokio::time::sleep(lasted).await;
+        }
         let entry = self.take(id, |entry| entry.window == window);
-        let Some(mut entry @ Entry { is_untold: true, .. }) = entry else { return };
+        let Some(entry @ Entry { is_untold: true, .. }) = entry else { return };
         for attempt in 0..ATTEMPTS {
             if self.changes().of(entry.live.key).is_some_and(|changed| entry.asked <= changed) {
                 // It has ended or begun anew since, or what is untold was no activity.
@@ -356,15 +390,7 @@ impl<S: Store> Shared<S> {
             let asked = self.clock.now();
             let ago = asked.saturating_sub(entry.active);
             let told = self.in_time(self.store.renew(entry.live.key, ago, &entry.policy)).await;
-            if let Ok(verdict) = told {
-                if let Verdict::Live(remaining) = verdict {
-                    let passed = asked.saturating_sub(entry.asked);
-                    entry.live.age = entry.live.age.saturating_add(passed);
-                    entry.live.id_age = entry.live.id_age.saturating_add(passed);
-                    entry.live.remaining = remaining;
-                    let window = self.windows.fetch_add(1, Relaxed);
-                    self.open_window(Entry { asked, window, is_untold: false, is_for_looks: false, ..entry });
-                }
+            if told.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100) * 4_u32.pow(attempt)).await;
@@ -456,8 +482,9 @@ impl<S: Store> Store for CachedStore<S> {
         self.0.store.rotate(session, new, presented, policy)
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        self.changing(Changed::Session(session), self.0.store.restart(session, policy))
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
+        let restarted = self.0.store.restart(session, new, policy);
+        self.beginning(new, self.changing(Changed::Session(session), restarted))
     }
 
     /// What its window has noted is not told, either: an activity in it that stays one is lost, and the session ends early
@@ -484,6 +511,14 @@ impl<S: Store> Store for CachedStore<S> {
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         self.changing(Changed::Session(session), self.0.store.end(session, reason))
+    }
+
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        self.changing(Changed::Session(session), self.0.store.end_by(session, presented, reason))
+    }
+
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        self.0.store.tag(id)
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {

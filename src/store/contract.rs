@@ -10,32 +10,36 @@ use crate::{
         limits::{EndReason, Limits, Policy, Verdict},
         new_session::{NewSession, SessionInfo},
     },
-    store::answer::{Adopted, Answer, Rotated, Started, StoreError, no_owners},
+    store::answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError, no_owners},
 };
 
-/// Keeps the clocks of sessions and decides by them: what a layer asks. For sessions in a place of your own, write a
-/// `Backend` (feature `shared`) instead: then the rules are there already.
+/// Keeps the clocks of sessions and decides by them: what a layer asks.
+///
+/// This crate's stores implement it, and those of the crates beside it. For sessions in a place of your own, write a
+/// `Backend` (feature `shared`), and `SharedStore` makes a store of it: the rules are there already. What the rules are:
 ///
 /// Every method is one atomic operation on one session. There is no `get` and no `set`, so no store can be written
 /// whose renewal races a log-out.
 ///
 /// - **An id the store does not know is over** ([`EndReason::Unknown`]).
-/// - **Only [`start`](Self::start) creates a session.** Nothing else brings one into being or back.
-/// - The boundary is closed: a session is over once `elapsed >= limit` ([`Policy::judge`]).
+/// - **Only a start creates a session.** Nothing else brings one into being or back.
+/// - The boundary is closed: a session is over once `elapsed >= limit` .
 /// - A look ends nothing for a layer with laxer limits. An activity that is refused ends the session for all.
 /// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one; and for as long as any
-///   layer could [adopt](Self::adopt) its id.
-/// - Several ids may be those of one session. An old id works for [`Policy::rotation_grace`] from the moment a newer one is
+///   layer could adopt its id ([`Found::Verified`](crate::Found::Verified)).
+/// - Several ids may be those of one session. An old id works for the rotation grace from the moment a newer one is
 ///   first used: one that was issued after the old one was last set. One that is not superseded is never given up, up to
 ///   1,024 of them; superseded ones are told apart from unknown ones for 5 minutes after their grace, 63 of them at most.
 /// - Arguments are ages and durations: each store has a clock of its own.
 /// - Ids are kept hashed.
 pub trait Store: Send + Sync + 'static {
     /// Is this id's session live? With [`Access::Renew`] its last activity is now, unless it is over.
+    #[doc(hidden)]
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision>;
 
     /// What this session has left, whichever of its ids is used; or why it is over. It renews nothing. Whoever waits
     /// for the end of a session asks again and again.
+    #[doc(hidden)]
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict>;
 
     /// This session was active so long `ago`: its last activity moves there, unless it is over, and never back. What it has
@@ -43,6 +47,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Asked of stores that do not [hold](Live::held): again and again while a request is under way, and once it was
     /// answered. Default: renews nothing, so that a request that takes longer than the idle timeout loses its session.
+    #[doc(hidden)]
     fn renew(&self, session: SessionKey, ago: Duration, policy: &Policy) -> Answer<Verdict> {
         let _ = ago;
         self.remaining(session, policy)
@@ -52,11 +57,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Where [`NewSession::max_sessions`] says so, the owner never has more once this is answered, however many begin at the
     /// same time. A store that keeps no owners fails then.
+    #[doc(hidden)]
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started>;
 
     /// Begins a session that was authenticated elsewhere, [`NewSession::age`] ago, and has not been active since. Only
     /// under an id the store does not know: what has ended stays so, and must be remembered for the idle timeout of
     /// such a session at least, come what may. A store that cannot promise that refuses.
+    #[doc(hidden)]
     fn adopt(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Adopted> {
         let _ = (id, new, policy);
         Answer::Ready(Err(StoreError::new("this store adopts no sessions")))
@@ -67,6 +74,7 @@ pub trait Store: Send + Sync + 'static {
     /// Refused if this session is over. Refused, too, if `new` is the presented id itself, and was superseded meanwhile
     /// or a newer one was set less than twice [`Policy::rotation_grace`] ago: a slow answer must not bring the old id back.
     /// Any other id of this session is set again thereby, and is the newest.
+    #[doc(hidden)]
     fn rotate(
         &self,
         session: SessionKey,
@@ -75,12 +83,14 @@ pub trait Store: Send + Sync + 'static {
         policy: &Policy,
     ) -> Answer<Rotated>;
 
-    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. `false` if the
-    /// session is over.
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool>;
+    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. What `new` says (an owner,
+    /// limits, a label) is so from now on; what it does not say stays as it is.
+    #[doc(hidden)]
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted>;
 
     /// A request that was [held](Live::held) has been answered, or dropped. That is activity, too, if the session is
     /// still live.
+    #[doc(hidden)]
     fn release(&self, session: SessionKey) {
         let _ = session;
     }
@@ -88,6 +98,7 @@ pub trait Store: Send + Sync + 'static {
     /// The request that this session was admitted with was no activity after all: an inner layer refused it. What its check
     /// renewed is as before, and what it [held](Live::held) is released; another activity since then stays one. Default:
     /// nothing is taken back.
+    #[doc(hidden)]
     fn withdraw(&self, live: &Live) -> Answer<()> {
         if live.held {
             self.release(live.key);
@@ -96,16 +107,34 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Ends this session, all its ids. `true` if it was live until now.
+    #[doc(hidden)]
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool>;
+
+    /// As [`end`](Self::end); but not if a newer id has superseded the presented one: a late answer signs nobody out who goes
+    /// on with another id. Default: it is not looked at.
+    #[doc(hidden)]
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        let _ = presented;
+        self.end(session, reason)
+    }
+
+    /// The tag of this id, by which [`Live::presented`] is told from others. Default: nobody knows.
+    #[doc(hidden)]
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        let _ = id;
+        None
+    }
 
     /// How to end the session of this id later, as often as it takes, without keeping the id: for a log-out that comes while
     /// the store is away. Default: there is no way, for the store is never away.
+    #[doc(hidden)]
     fn end_later(&self, id: &SessionId<'_>, reason: EndReason) -> Option<EndLater> {
         let _ = (id, reason);
         None
     }
 
     /// The live sessions of this owner, in no particular order. A store without an index of owners refuses.
+    #[doc(hidden)]
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {
         let _ = (owner, policy);
         Answer::Ready(Err(no_owners()))
@@ -113,6 +142,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends the sessions of this owner, but for `except`, and says how many were live. Every session whose start had
     /// been answered before is among them. A store without an index of owners refuses.
+    #[doc(hidden)]
     fn end_all(&self, owner: &Owner, except: Option<SessionKey>) -> Answer<usize> {
         let _ = (owner, except);
         Answer::Ready(Err(no_owners()))
@@ -124,23 +154,27 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// If the store cannot do what the layer will ask of it. The layer is not built then.
+    #[doc(hidden)]
     fn attach(&self, layer: &LayerSettings) -> Result<(), StoreError> {
         if layer.counts_sessions { Err(no_owners()) } else { Ok(()) }
     }
 
     /// Where to tell of [`SessionEvent::Ended`](crate::SessionEvent::Ended). A store that cannot tell ignores it.
+    #[doc(hidden)]
     fn events(&self, sink: EventSink) {
         let _ = sink;
     }
 
     /// For a store that leaves its records with the clients, in cookies beside the session cookie: what each is called.
     /// Default: none, for the store keeps its records itself.
+    #[doc(hidden)]
     fn companions(&self) -> &'static [&'static str] {
         &[]
     }
 
     /// For a store that leaves its records with the clients: the store as one request asks it. `cookie` is the session
     /// cookie's name, `received` what came with the request, of each companion perhaps several.
+    #[doc(hidden)]
     fn for_request(&self, cookie: &str, received: Vec<Companion>) -> Option<Arc<dyn RequestStore>> {
         let _ = (cookie, received);
         None
@@ -148,6 +182,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// A store as one request asks it, with the records its client was left with: see [`Store::companions`].
+#[doc(hidden)]
 pub trait RequestStore: Store {
     /// What the client is to keep from now on, instead of what it has; nothing for most requests. `None`: its session is
     /// over, and it is to keep none of it.
@@ -195,9 +230,9 @@ macro_rules! forward_store {
             fn check(
                 &self,
                 id: &$crate::SessionId<'_>,
-                policy: &$crate::Policy,
-                access: $crate::Access,
-            ) -> $crate::Answer<$crate::Decision> {
+                policy: &$crate::contract::Policy,
+                access: $crate::contract::Access,
+            ) -> $crate::contract::Answer<$crate::Decision> {
                 let $this = self;
                 $inner.check(id, policy, access)
             }
@@ -205,8 +240,8 @@ macro_rules! forward_store {
             fn remaining(
                 &self,
                 session: $crate::SessionKey,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<$crate::Verdict> {
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::contract::Verdict> {
                 let $this = self;
                 $inner.remaining(session, policy)
             }
@@ -215,8 +250,8 @@ macro_rules! forward_store {
                 &self,
                 session: $crate::SessionKey,
                 ago: std::time::Duration,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<$crate::Verdict> {
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::contract::Verdict> {
                 let $this = self;
                 $inner.renew(session, ago, policy)
             }
@@ -225,8 +260,8 @@ macro_rules! forward_store {
                 &self,
                 id: &$crate::SessionId<'_>,
                 new: &$crate::NewSession,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<$crate::Started> {
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::Started> {
                 let $this = self;
                 $inner.start(id, new, policy)
             }
@@ -235,8 +270,8 @@ macro_rules! forward_store {
                 &self,
                 id: &$crate::SessionId<'_>,
                 new: &$crate::NewSession,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<$crate::Adopted> {
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::contract::Adopted> {
                 let $this = self;
                 $inner.adopt(id, new, policy)
             }
@@ -245,16 +280,36 @@ macro_rules! forward_store {
                 &self,
                 session: $crate::SessionKey,
                 new: &$crate::SessionId<'_>,
-                presented: $crate::IdTag,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<$crate::Rotated> {
+                presented: $crate::contract::IdTag,
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::contract::Rotated> {
                 let $this = self;
                 $inner.rotate(session, new, presented, policy)
             }
 
-            fn restart(&self, session: $crate::SessionKey, policy: &$crate::Policy) -> $crate::Answer<bool> {
+            fn restart(
+                &self,
+                session: $crate::SessionKey,
+                new: &$crate::NewSession,
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<$crate::contract::Restarted> {
                 let $this = self;
-                $inner.restart(session, policy)
+                $inner.restart(session, new, policy)
+            }
+
+            fn end_by(
+                &self,
+                session: $crate::SessionKey,
+                presented: $crate::contract::IdTag,
+                reason: $crate::EndReason,
+            ) -> $crate::contract::Answer<bool> {
+                let $this = self;
+                $inner.end_by(session, presented, reason)
+            }
+
+            fn tag(&self, id: &$crate::SessionId<'_>) -> Option<$crate::contract::IdTag> {
+                let $this = self;
+                $inner.tag(id)
             }
 
             fn release(&self, session: $crate::SessionKey) {
@@ -262,7 +317,7 @@ macro_rules! forward_store {
                 $inner.release(session);
             }
 
-            fn withdraw(&self, live: &$crate::Live) -> $crate::Answer<()> {
+            fn withdraw(&self, live: &$crate::Live) -> $crate::contract::Answer<()> {
                 let $this = self;
                 $inner.withdraw(live)
             }
@@ -271,12 +326,12 @@ macro_rules! forward_store {
                 &self,
                 id: &$crate::SessionId<'_>,
                 reason: $crate::EndReason,
-            ) -> Option<$crate::EndLater> {
+            ) -> Option<$crate::contract::EndLater> {
                 let $this = self;
                 $inner.end_later(id, reason)
             }
 
-            fn end(&self, session: $crate::SessionKey, reason: $crate::EndReason) -> $crate::Answer<bool> {
+            fn end(&self, session: $crate::SessionKey, reason: $crate::EndReason) -> $crate::contract::Answer<bool> {
                 let $this = self;
                 $inner.end(session, reason)
             }
@@ -284,8 +339,8 @@ macro_rules! forward_store {
             fn sessions_of(
                 &self,
                 owner: &$crate::Owner,
-                policy: &$crate::Policy,
-            ) -> $crate::Answer<Vec<$crate::SessionInfo>> {
+                policy: &$crate::contract::Policy,
+            ) -> $crate::contract::Answer<Vec<$crate::SessionInfo>> {
                 let $this = self;
                 $inner.sessions_of(owner, policy)
             }
@@ -294,7 +349,7 @@ macro_rules! forward_store {
                 &self,
                 owner: &$crate::Owner,
                 except: Option<$crate::SessionKey>,
-            ) -> $crate::Answer<usize> {
+            ) -> $crate::contract::Answer<usize> {
                 let $this = self;
                 $inner.end_all(owner, except)
             }
@@ -304,7 +359,7 @@ macro_rules! forward_store {
                 $inner.attach(layer)
             }
 
-            fn events(&self, sink: $crate::EventSink) {
+            fn events(&self, sink: $crate::contract::EventSink) {
                 let $this = self;
                 $inner.events(sink);
             }
@@ -317,8 +372,8 @@ macro_rules! forward_store {
             fn for_request(
                 &self,
                 cookie: &str,
-                received: Vec<$crate::Companion>,
-            ) -> Option<std::sync::Arc<dyn $crate::RequestStore>> {
+                received: Vec<$crate::contract::Companion>,
+            ) -> Option<std::sync::Arc<dyn $crate::contract::RequestStore>> {
                 let $this = self;
                 $inner.for_request(cookie, received)
             }

@@ -10,14 +10,7 @@ pub(crate) mod cached;
 pub mod conformance;
 pub(crate) mod contract;
 pub(crate) mod memory;
-#[cfg(feature = "redis")]
-mod redis;
 #[cfg(feature = "shared")]
 pub(crate) mod shared;
 #[cfg(feature = "stateless")]
 pub(crate) mod stateless;
-
-#[cfg(feature = "redis-sentinel")]
-pub use self::redis::SentinelConnection;
-#[cfg(feature = "redis")]
-pub use self::redis::{ReconnectingConnection, RedisStore};

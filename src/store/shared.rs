@@ -29,7 +29,7 @@ use crate::{
         new_session::{MaxSessions, NewSession, SessionInfo, sort_longest_idle_first},
     },
     store::{
-        answer::{Adopted, Answer, NoOwners, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, Foreign, NoOwners, NoRoom, Restarted, Rotated, Started, StoreError},
         backend::{Backend, Key, Loaded, Swap, Swapped},
         contract::{EndLater, LayerSettings, Store},
     },
@@ -67,7 +67,7 @@ const AT_ONCE: usize = 32;
 ///
 /// See [`Backend`] for how to make one of your own.
 pub struct SharedStore<B> {
-    pub(super) backend: Arc<B>,
+    backend: Arc<B>,
     granularity: Option<Duration>,
     process: Arc<Process>,
 }
@@ -130,7 +130,9 @@ impl<B: Backend> SharedStore<B> {
     pub fn granularity(self, granularity: Duration) -> Self {
         Self { granularity: Some(granularity), ..self }
     }
+}
 
+impl<B> SharedStore<B> {
     /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
@@ -220,7 +222,7 @@ impl<B: Backend> SharedStore<B> {
 
     async fn load(&self, key: Key) -> Result<Found, StoreError> {
         let (found, is_foreign) = self.load_any(key).await?;
-        if is_foreign { Err(foreign()) } else { Ok(found) }
+        if is_foreign { Err(StoreError::foreign()) } else { Ok(found) }
     }
 
     /// What cannot be read, and that was told, is replaced.
@@ -239,7 +241,7 @@ impl<B: Backend> SharedStore<B> {
         };
         let is_foreign = read.is_none();
         if is_foreign {
-            self.tell_if_foreign(&foreign());
+            self.tell_if_foreign(&StoreError::foreign());
         }
         let mut entry = read.unwrap_or_default();
         // What a backend has not dropped yet is gone all the same.
@@ -386,6 +388,7 @@ impl<B: Backend> SharedStore<B> {
             let Some(Kept { content: record, .. }) = &mut entry.record else { return Ok(Decision::UNKNOWN) };
             let since = Duration::from_nanos(found.now.saturating_sub(first));
             let access = match access {
+                Access::Passive => Access::Passive,
                 Access::Renew | Access::Hold if since.is_zero() => Access::Renew,
                 Access::Renew | Access::Hold => Access::RenewAgo(since),
                 // It was that long ago as this was asked, and the way here took its time.
@@ -1001,39 +1004,6 @@ fn full() -> StoreError {
     StoreError::new("there is no room to write this down")
 }
 
-/// Under a key of ours is something else.
-#[derive(Debug)]
-struct Foreign;
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("under a session's key is something that no store of this version wrote")
-    }
-}
-
-impl std::error::Error for Foreign {}
-
-/// There is no room for a session.
-#[derive(Debug)]
-struct NoRoom;
-
-impl fmt::Display for NoRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no room for another session")
-    }
-}
-
-impl std::error::Error for NoRoom {}
-
-#[cfg(feature = "redis")]
-pub(super) fn no_room() -> StoreError {
-    StoreError::new(NoRoom)
-}
-
-pub(super) fn foreign() -> StoreError {
-    StoreError::new(Foreign)
-}
-
 impl<B: Backend> Store for SharedStore<B> {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
         self.widen(policy.limits);
@@ -1108,26 +1078,34 @@ impl<B: Backend> Store for SharedStore<B> {
         self.answer(|store| store.rotate_to(session, new, is_presented, policy))
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
         self.widen(policy.limits);
-        let (session, policy) = (Key::new(session.to_bytes()), *policy);
+        let (session, new, policy) = (Key::new(session.to_bytes()), new.clone(), *policy);
         self.answer(async move |store| {
+            store.list_owner(session, &new, &policy).await?;
             let restarted = store
                 .change(session, Write::ByAllMeans, |record, now, effects| {
                     let is_over = record.end_if_over(&policy, now, effects);
+                    let was_owned = record.owner().is_some();
                     if !is_over {
-                        record.restart(hash_of(session), now, effects);
+                        record.restart(hash_of(session), &new, now, effects);
                     }
-                    !is_over
+                    (!is_over, was_owned)
                 })
                 .await?;
-            let Some((true, swapped, dropped)) = restarted else { return Ok(false) };
+            let Some(((true, was_owned), swapped, dropped)) = restarted else { return Ok(Restarted::Over) };
             if swapped == Swapped::Full {
                 return Err(full());
             }
             store.drop_aliases(session, dropped).await;
             store.keep_aliases(session).await?;
-            Ok(true)
+            if let (Some((owner, limit)), false) = (new.limit(), was_owned)
+                && !store.enrol(session, owner, limit, new.limits).await?
+            {
+                store.change(session, Write::ByAllMeans, |record, _, _| record.disown()).await?;
+                return Ok(Restarted::TooMany);
+            }
+            Ok(Restarted::Done)
         })
     }
 
@@ -1159,6 +1137,17 @@ impl<B: Backend> Store for SharedStore<B> {
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         let session = Key::new(session.to_bytes());
         self.answer(async move |store| store.finish(session, reason, |_| true).await)
+    }
+
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        let session = Key::new(session.to_bytes());
+        self.answer(async move |store| {
+            store.finish(session, reason, |record| !record.is_superseded(presented)).await
+        })
+    }
+
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        Some(hash_of(key_of(id)).tag())
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {

@@ -7,6 +7,7 @@ import * as cookie1 from "cookie";
 import * as cookie04 from "cookie-0.4";
 import * as cookie05 from "cookie-0.5";
 import * as cookie07 from "cookie-0.7";
+import lightcookie from "lightcookie";
 
 const require = createRequire(import.meta.url);
 // Not among what the packages export.
@@ -16,11 +17,23 @@ const { SessionStore: NextAuth } = require(inside("next-auth", "core/lib/cookie.
 
 const { getChunkedCookie } = await import(inside("@auth0/nextjs-auth0", "dist/server/cookies.js"));
 
+// It takes a pair without "=" for a name and a value; it decodes, and goes on with the next field where that failed.
+const light = (field) => {
+    try {
+        const pairs = Object.entries(lightcookie.parse(field)).filter(([, value]) => value !== null);
+        return Object.fromEntries(pairs.map(([name, value]) => [name, value.trim()]));
+    } catch {
+        lightcookie.parse("");
+        return {};
+    }
+};
+
 const parsers = {
     "cookie 0.4": cookie04.parse ?? cookie04.default.parse,
     "cookie 0.5": cookie05.parse ?? cookie05.default.parse,
     "cookie 0.7": cookie07.parse ?? cookie07.default.parse,
     "cookie 1": cookie1.parse,
+    lightcookie: light,
 };
 const joiners = {
     "Auth.js": (name, cookies) => new AuthJs({ name }, cookies, console).value,

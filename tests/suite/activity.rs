@@ -54,6 +54,10 @@ async fn passive_requests_do_not_renew() {
         ("/account", &[("sec-purpose", "prefetch;anonymous-client-ip")]),
         ("/account", &[("purpose", "prefetch")]),
         ("/events", &[("last-event-id", "17"), ("accept", "text/event-stream")]),
+        // One without ids says by nothing else that it reconnects.
+        ("/events", &[("accept", "text/event-stream")]),
+        ("/events", &[("accept", " Text/Event-Stream ")]),
+        ("/events", &[("accept", "text/event-stream;q=1")]),
         ("/account", &[("purpose", "Prefetch")]),
         ("/account", &[("session-activity", ""), ("session-activity", "passive")]),
         ("/account", &[("session-activity", "active, passive")]),
@@ -77,9 +81,19 @@ async fn what_only_looks_passive_renews() {
         ("/account", &[("sec-purpose", "prefetching")]),
         ("/account", &[("purpose", "")]),
         ("/account", &[("x-original-url", "/poll")]),
+        ("/account", &[("accept", "text/event-stream, text/html")]),
+        ("/account", &[("accept", "application/json, text/event-stream")]),
+        ("/account", &[("accept", "text/event-stream"), ("accept", "*/*")]),
+        ("/account", &[("accept", "text/event-streams")]),
+        ("/account", &[("accept", "*/*")]),
+        ("/account", &[("accept", "")]),
     ];
     for (path, headers) in active {
         assert!(renews(path, headers, Method::GET).await, "{path} {headers:?}");
+    }
+    // A user sends it (a prompt, say), and an EventSource never does.
+    for method in [Method::POST, Method::PUT] {
+        assert!(renews("/chat", &[("accept", "text/event-stream")], method).await);
     }
 }
 

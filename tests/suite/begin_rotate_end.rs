@@ -9,7 +9,7 @@ use crate::support::{
     with,
 };
 use http::{Request, StatusCode};
-use tower_session_timeout::{Decision, EndReason, NewSession, SessionId, Started};
+use tower_session_timeout::{CookieAttributes, Decision, EndReason, NewSession, SessionId, Started};
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -82,13 +82,26 @@ async fn an_old_id_works_for_the_grace_after_the_new_one_is_first_used() {
 
 #[tokio::test]
 async fn looking_at_a_new_id_does_not_supersede_the_old_one() {
-    let app = App::with(|builder| builder.passive_paths(["/poll"]));
+    let app = App::new();
     app.log_in("A").await;
     app.send(rotate("A", "B")).await;
     app.peek("B").await;
-    app.send(sid(get("/poll", &[]), "B")).await;
     app.advance(GRACE * 2);
     assert!(app.admits("A").await);
+}
+
+/// The browser has the new one: whoever still sends the old one is somebody else.
+#[tokio::test]
+async fn a_passive_request_with_a_new_id_supersedes_the_old_one_and_renews_nothing() {
+    let app = App::with(|builder| builder.passive_paths(["/poll"]));
+    app.log_in("A").await;
+    app.send(rotate("A", "B")).await;
+    app.send(sid(get("/poll", &[]), "B")).await;
+    app.advance(GRACE);
+    assert!(!app.admits("A").await);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Superseded));
+    app.advance(IDLE.saturating_sub(GRACE));
+    assert_eq!(app.end_reason("B").await, Some(EndReason::Idle));
 }
 
 #[tokio::test]
@@ -310,6 +323,75 @@ async fn the_removal_of_another_cookie_of_the_name_ends_nothing() {
         let response = app.send(set_cookie(request, other)).await;
         assert_eq!(set_cookies(&response), ["sid=B; Path=/", other]);
         assert!(app.admits("B").await);
+    }
+}
+
+/// CHIPS: to a browser that knows of `Partitioned`, it is part of a cookie's identity.
+#[tokio::test]
+async fn a_partitioned_cookie_is_another_one_than_an_unpartitioned_one() {
+    let (set, removal) = ("sid=B; Path=/; Secure; partitioned", "sid=; Path=/; Secure; Max-Age=0");
+    for order in [[set, removal], [removal, set]] {
+        let app = App::with(|builder| {
+            builder.cookie_attributes(CookieAttributes::new().secure(true).partitioned(true))
+        });
+        let response = app.send(order.into_iter().fold(post("/login"), set_cookie)).await;
+        assert_eq!(set_cookies(&response), order);
+        assert!(app.admits("B").await, "the browser has it");
+
+        let response = app.send(order.into_iter().fold(sid(get("/account", &[]), "B"), set_cookie)).await;
+        assert_eq!(set_cookies(&response), order);
+        assert!(app.admits("B").await);
+    }
+    let app = App::new();
+    app.log_in("A").await;
+    let request = set_cookie(sid(post("/bye"), "A"), set);
+    app.send(set_cookie(request, "sid=; Path=/; Secure; Partitioned; Max-Age=0")).await;
+    assert!(!app.admits("A").await && !app.admits("B").await, "the same one");
+}
+
+/// Browsers differ about `Partitioned`: to some, an unpartitioned removal is one of the session cookie. And few frameworks
+/// can say `Partitioned` in a removal.
+#[tokio::test]
+async fn a_removal_that_does_not_say_partitioned_ends_the_session_all_the_same() {
+    let app = App::with(|builder| {
+        builder.cookie_attributes(CookieAttributes::new().secure(true).partitioned(true))
+    });
+    app.send(set_cookie(post("/login"), "sid=A; Path=/; Secure; Partitioned")).await;
+    app.send(set_cookie(sid(post("/bye"), "A"), "sid=; Path=/; Secure; Max-Age=0")).await;
+    assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));
+}
+
+#[tokio::test]
+async fn an_answer_that_clears_the_browsers_cookies_ends_the_session() {
+    for fields in
+        [&["\"cookies\""][..], &["\"*\""], &["\"cache\", \"cookies\""], &["\"storage\"", " \"cookies\" "]]
+    {
+        let app = App::new();
+        app.log_in("A").await;
+        let clear =
+            |request| fields.iter().fold(request, |request, field| with(request, "x-clear-site-data", field));
+        app.send(clear(sid(post("/bye"), "A"))).await;
+        assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut), "{fields:?}");
+
+        app.log_in("A").await;
+        app.send(clear(set_cookie(sid(post("/bye"), "A"), "theme=; Max-Age=0"))).await;
+        assert_eq!(
+            app.end_reason("A").await,
+            Some(EndReason::SignedOut),
+            "beside another cookie: {fields:?}"
+        );
+
+        let response = app.send(clear(set_cookie(post("/login"), "sid=B"))).await;
+        assert_eq!(set_cookies(&response), ["sid=B"]);
+        assert!(app.admits("B").await, "it sets one");
+        app.send(clear(get("/account", &[]))).await;
+        assert!(app.admits("B").await, "of somebody else");
+    }
+    for other in ["\"storage\", \"cache\"", "cookies", "*", "", "\"cookie\"", "\"Cookies\"", "\"cookies"] {
+        let app = App::new();
+        app.log_in("A").await;
+        app.send(with(sid(post("/bye"), "A"), "x-clear-site-data", other)).await;
+        assert!(app.admits("A").await, "browsers do not clear cookies: {other}");
     }
 }
 

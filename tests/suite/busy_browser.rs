@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tower_session_timeout::{
-    Access, Decision, Limits, Live, ManualClock, MemoryStore, NewSession, Policy, Rotated, SessionId, Store,
+    Decision, Limits, Live, ManualClock, MemoryStore, NewSession, SessionId, Store,
+    contract::{Access, Policy, Rotated},
 };
 
 const REQUESTS: usize = 200;

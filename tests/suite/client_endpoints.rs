@@ -13,9 +13,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, ConfigError, Decision, EndReason, IdTag, Limits, MemoryStore, NewSession,
-    OwnerlessSessions, Policy, RequestHead, Rotated, SessionId, SessionKey, SessionTimeoutBuilder,
-    SessionTimeoutLayer, Started, Store, StoreError, Verdict,
+    ConfigError, Decision, EndReason, Limits, MemoryStore, NewSession, OwnerlessSessions, RequestHead,
+    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -792,7 +792,7 @@ impl Store for Broken {
     fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
         unimplemented!()
     }
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
         unimplemented!()
     }
     fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {
@@ -820,7 +820,11 @@ struct Stuck(MemoryStore);
 
 impl Store for Stuck {
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision> {
-        if access == Access::Peek { self.0.check(id, policy, access) } else { never() }
+        if matches!(access, Access::Passive | Access::Peek) {
+            self.0.check(id, policy, access)
+        } else {
+            never()
+        }
     }
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
         self.0.remaining(session, policy)
@@ -831,7 +835,7 @@ impl Store for Stuck {
     fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
         never()
     }
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
         never()
     }
     fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {

@@ -148,6 +148,43 @@ fn log_in_and_log_out_pages_are_safe_paths_of_this_site() {
     }
 }
 
+/// Each log-in would log out.
+#[test]
+fn log_in_and_log_out_page_are_two() {
+    for login in ["/session", "/session?tenant=1"] {
+        let error = refusal(|b| b.login_path(login).logout_path("/session"));
+        assert!(matches!(&error, ConfigError::InvalidPath { path, .. } if path == "/session"), "{error}");
+        assert!(
+            error.to_string().contains("\"/session\"") && error.to_string().contains("log-in"),
+            "{error}"
+        );
+    }
+    accepted(|b| b.login_path("/session").logout_path("/session/end"));
+}
+
+/// The application never sees a request to what is below them.
+#[cfg(feature = "client")]
+#[test]
+fn log_in_and_log_out_page_are_not_below_the_client_endpoints() {
+    for path in ["/_st/sign-out", "/_st/log-in", "/_st/a/b", "/_st/"] {
+        for error in [
+            refusal(|b| b.client_endpoints("/_st").logout_path(path)),
+            refusal(|b| b.logout_path(path).client_endpoints("/_st")),
+            refusal(|b| b.client_endpoints("/_st").login_path(path)),
+        ] {
+            assert!(
+                matches!(&error, ConfigError::InvalidPath { path: named, .. } if named == path),
+                "{error}"
+            );
+            assert!(error.to_string().contains("endpoints"), "{error}");
+        }
+    }
+    let error = refusal(|b| b.client_endpoints("/_st").login_path("/_st/log-in?tenant=1"));
+    assert!(error.to_string().contains("/_st/log-in"), "{error}");
+    accepted(|b| b.client_endpoints("/_st").login_path("/_st").logout_path("/_stop"));
+    accepted(|b| b.login_path("/_st/log-in").logout_path("/_st/sign-out"));
+}
+
 #[test]
 fn paths_that_match_nothing_or_too_much_are_refused() {
     for path in

@@ -8,9 +8,9 @@ use std::{
 
 use crate::support::conforms;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Clock, Decision, EndReason, EventSink, IdTag, Label, Live, ManualClock,
-    MaxSessions, MemoryStore, NewSession, Owner, Policy, Rotated, SessionEvent, SessionId, SessionInfo,
-    SessionKey, Started, Store, Verdict, conformance,
+    Clock, Decision, EndReason, Label, Live, ManualClock, MaxSessions, MemoryStore, NewSession, Owner,
+    SessionEvent, SessionId, SessionInfo, SessionKey, Started, Store, conformance,
+    contract::{Access, Adopted, Answer, EventSink, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,12 +191,12 @@ impl Simple {
         record.active = match access {
             Access::Renew | Access::Hold => now,
             Access::RenewAgo(ago) => record.active.max(now.saturating_sub(ago)),
-            Access::Peek => record.active,
+            Access::Passive | Access::Peek => record.active,
         };
         let remaining = policy.renewed(None, now.saturating_sub(record.active), age);
         let live =
             Live::new(key_of(number), tag_of(id), idle_for, age, remaining).with_owner(record.owner.clone());
-        let renewed = (access != Access::Peek).then_some((number, record));
+        let renewed = (!matches!(access, Access::Passive | Access::Peek)).then_some((number, record));
         if self.mistake == Mistake::GetThenSet {
             return (Decision::Live(live), renewed);
         }
@@ -333,8 +333,8 @@ impl Store for Simple {
         Answer::Ready(Ok(before.map_or(Rotated::New, |_| Rotated::AlreadyLive)))
     }
 
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
-        Answer::Ready(Ok(false))
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
+        Answer::Ready(Ok(Restarted::Over))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {

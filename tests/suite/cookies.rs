@@ -75,7 +75,7 @@ async fn an_id_set_with_quotes_is_read_with_quotes() {
 #[tokio::test]
 async fn look_alikes_and_empty_values_are_no_session() {
     for other in
-        ["xsid=1; id=3; id=sid2", "si=A", "sidsid=A", "s=id=A", "_sid=A", "sid-=A", "theme=sid", "a=A; sid"]
+        ["xsid=1; id=3; id=sid2", "si=A", "sidsid=A", "s=id=A", "_sid=A", "sid-=A", "theme=sid", "a=sid b"]
     {
         let app = App::new();
         let response = app.send(cookies(&[other.as_bytes()])).await;
@@ -193,6 +193,42 @@ async fn every_byte_that_is_no_token_separates() {
                 }
             }
         }
+    }
+}
+
+/// To one parser or another (lightcookie), what follows such a name is its value.
+#[tokio::test]
+async fn a_pair_without_equals_whose_first_word_is_the_session_name_is_removed() {
+    let app = App::new();
+    app.log_in("A").await;
+    for pair in [
+        "sid EVIL",
+        "sid  EVIL",
+        "sid\tEVIL",
+        "sid,EVIL",
+        "sid\"EVIL\"",
+        "SID EVIL",
+        "%73id EVIL",
+        "sid.0 EVIL",
+        "sid__0 EVIL",
+        "\"sid\" EVIL",
+        "sid EVIL=",
+        "sid EVIL=1",
+        "=sid EVIL",
+        "= =sid EVIL",
+        "sid",
+    ] {
+        for field in [pair.to_owned(), format!("{pair}; lang=en"), format!("theme=dark; {pair}; lang=en")] {
+            let others = field.replace(&format!("{pair}; "), "").replace(pair, "");
+            let response = app.send(cookies(&[field.as_bytes()])).await;
+            assert_eq!((response.status(), &*text(&response)), (StatusCode::OK, &*others), "{field}");
+            let response = app.send(cookies(&[format!("{field}; sid=A").as_bytes()])).await;
+            let others = format!("{others}; sid=A").trim_start_matches("; ").to_owned();
+            assert_eq!(text(&response), others, "{field}");
+        }
+    }
+    for ordinary in ["sidecar EVIL", "xsid EVIL", "a sid EVIL", "theme", "=side", "a=sid EVIL"] {
+        assert_eq!(text(&app.send(cookies(&[ordinary.as_bytes()])).await), ordinary);
     }
 }
 

@@ -8,9 +8,9 @@ use std::{
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header, post, set_cookie, sid, slow, with};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, EventSink, IdTag, Limits, Live, ManualClock, MemoryStore,
-    NewSession, Owner, Policy, Rotated, SessionEvent, SessionId, SessionKey, SessionTimeoutBuilder, Started,
-    Store, StoreError, Verdict,
+    Decision, EndReason, Limits, Live, ManualClock, MemoryStore, NewSession, Owner, SessionEvent, SessionId,
+    SessionKey, SessionTimeoutBuilder, Started, Store, StoreError,
+    contract::{Access, Answer, EventSink, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 type Told = Arc<Mutex<Vec<(&'static str, String)>>>;
@@ -236,7 +236,7 @@ fn no_lock_is_held_while_a_hook_runs() {
         ("a rotation", |store, live, policy| {
             drop(store.rotate(live.key, &SessionId::from("C"), live.presented, policy));
         }),
-        ("a log-in", |store, live, policy| drop(store.restart(live.key, policy))),
+        ("a log-in", |store, live, policy| drop(store.restart(live.key, &NewSession::new(), policy))),
         ("a stream", |store, live, policy| drop(store.remaining(live.key, policy))),
         ("a log-out", |store, live, _| drop(store.end(live.key, EndReason::SignedOut))),
         ("a log-out everywhere", |store, _, _| drop(store.end_all(&Owner::from("alice"), None))),
@@ -287,7 +287,7 @@ async fn failures_of_the_store_are_told_with_what_it_said() {
         fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
             unreachable!("nothing is admitted")
         }
-        fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+        fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
             unreachable!("nothing is admitted")
         }
         fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {

@@ -15,8 +15,9 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Policy, Session,
-    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Store,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Session, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Store,
+    contract::{Access, Answer, Policy},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -301,3 +301,29 @@ async fn a_hostile_cookie_name_forges_no_log_line() {
     assert_eq!(log.lines_with("is the session cookie's name right?"), 1);
     assert_eq!(log.text().matches("forged").count(), 64 / 14, "and is cut");
 }
+
+#[tokio::test]
+async fn an_option_that_has_no_effect_inside_another_layer_is_told_once() {
+    use tower::{Layer, ServiceExt};
+    for is_inner in [true, false] {
+        let (log, _guard) = Log::listen();
+        let outer =
+            SessionTimeoutLayer::builder().cookie(if is_inner { "sid" } else { "other" }).build().unwrap();
+        let inner = SessionTimeoutLayer::builder().cookie("sid").rotate_after(Duration::from_secs(3600));
+        let inner = inner.build().unwrap();
+        let keeper = if is_inner { &outer } else { &inner };
+        let new = tower_session_timeout::NewSession::new();
+        keeper.sessions().start(&SessionId::from("A"), &new).await.unwrap();
+        let application = tower::service_fn(async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(
+                http_body_util::Full::<bytes::Bytes>::default(),
+            ))
+        });
+        let site = outer.layer(inner.layer(application));
+        for _ in 0..3 {
+            let answer = site.clone().oneshot(sid(get("/account", &[]), "A")).await.unwrap();
+            assert_eq!(answer.status(), http::StatusCode::OK);
+        }
+        assert_eq!(log.lines_with("rotate_after has no effect here"), usize::from(is_inner));
+    }
+}

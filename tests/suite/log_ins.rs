@@ -1,20 +1,20 @@
 //! A log-in is a proof, not a redirect: what begins both clocks of a live session anew, and what does not.
 #![allow(clippy::unchecked_time_subtraction)] // of constants
 
-#[cfg(feature = "redis")]
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::support::{ABSOLUTE, App, IDLE, NANO, get, header, post, set_cookie, set_cookies, sid, with};
+use crate::{
+    servers::redis_server::RedisServer,
+    support::{
+        ABSOLUTE, App, IDLE, NANO, RuntimeClock, get, header, post, remote::Remote, set_cookie, set_cookies,
+        sid, with,
+    },
+};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::LOCATION};
 use http_body_util::Full;
-use tower_session_timeout::{Decision, EndReason, RequestHead, Session};
-#[cfg(feature = "redis")]
-use {
-    crate::support::{RuntimeClock, redis_server::RedisServer, remote::Remote},
-    tower_session_timeout::{ManualClock, MemoryStore, RedisStore},
-};
+use tower_session_timeout::{Decision, EndReason, ManualClock, MemoryStore, RequestHead, Session};
+use tower_session_timeout_redis::RedisStore;
 
 const STEP: Duration = Duration::from_secs(600);
 
@@ -57,7 +57,6 @@ async fn a_new_id_for_a_log_in_begins_both_clocks_anew_under_that_id_alone() {
 }
 
 /// A store that is asked over a network, and Redis.
-#[cfg(feature = "redis")]
 #[tokio::test]
 async fn a_new_id_is_a_log_in_and_a_known_one_is_none_whatever_the_store() {
     let server = RedisServer::start(&[]).await;

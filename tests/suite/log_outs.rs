@@ -494,3 +494,102 @@ async fn a_log_out_ends_every_id_of_the_session() {
         assert_eq!(reason(&layer, id).await, Some(EndReason::SignedOut));
     }
 }
+
+const REMOVAL: &str = "sid=; Path=/; Max-Age=0";
+
+/// The store may have forgotten of the session before the answer comes, however that took its time.
+#[tokio::test]
+async fn a_request_begins_no_session_under_the_id_it_came_with() {
+    let app = App::new();
+    app.log_in("A").await;
+    let report =
+        with(with(set_cookie(sid(post("/report"), "A"), "sid=A; Path=/"), "x-say", "end"), "x-slow", "1");
+    let report = app.send_slow(report).await;
+    app.advance(2 * IDLE);
+    app.release();
+    // It says so while it is under way, and the answer takes its time.
+    let answer = report.await.unwrap();
+    assert!(
+        !set_cookies(&answer).iter().any(|cookie| cookie.starts_with("sid=A")),
+        "{:?}",
+        set_cookies(&answer)
+    );
+    assert!(!app.admits("A").await);
+
+    let app = App::with_store(MemoryStore::new().capacity(1), |builder| builder);
+    app.log_in("A").await;
+    let forgets = app.layer.layer(tower::service_fn({
+        let sessions = app.layer.sessions();
+        move |request: Request<Full<Bytes>>| {
+            let sessions = sessions.clone();
+            async move {
+                request.extensions().get::<Session>().unwrap().end().await.unwrap();
+                // There is room for one.
+                sessions.start(&SessionId::from("other"), &NewSession::new()).await.unwrap();
+                sessions.end(&SessionId::from("other")).await.unwrap();
+                let response = Response::builder().header("set-cookie", "sid=A; Path=/");
+                Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+            }
+        }
+    }));
+    let answer = forgets.oneshot(sid(get("/", &[]), "A")).await.unwrap();
+    assert!(removes_cookie(&answer), "{:?}", set_cookies(&answer));
+    assert!(!app.admits("A").await);
+}
+
+/// A session library deletes what it kept under the old id, and removes the cookie of who still comes with that.
+#[tokio::test]
+async fn a_late_removal_ends_no_session_that_goes_on_under_a_newer_id() {
+    let app = App::new();
+    app.log_in("A").await;
+    let late = app.send_slow(slow(set_cookie(sid(get("/tab", &[]), "A"), REMOVAL))).await;
+    app.send(set_cookie(sid(get("/", &[]), "A"), "sid=B")).await;
+    assert!(app.admits("B").await);
+    app.release();
+    assert_eq!(set_cookies(&late.await.unwrap()), [""; 0]);
+    assert!(app.admits("B").await);
+
+    let removal = app.send(set_cookie(sid(get("/", &[]), "B"), REMOVAL)).await;
+    assert!(!set_cookies(&removal).is_empty() && !app.admits("B").await, "who goes on with it may end it");
+}
+
+/// The browser may have the cookie of the new log-in already.
+#[tokio::test]
+async fn a_late_removal_takes_no_new_log_ins_cookie() {
+    let app = App::new();
+    app.log_in("A").await;
+    let late = app.send_slow(slow(set_cookie(sid(get("/tab", &[]), "A"), REMOVAL))).await;
+    app.send(logout("A")).await;
+    app.log_in("B").await;
+    app.release();
+    assert_eq!(set_cookies(&late.await.unwrap()), [""; 0]);
+    assert!(app.admits("B").await);
+}
+
+#[tokio::test]
+async fn what_was_superseded_by_a_log_in_is_not_removed_from_the_browser() {
+    let app = App::new();
+    app.log_in("A").await;
+    app.send(with(set_cookie(sid(post("/login"), "A"), "sid=B"), "x-login", "ada")).await;
+    let page = [("accept", "text/html"), ("sec-fetch-mode", "navigate"), ("cookie", "sid=A")];
+    let tab = app.send(get("/account", &page)).await;
+    assert_eq!(header(&tab, "session-ended"), "superseded");
+    assert_eq!(set_cookies(&tab), [""; 0]);
+    let public = app.send(get("/public/page", &page)).await;
+    assert_eq!((public.status(), set_cookies(&public)), (StatusCode::OK, vec![]));
+}
+
+/// The application believes what only looks like a log-out.
+#[tokio::test]
+async fn what_no_user_has_asked_for_logs_out_nobody_though_the_application_says_so() {
+    for (name, value) in
+        [("sec-purpose", "prefetch"), ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "image")]
+    {
+        let app = App::with(SessionTimeoutBuilder::logout_by_get);
+        app.log_in("A").await;
+        let request = set_cookie(sid(get("/logout", &[("sec-fetch-mode", "no-cors")]), "A"), REMOVAL);
+        let answer = app.send(with(request, name, value)).await;
+        assert_eq!(set_cookies(&answer), [""; 0], "{name}");
+        assert!(app.admits("A").await, "{name}");
+    }
+}

@@ -1,6 +1,7 @@
 //! One binary, for each would link every library again; a file for each behaviour.
 //! `cargo test --all-features in_flight` runs those of one file.
 
+mod servers;
 mod support;
 
 mod activity;
@@ -16,8 +17,10 @@ mod configuration;
 mod conformance;
 mod cookies;
 mod events;
+mod house;
 mod idle_and_absolute;
 mod in_flight;
+mod inner_options;
 mod interleavings;
 mod layer_order;
 mod log;
@@ -37,6 +40,7 @@ mod redis;
 mod redis_clock;
 mod redis_cluster;
 mod redis_faults;
+mod redis_pools;
 mod redis_sentinel;
 mod responses;
 mod return_to;

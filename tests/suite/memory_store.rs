@@ -12,8 +12,9 @@ use std::{
 use crate::support::{ABSOLUTE, App, IDLE, NANO, get, post, set_cookie, set_cookies, sid};
 use http::StatusCode;
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, EventSink, Limits, Live, ManualClock, MemoryStore,
-    NewSession, Policy, Rotated, SessionEvent, SessionId, Started, Store, SystemClock,
+    Clock, Decision, EndReason, Limits, Live, ManualClock, MemoryStore, NewSession, SessionEvent, SessionId,
+    Started, Store, SystemClock,
+    contract::{Access, Answer, EventSink, Policy, Restarted, Rotated},
 };
 
 const KEPT: Duration = Duration::from_secs(5 * 60);
@@ -349,7 +350,7 @@ fn a_key_of_a_forgotten_session_names_nobody() {
     bench.end("A");
     bench.start("A");
     assert!(!ready(bench.store.end(old.key, EndReason::Revoked)));
-    assert!(!ready(bench.store.restart(old.key, &policy())));
+    assert_ne!(ready(bench.store.restart(old.key, &NewSession::new(), &policy())), Restarted::Done);
     let rotated = ready(bench.store.rotate(old.key, &SessionId::from("B"), old.presented, &policy()));
     assert_eq!(rotated, Rotated::Refused);
     assert!(bench.is_live("A"));

@@ -1,10 +1,16 @@
 //! Whose sessions there are, and signing out elsewhere: OWASP ASVS 5.0 §7.4, §7.5.2.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::support::{ABSOLUTE, App, IDLE, get, header, post, set_cookie, set_cookies, sid, slow, with};
+use bytes::Bytes;
 use http::StatusCode;
-use tower_session_timeout::{EndReason, NewSession, Owner, SessionId, SessionTimeoutLayer, Sessions};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt};
+use tower_session_timeout::{
+    Decision, EndReason, Limits, ManualClock, MaxSessions, MemoryStore, NewSession, Owner, SessionId,
+    SessionTimeoutLayer, Sessions,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -192,4 +198,41 @@ async fn signing_out_everywhere_does_not_count_what_was_over() {
     assert_eq!(app.layer.sessions().end_all(&alice(), None).await.unwrap(), 1);
     assert_eq!(app.end_reason("A1").await, Some(EndReason::Idle));
     assert_eq!(app.end_reason("A2").await, Some(EndReason::Revoked));
+}
+
+/// A visitor's session that keeps its id: what the log-in says of it counts.
+#[tokio::test]
+async fn a_log_in_that_keeps_the_id_gives_the_session_its_owner_and_limits() {
+    let limits = Limits::new(MINUTE, 10 * MINUTE);
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+    let layer = SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .store(Arc::clone(&store))
+        .max_sessions(MaxSessions::refuse_new(1))
+        .build()
+        .unwrap();
+    let service = layer.layer(tower::service_fn(move |_: http::Request<Full<Bytes>>| async move {
+        let mut response = http::Response::new(Full::<Bytes>::default());
+        response
+            .extensions_mut()
+            .insert(NewSession::new().owner("alice").limits(limits).label("a telephone"));
+        Ok::<_, std::convert::Infallible>(response)
+    }));
+    let sessions = layer.sessions();
+    for id in ["A", "B"] {
+        sessions.start(&SessionId::from(id), &NewSession::new()).await.unwrap();
+    }
+    let log_in = async |id| service.clone().oneshot(sid(post("/login"), id)).await.unwrap().status();
+    assert_eq!(log_in("A").await, StatusCode::OK);
+    let listed = sessions.sessions_of(&alice()).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].label, Some("a telephone".into()));
+    assert_eq!(log_in("B").await, StatusCode::FORBIDDEN, "it would be the second");
+    assert_eq!(sessions.sessions_of(&alice()).await.unwrap().len(), 1);
+    assert_eq!(sessions.end_all(&alice(), None).await.unwrap(), 1);
+    assert_eq!(log_in("B").await, StatusCode::OK);
+    clock.advance(MINUTE);
+    let over = sessions.peek(&SessionId::from("B")).await.unwrap();
+    assert!(matches!(over, Decision::Ended { reason: EndReason::Idle, owner: Some(_), .. }), "{over:?}");
 }

@@ -9,7 +9,7 @@ use crate::support::{
 use http::{HeaderValue, Request, header::COOKIE};
 use http_body_util::Full;
 use proptest::{prelude::*, sample::select};
-use tower_session_timeout::{Access, Decision, ManualClock, MemoryStore, Store};
+use tower_session_timeout::{Decision, ManualClock, MemoryStore, Store, contract::Access};
 
 /// What the memory store is asked beyond what every store is.
 #[derive(Clone, Debug)]

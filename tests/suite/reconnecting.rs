@@ -1,5 +1,4 @@
 //! When a connection is made anew, and how often, over wires that do as they are told.
-#![cfg(feature = "redis")]
 
 use std::{
     io,
@@ -9,7 +8,7 @@ use std::{
 
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike};
 use tokio::time::{self, Instant};
-use tower_session_timeout::ReconnectingConnection;
+use tower_session_timeout_redis::ReconnectingConnection;
 
 const SECOND: Duration = Duration::from_secs(1);
 

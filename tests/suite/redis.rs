@@ -1,5 +1,4 @@
 //! The Redis store against a real server: T07, T14, T100, T103, T107, T108, and races.
-#![cfg(feature = "redis")]
 
 use std::{
     sync::{
@@ -9,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    App, conforms,
-    fault_proxy::{Fault, FaultProxy},
-    model::{self, Model},
-    pace, post,
-    redis_server::{RedisServer, until},
-    sid,
+use crate::{
+    servers::redis_server::{RedisServer, until},
+    support::{
+        App, conforms,
+        fault_proxy::{Fault, FaultProxy},
+        model::{self, Model},
+        pace, post, sid,
+    },
 };
 use ::redis::aio::ConnectionManager;
 use http::StatusCode;
@@ -25,9 +25,11 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner,
-    Policy, ReconnectingConnection, RedisStore, Rotated, SessionEvent, SessionId, Started, Store,
+    Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, SessionEvent, SessionId, Started,
+    Store,
+    contract::{Access, Adopted, Answer, EventSink, Policy, Restarted, Rotated},
 };
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -303,7 +305,7 @@ async fn ids_that_a_session_has_forgotten_leave_no_keys() {
     }
     assert_eq!(keys(&connection).await.len(), 71, "each may be in the browser");
     renew(&store, "69").await.unwrap();
-    assert!(ask(store.restart(live.key, &policy())).await);
+    assert_eq!(ask(store.restart(live.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert_eq!(keys(&connection).await.len(), 2, "the record, and the id in use");
 }
 
@@ -339,7 +341,7 @@ async fn a_slow_answer_brings_no_id_back_that_a_restart_ended() {
     let first = renew(&store, "A").await.unwrap();
     rotate(&store, &first, "B").await;
     renew(&store, "B").await.unwrap();
-    assert!(ask(store.restart(first.key, &policy())).await);
+    assert_eq!(ask(store.restart(first.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert_eq!(rotate(&store, &first, "A").await, Rotated::Refused);
     assert!(renew(&store, "A").await.is_none());
 }
@@ -381,7 +383,7 @@ async fn a_session_that_forgets_an_id_leaves_alone_the_one_that_id_began() {
     let second = renew(&store, "A").await.unwrap();
     rotate(&store, &second, "C").await;
     renew(&store, "C").await.unwrap();
-    assert!(ask(store.restart(second.key, &policy())).await);
+    assert_eq!(ask(store.restart(second.key, &NewSession::new(), &policy())).await, Restarted::Done);
     assert!(renew(&store, "A").await.is_none());
     assert!(renew(&store, "B").await.is_some());
 }
@@ -683,6 +685,8 @@ async fn a_full_server_checks_and_ends_sessions_and_begins_none() {
     clock.advance(IDLE.saturating_sub(policy().rotation_grace + Duration::from_millis(1)));
     assert!(renew(&store, "A2").await.is_some(), "renewed, on a full server as well");
     assert_eq!(start(&store, "B").await, Started::AtCapacity);
+    let of_an_owner = store.start(&SessionId::from("B"), &NewSession::new().owner("ada"), &policy());
+    assert_eq!(ask(of_an_owner).await, Started::AtCapacity, "its owner's list has no room, either");
     assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
     assert!(renew(&store, "A").await.is_none());
     command(&connection, &["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();

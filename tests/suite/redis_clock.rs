@@ -1,14 +1,14 @@
 //! The Redis server's clock is set back: by NTP, by hand, or because another server with another clock takes over.
-#![cfg(feature = "redis")]
 
 use std::time::Duration;
 
-use crate::support::redis_server::RedisServer;
+use crate::servers::redis_server::RedisServer;
 use ::redis::aio::ConnectionManager;
 use tower_session_timeout::{
-    Access, Answer, Clock, Decision, EndReason, IdTag, Limits, Live, ManualClock, NewSession, Policy,
-    RedisStore, SessionId, Store,
+    Clock, Decision, EndReason, Limits, Live, ManualClock, NewSession, SessionId, Store,
+    contract::{Access, Answer, IdTag, Policy},
 };
+use tower_session_timeout_redis::RedisStore;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(15 * 60);

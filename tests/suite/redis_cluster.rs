@@ -1,5 +1,4 @@
 //! The Redis store on a cluster: T106, slots that move, and a primary that is killed.
-#![cfg(feature = "redis")]
 
 use std::{
     mem::swap,
@@ -10,20 +9,22 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    App, conforms, pace, post,
-    redis_cluster::RedisCluster,
-    redis_server::{command, local},
-    set_cookie, sid,
+use crate::{
+    servers::{
+        redis_cluster::RedisCluster,
+        redis_server::{command, local},
+    },
+    support::{App, conforms, pace, post, set_cookie, sid},
 };
 use ::redis::cluster_async::ClusterConnection;
 use futures_util::future::join_all;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, Policy,
-    ReconnectingConnection, RedisStore, Rotated, SessionId, Started, Store,
+    Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, SessionId, Started, Store,
+    contract::{Access, Answer, Policy, Restarted, Rotated},
 };
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 const SESSIONS: usize = 100;
 
@@ -81,7 +82,7 @@ async fn every_operation(store: &RedisStore<ReconnectingConnection<ClusterConnec
         assert_eq!(rotated, Rotated::New);
         assert_eq!(live(store, second).await.unwrap().key, key);
         if number % 2 == 0 {
-            assert!(ask(store.restart(key, &policy())).await);
+            assert_eq!(ask(store.restart(key, &NewSession::new(), &policy())).await, Restarted::Done);
         }
         if number % 4 == 0 {
             assert!(ask(store.end(key, EndReason::SignedOut)).await);

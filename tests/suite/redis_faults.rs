@@ -1,21 +1,21 @@
 //! The Redis store behind a network that fails, as users of the layer see it: T100, T101, T102.
-#![cfg(feature = "redis")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, time::Duration};
 
-use crate::support::{
-    App,
-    fault_proxy::{Fault, FaultProxy},
-    header, pace, post,
-    redis_server::{RedisServer, connect},
-    set_cookie, set_cookies, sid, slow,
+use crate::{
+    servers::redis_server::{RedisServer, command, connect, until},
+    support::{
+        App,
+        fault_proxy::{Fault, FaultProxy},
+        header, pace, post, set_cookie, set_cookies, sid, slow,
+    },
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode};
-use redis::{AsyncConnectionConfig, aio::ConnectionLike};
+use redis::{AsyncConnectionConfig, Value, aio::ConnectionLike};
 use tokio::time::Instant;
-use tower_session_timeout::{ReconnectingConnection, RedisStore};
+use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
 fn deadline() -> Duration {
     Duration::from_millis(300) * pace()
@@ -191,4 +191,35 @@ async fn no_late_answer_is_taken_for_that_of_another_request() {
         }
     }
     assert!((7..20).contains(&given_up), "{given_up} were given up");
+}
+
+/// As one whose disk is full.
+#[tokio::test]
+async fn a_server_that_cannot_write_to_its_disk_makes_503_of_what_is_to_be_written() {
+    let server = RedisServer::start(&[]).await;
+    let app = App::on(RedisStore::new(server.connect().await), |builder| builder);
+    app.log_in("live").await;
+    let in_the_way = server.folder().join("dump.rdb");
+    let saved = async |status: &str| {
+        command::<Value>(server.address(), &["BGSAVE"]).await.unwrap();
+        until("the snapshot is over", async || {
+            let info: String = command(server.address(), &["INFO", "persistence"]).await.unwrap();
+            info.contains(&format!("rdb_last_bgsave_status:{status}"))
+                && info.contains("rdb_bgsave_in_progress:0")
+        })
+        .await;
+    };
+    fs::create_dir(&in_the_way).unwrap();
+    command::<Value>(server.address(), &["CONFIG", "SET", "save", "3600 1"]).await.unwrap();
+    saved("err").await;
+    assert_eq!(app.visit("live").await.status(), StatusCode::OK, "nothing is written within the granularity");
+    let log_in = app.send(set_cookie(post("/login"), "sid=new")).await;
+    assert_eq!(log_in.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let log_out = app.send(sid(post("/logout"), "live")).await;
+    assert_eq!(log_out.status(), StatusCode::SERVICE_UNAVAILABLE);
+    fs::remove_dir(&in_the_way).unwrap();
+    saved("ok").await;
+    app.log_in("new").await;
+    until("the log-out is told again", async || app.visit("live").await.status() == StatusCode::UNAUTHORIZED)
+        .await;
 }

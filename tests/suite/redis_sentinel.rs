@@ -1,19 +1,19 @@
 //! The Redis store over Sentinel: what a failover is to users.
-#![cfg(feature = "redis-sentinel")]
 
-use std::{process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
-use crate::support::{
-    App, pace, post,
-    redis_sentinel::Watched,
-    redis_server::{command, replicated, until},
-    sid,
+use crate::{
+    servers::{
+        redis_sentinel::Watched,
+        redis_server::{command, replicated, until},
+    },
+    support::{App, pace, post, sid},
 };
 use futures_util::future::join_all;
 use http::StatusCode;
 use redis::{AsyncConnectionConfig, Value};
 use tokio::time::{Instant, sleep};
-use tower_session_timeout::{RedisStore, SentinelConnection};
+use tower_session_timeout_redis::{RedisStore, SentinelConnection};
 
 /// An application that alone decides how long it waits for an answer.
 async fn app(watched: &Watched) -> App {
@@ -37,9 +37,153 @@ async fn connections_of(watched: &Watched) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
+async fn role(server: SocketAddr) -> Value {
+    command::<Vec<Value>>(server, &["ROLE"]).await.unwrap().swap_remove(0)
+}
+
+/// Whether the application has looked a session up there. Nobody else does.
+async fn is_asked(server: SocketAddr) -> bool {
+    // Whoever is promoted drops its clients.
+    let stats = command::<String>(server, &["INFO", "commandstats"]).await;
+    stats.is_ok_and(|stats| stats.contains("cmdstat_get:"))
+}
+
+/// Those who listen to this sentinel: the application, if anybody.
+async fn listeners(sentinel: SocketAddr) -> String {
+    command(sentinel, &["CLIENT", "LIST", "TYPE", "pubsub"]).await.unwrap()
+}
+
+async fn listens(sentinel: SocketAddr) {
+    until("the application listens", async || listeners(sentinel).await.contains(" sub=1 ")).await;
+}
+
+/// A planned failover: the old primary is there, takes writes, and is told some 10 seconds later.
+async fn is_followed(watched: &Watched, sentinel: SocketAddr, app: &App) {
+    let (old, new) = (watched.primary.address(), watched.replica.address());
+    command::<Value>(sentinel, &["SENTINEL", "FAILOVER", "main"]).await.unwrap();
+    until("the new primary is asked", async || {
+        assert_ne!(status(app, "live").await, StatusCode::UNAUTHORIZED);
+        is_asked(new).await
+    })
+    .await;
+    assert_eq!(role(old).await, Value::BulkString(b"master".to_vec()), "it knows nothing of it yet");
+    assert_eq!(role(new).await, Value::BulkString(b"master".to_vec()));
+    app.log_in("new").await;
+    for id in ["live", "new"] {
+        assert_eq!(status(app, id).await, StatusCode::OK);
+        sign_out(app, id).await;
+    }
+    watched.primary.follows().await;
+    for id in ["live", "new"] {
+        assert_eq!(app.once_available(id).await.status(), StatusCode::UNAUTHORIZED, "nothing was lost");
+    }
+}
+
+#[tokio::test]
+async fn a_planned_failover_is_followed_before_the_old_primary_knows_of_it() {
+    let watched = Watched::start(3).await;
+    let app = app(&watched).await;
+    app.log_in("live").await;
+    replicated(watched.primary.address()).await;
+    listens(watched.sentinels[0]).await;
+    // One of the others is the first to know.
+    is_followed(&watched, watched.sentinels[2], &app).await;
+}
+
+#[tokio::test]
+async fn when_its_sentinel_is_killed_another_tells_of_a_planned_failover() {
+    let mut watched = Watched::start(3).await;
+    let app = app(&watched).await;
+    app.log_in("live").await;
+    replicated(watched.primary.address()).await;
+    listens(watched.sentinels[0]).await;
+    watched.kill_sentinel(0);
+    listens(watched.sentinels[1]).await;
+    is_followed(&watched, watched.sentinels[1], &app).await;
+}
+
+#[tokio::test]
+async fn it_listens_as_long_as_there_is_a_clone_of_it() {
+    let watched = Watched::start(1).await;
+    let connection = SentinelConnection::new(watched.client()).await.unwrap();
+    listens(watched.sentinels[0]).await;
+    let mut clone = connection.clone();
+    drop(connection);
+    redis::cmd("PING").exec_async(&mut clone).await.unwrap();
+    assert!(!listeners(watched.sentinels[0]).await.is_empty());
+    drop(clone);
+    until("nobody listens", async || listeners(watched.sentinels[0]).await.is_empty()).await;
+}
+
+#[test]
+fn one_that_outlives_its_runtime_listens_again_in_the_next_one() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (watched, connection) = first.block_on(async {
+        let watched = Watched::start(1).await;
+        let connection = SentinelConnection::new(watched.client()).await.unwrap();
+        listens(watched.sentinels[0]).await;
+        (watched, connection)
+    });
+    drop(first);
+    runtime().block_on(async {
+        let sentinel = watched.sentinels[0];
+        until("nobody listens", async || listeners(sentinel).await.is_empty()).await;
+        until("it is found broken, and made anew", async || {
+            redis::cmd("PING").exec_async(&mut connection.clone()).await.is_ok()
+        })
+        .await;
+        listens(sentinel).await;
+    });
+}
+
+/// A subscription that breaks while its sentinel, and the switch, go on.
+#[tokio::test]
+async fn a_planned_failover_that_nobody_listened_to_is_made_up_for() {
+    let watched = Watched::start(1).await;
+    let app = app(&watched).await;
+    app.log_in("live").await;
+    replicated(watched.primary.address()).await;
+    listens(watched.sentinels[0]).await;
+    let forbid = ["ACL", "SETUSER", "default", "-subscribe"];
+    command::<Value>(watched.sentinels[0], &forbid).await.unwrap();
+    command::<Value>(watched.sentinels[0], &["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
+    command::<Value>(watched.sentinels[0], &["SENTINEL", "FAILOVER", "main"]).await.unwrap();
+    until("the failover is over", async || {
+        let address: Vec<String> =
+            command(watched.sentinels[0], &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]).await.unwrap();
+        address[1] == watched.replica.address().port().to_string()
+    })
+    .await;
+    assert_eq!(status(&app, "live").await, StatusCode::OK);
+    assert!(!is_asked(watched.replica.address()).await, "nobody has heard of it");
+    command::<Value>(watched.sentinels[0], &["ACL", "SETUSER", "default", "+subscribe"]).await.unwrap();
+    until("the new primary is asked", async || {
+        assert_eq!(status(&app, "live").await, StatusCode::OK);
+        is_asked(watched.replica.address()).await
+    })
+    .await;
+    let old = role(watched.primary.address()).await;
+    assert_eq!(old, Value::BulkString(b"master".to_vec()), "it knows nothing of it yet");
+}
+
 #[tokio::test]
 async fn a_primary_that_became_a_replica_is_left_once_it_refuses_a_write() {
+    is_left_once_it_refuses(async |_| {}).await;
+}
+
+#[tokio::test]
+async fn where_no_sentinel_may_be_listened_to_it_is_left_once_it_refuses_a_write_as_well() {
+    is_left_once_it_refuses(async |sentinel| {
+        let forbid = ["ACL", "SETUSER", "default", "-subscribe"];
+        command::<Value>(sentinel, &forbid).await.unwrap();
+    })
+    .await;
+}
+
+async fn is_left_once_it_refuses(prepare: impl AsyncFn(SocketAddr)) {
     let watched = Watched::start(1).await;
+    prepare(watched.sentinels[0]).await;
     let app = app(&watched).await;
     app.log_in("live").await;
     replicated(watched.primary.address()).await;

@@ -28,9 +28,9 @@ use proptest::{
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
-    Access, Adopted, CachedStore, Clock, Decision, EndReason, EventSink, Limits, ManualClock, MaxSessions,
-    NewSession, Owner, Policy, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store,
-    SystemClock, Verdict, conformance,
+    CachedStore, Clock, Decision, EndReason, Limits, ManualClock, MaxSessions, NewSession, Owner,
+    SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, SystemClock, conformance,
+    contract::{Access, Adopted, EventSink, Policy, Restarted, Verdict},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -358,6 +358,8 @@ async fn a_full_backend_ends_sessions_and_begins_none() {
     };
     assert_eq!(left.idle, IDLE - SECOND);
     assert_eq!(start(&store, "B").await, Started::AtCapacity);
+    let of_an_owner = store.start(&SessionId::from("B"), &NewSession::new().owner("ada"), &policy());
+    assert_eq!(of_an_owner.await.unwrap(), Started::AtCapacity, "its owner's list has no room, either");
     assert!(store.end(key, EndReason::SignedOut).await.unwrap());
     assert!(!is_live(&store, "A").await);
 }
@@ -561,7 +563,7 @@ async fn an_id_is_kept_as_long_as_its_session_whatever_renews_that() {
     let Decision::Live(live) = checked else { panic!("{checked:?}") };
     store.rotate(live.key, &SessionId::from("D"), live.presented, &eight_hours).await.unwrap();
     site.clock.advance(Duration::from_secs(4 * 3600));
-    assert!(store.restart(live.key, &eight_hours).await.unwrap());
+    assert_eq!(store.restart(live.key, &NewSession::new(), &eight_hours).await.unwrap(), Restarted::Done);
     site.clock.advance(Duration::from_secs(8 * 3600 - 1));
     let checked = store.check(&SessionId::from("D"), &eight_hours, Access::Renew).await.unwrap();
     assert!(matches!(checked, Decision::Live(_)), "{checked:?}");

@@ -16,8 +16,9 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{self, timeout};
 use tower_session_timeout::{
-    Access, Answer, Backend, BoxFuture, CachedStore, Clock, Decision, EndReason, Key, LayerSettings, Limits,
-    Loaded, NewSession, Policy, SessionId, SharedStore, Started, Store, StoreError, Swap, Swapped,
+    Backend, BoxFuture, CachedStore, Clock, Decision, EndReason, Key, LayerSettings, Limits, Loaded,
+    NewSession, SessionId, SharedStore, Started, Store, StoreError, Swap, Swapped,
+    contract::{Access, Answer, Policy},
 };
 
 use crate::support::RuntimeClock;
@@ -356,7 +357,7 @@ fn worst(faults: Faults, seeds: std::ops::Range<u64>) -> Strayed {
         assert_eq!(strayed.late_end_here, Duration::ZERO, "{faults:?} {seed}: {strayed:?}");
         let early = match faults {
             Faults::None => Duration::ZERO,
-            Faults::Loss | Faults::Stalls | Faults::Crashes => WINDOW + DEADLINE,
+            Faults::Loss | Faults::Stalls | Faults::Crashes => 2 * WINDOW + DEADLINE,
             // Forgotten activity may have followed a long pause.
             Faults::Failovers => IDLE,
         };

@@ -8,8 +8,9 @@ use http::StatusCode;
 use siphasher::sip128::SipHasher24;
 use tempfile::TempDir;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner,
-    Policy, SessionId, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Owner, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    contract::{Access, Adopted, Answer, Policy, Restarted},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -118,6 +119,53 @@ async fn the_time_of_a_reboot_counts_by_the_wall_clock() {
     });
     let app = deploy.start(ManualClock::new()).unwrap();
     assert_eq!(app.store.len(), 2);
+    assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+}
+
+/// How long a machine is up says nothing of another one.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_clock_of_another_boot_counts_for_nothing() {
+    let up_for_longer = || {
+        let clock = ManualClock::new();
+        clock.advance(ABSOLUTE * 100);
+        clock
+    };
+    for idle in [Duration::ZERO, IDLE / 2] {
+        let (app, deploy) = (App::new(), Deploy::new());
+        log_in_as(&app, "A", "alice").await;
+        app.advance(idle);
+        app.store.save(&deploy.file).unwrap();
+        deploy.edit(|json| json["boot_id"] = "another machine's".into());
+        let app = deploy.start(up_for_longer()).unwrap();
+        app.advance(IDLE.saturating_sub(idle + MINUTE));
+        assert!(matches!(app.peek("A").await, Decision::Live(_)));
+        app.advance(MINUTE);
+        assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
+    }
+    // By the wall clock, the time in between does.
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.store.save(&deploy.file).unwrap();
+    deploy.edit(|json| {
+        let secs = json["wall_clock"]["secs"].as_u64().unwrap();
+        json["wall_clock"]["secs"] = (secs - IDLE.as_secs()).into();
+        json["boot_id"] = "another machine's".into();
+    });
+    assert_eq!(deploy.start(up_for_longer()).unwrap().end_reason("A").await, Some(EndReason::Idle));
+}
+
+/// In doubt the longer of the two times counts: a session may end early, and never late.
+#[tokio::test]
+async fn where_nobody_knows_of_boots_the_machines_clock_counts() {
+    let (app, deploy) = (App::new(), Deploy::new());
+    app.log_in("A").await;
+    app.store.save(&deploy.file).unwrap();
+    deploy.edit(|json| {
+        json.as_object_mut().unwrap().remove("boot_id");
+    });
+    app.advance(IDLE);
+    let app = deploy.start(app.clock.clone()).unwrap();
     assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
 }
 
@@ -362,7 +410,10 @@ async fn an_id_that_was_superseded_since_it_was_taken_over_does_not_come_back() 
             let policy = Policy::new(Limits::new(IDLE, ABSOLUTE));
             let look = app.store.check(&SessionId::from("B"), &policy, Access::Peek);
             let Answer::Ready(Ok(Decision::Live(live))) = look else { panic!("it is live") };
-            assert!(app.store.restart(live.key, &policy).await.unwrap());
+            assert_eq!(
+                app.store.restart(live.key, &NewSession::new(), &policy).await.unwrap(),
+                Restarted::Done
+            );
         } else {
             app.advance(Duration::from_secs(30));
         }

@@ -13,8 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, Limits, MemoryStore, NewSession, Policy, SessionId, SessionKey,
-    Started, Store,
+    Decision, EndReason, Limits, MemoryStore, NewSession, SessionId, SessionKey, Started, Store,
+    contract::{Access, Answer, Policy},
 };
 
 const KILLS: usize = 200;

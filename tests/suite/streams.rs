@@ -23,8 +23,9 @@ use http_body_util::{BodyExt, Either, Full, StreamBody};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, MemoryStore, NewSession, Policy, Rotated, Session,
-    SessionBody, SessionId, SessionKey, SessionTimeoutLayer, Started, Store, StoreError, Verdict,
+    Decision, EndReason, MemoryStore, NewSession, Session, SessionBody, SessionId, SessionKey,
+    SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -163,7 +164,7 @@ impl Store for OutOfReach {
     fn rotate(&self, _: SessionKey, _: &SessionId<'_>, _: IdTag, _: &Policy) -> Answer<Rotated> {
         unreachable!("no id changes")
     }
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
         unreachable!("nobody logs in anew")
     }
     fn release(&self, key: SessionKey) {

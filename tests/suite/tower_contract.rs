@@ -20,9 +20,9 @@ use http_body::Body;
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_session_timeout::{
-    Access, Answer, Decision, EndReason, IdTag, Limits, ManualClock, MemoryStore, NewSession, Policy,
-    Rotated, SessionBody, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
-    StoreError, Verdict,
+    Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, SessionBody, SessionId, SessionKey,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 type Incoming = Request<Full<Bytes>>;
@@ -67,9 +67,9 @@ impl Store for Later {
         let (new, policy) = (new.clone().into_owned(), *policy);
         self.later(move |store| store.rotate(key, &new, presented, &policy))
     }
-    fn restart(&self, key: SessionKey, policy: &Policy) -> Answer<bool> {
-        let policy = *policy;
-        self.later(move |store| store.restart(key, &policy))
+    fn restart(&self, key: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
+        let (new, policy) = (new.clone(), *policy);
+        self.later(move |store| store.restart(key, &new, &policy))
     }
     fn end(&self, key: SessionKey, reason: EndReason) -> Answer<bool> {
         self.later(move |store| store.end(key, reason))
@@ -353,8 +353,8 @@ impl Store for Failing {
     ) -> Answer<Rotated> {
         self.answer(self.rotate, || self.inner.rotate(key, new, presented, policy))
     }
-    fn restart(&self, key: SessionKey, policy: &Policy) -> Answer<bool> {
-        self.answer(self.start, || self.inner.restart(key, policy))
+    fn restart(&self, key: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
+        self.answer(self.start, || self.inner.restart(key, new, policy))
     }
     fn end(&self, key: SessionKey, reason: EndReason) -> Answer<bool> {
         let fails = self.end.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();

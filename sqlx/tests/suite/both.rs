@@ -17,8 +17,9 @@ use proptest::{
 use sqlx::Pool;
 use tokio::{runtime::Handle, task::block_in_place, time::sleep};
 use tower_session_timeout::{
-    Access, Adopted, Decision, EndReason, EventSink, Limits, Live, ManualClock, NewSession, Owner, Policy,
-    Rotated, SessionEvent, SessionId, SessionTimeoutBuilder, Started, Store, conformance,
+    Decision, EndReason, Limits, Live, ManualClock, NewSession, Owner, SessionEvent, SessionId,
+    SessionTimeoutBuilder, Started, Store, conformance,
+    contract::{Access, Adopted, EventSink, Policy, Rotated},
 };
 use tower_session_timeout_sqlx::{Dialect, SqlxStore};
 

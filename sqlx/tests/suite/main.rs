@@ -3,8 +3,6 @@
 #![allow(clippy::disallowed_methods, clippy::duration_suboptimal_units, clippy::unchecked_time_subtraction)]
 
 // What the tests of tower-session-timeout share is shared with these.
-#[path = "../../../tests/suite/support/fault_proxy.rs"]
-mod fault_proxy;
 #[path = "../../../tests/suite/support/mod.rs"]
 #[allow(unexpected_cfgs, reason = "it looks at the features of the other crate")]
 mod support;

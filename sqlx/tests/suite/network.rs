@@ -17,9 +17,12 @@ use tower_session_timeout_sqlx::PostgresStore;
 
 use crate::{
     both::{is_live, policy, renew, start},
-    fault_proxy::{Fault, FaultProxy},
     postgres_server::{PostgresServer, options},
-    support::{App, header, pace, post, set_cookie, set_cookies, sid},
+    support::{
+        App,
+        fault_proxy::{Fault, FaultProxy},
+        header, pace, post, set_cookie, set_cookies, sid,
+    },
 };
 
 pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {

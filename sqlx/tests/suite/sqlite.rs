@@ -6,7 +6,9 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteJournalMode, SqlitePoolOptions},
 };
-use tower_session_timeout::{Access, EndReason, LayerSettings, NewSession, SessionId, Started, Store};
+use tower_session_timeout::{
+    EndReason, LayerSettings, NewSession, SessionId, Started, Store, contract::Access,
+};
 use tower_session_timeout_sqlx::SqliteStore;
 
 use crate::{

@@ -53,7 +53,8 @@ pub enum Found<'a> {
     Nothing,
     /// A session id.
     Id(SessionId<'a>),
-    /// A session id out of a token that was issued elsewhere and that the extractor has verified.
+    /// A session id out of a token that was issued elsewhere and that the extractor has verified. Of what has ended, the store
+    /// has to know: see [`VerifiedId`].
     Verified(VerifiedId<'a>),
     /// Something that stands for a session, but not for one in particular (two tokens, say). It is over.
     Unusable,
@@ -65,7 +66,9 @@ pub enum Found<'a> {
 ///
 /// The store has not seen its session begin. So the session begins with its first request, if the user was
 /// authenticated less than the idle timeout ago (and less than the absolute one), and its absolute clock started then.
-/// Once it has ended, by a log-out or a clock, no token of it brings it back.
+/// Once it has ended, by a log-out or a clock, no token of it brings it back: as long as the store has its records. One that has
+/// lost them (a [`MemoryStore`](crate::MemoryStore) of a process that was restarted, a Redis that was flushed) remembers no end,
+/// so within the idle timeout after its authentication a token may begin its session again.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};

@@ -37,7 +37,7 @@ use crate::{
         new_session::NewSession,
     },
     store::{
-        answer::{Rotated, Started},
+        answer::{Restarted, Rotated, Started},
         contract::Store,
     },
 };
@@ -110,7 +110,9 @@ impl<S: Store> Tried<S> {
     }
 
     async fn restart(&self, session: SessionKey) -> bool {
-        self.store.restart(session, &self.policy).await.expect("the store answers")
+        let new = NewSession::new();
+        let restarted = self.store.restart(session, &new, &self.policy).await.expect("the store answers");
+        restarted == Restarted::Done
     }
 
     async fn renew(&self, session: SessionKey) -> Verdict {

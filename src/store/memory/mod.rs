@@ -38,7 +38,7 @@ use crate::{
         new_session::{NewSession, SessionInfo, sort_longest_idle_first},
     },
     store::{
-        answer::{Adopted, Answer, Rotated, Started, StoreError},
+        answer::{Adopted, Answer, Restarted, Rotated, Started, StoreError},
         contract::{LayerSettings, Store},
     },
 };
@@ -361,7 +361,7 @@ impl MemoryStore {
             return Ok(self.already_live(id, policy)?.map_or(Started::AtCapacity, Started::AlreadyLive));
         }
         let mut deferred = Deferred::default();
-        let placed = self.listed(new, &mut deferred, |deferred| {
+        let placed = self.listed(new, None, &mut deferred, |deferred| {
             let placed = self.place(id, policy, |now| Content::Session(Record::new(new, now)), deferred)?;
             let key = if let Placed::New(key) = placed { Some(key) } else { None };
             Ok((placed, key))
@@ -388,7 +388,7 @@ impl MemoryStore {
     fn adopt_hashed(&self, id: IdHash, new: &NewSession) -> Result<Adopted, Closed> {
         let has_room = self.reserve();
         let mut deferred = Deferred::default();
-        let adopted = self.listed(new, &mut deferred, |_| {
+        let adopted = self.listed(new, None, &mut deferred, |_| {
             let mut shard = self.shard(id)?;
             let now = self.now();
             Ok(match shard.find(id) {
@@ -407,11 +407,12 @@ impl MemoryStore {
         Ok(adopted?.unwrap_or(Adopted::TooMany))
     }
 
-    /// Begins a session and puts it on its owner's list; which others of the owner's that ends is counted with nobody else
+    /// Begins a session, or one that is `known` anew, and puts it on its owner's list; which others of the owner's that ends is counted with nobody else
     /// at it. `None`: there are too many.
     fn listed<T>(
         &self,
         new: &NewSession,
+        known: Option<SessionKey>,
         deferred: &mut Deferred,
         begin: impl FnOnce(&mut Deferred) -> Result<(T, Option<SessionKey>), Closed>,
     ) -> Result<Option<T>, Closed> {
@@ -426,6 +427,7 @@ impl MemoryStore {
         // Live by any layer's limits.
         let widest = Policy::new(self.widest().limits().unwrap_or_default());
         let mut others = self.live_sessions_of(owner, &widest, deferred)?;
+        others.retain(|other| Some(other.key) != known);
         let Some(to_end) = limit.to_end(others.len()) else { return Ok(None) };
         let (placed, key) = begin(deferred)?;
         if let Some(key) = key {
@@ -665,16 +667,25 @@ impl Store for MemoryStore {
         rotated.into()
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
         self.widen(policy.limits);
-        let restarted = self.with_session(session, |record, first_id, now, effects| {
-            let is_over = record.end_if_over(policy, now, effects);
-            if !is_over {
-                record.restart(first_id, now, effects);
-            }
-            !is_over
+        let mut deferred = Deferred::default();
+        let restarted = self.listed(new, Some(session), &mut deferred, |deferred| {
+            let restarted =
+                self.with_session_deferring(session, deferred, |record, first_id, now, effects| {
+                    let is_over = record.end_if_over(policy, now, effects);
+                    if !is_over {
+                        record.restart(first_id, new, now, effects);
+                    }
+                    !is_over
+                })?;
+            Ok(match restarted {
+                Some(true) => (Restarted::Done, Some(session)),
+                Some(false) | None => (Restarted::Over, None),
+            })
         });
-        restarted.map(|restarted| restarted == Some(true)).into()
+        self.finish(deferred);
+        restarted.map(|restarted| restarted.unwrap_or(Restarted::TooMany)).into()
     }
 
     fn release(&self, session: SessionKey) {
@@ -688,6 +699,17 @@ impl Store for MemoryStore {
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
         let ended = self.with_session(session, |record, _, now, effects| record.end(reason, now, effects));
         ended.map(|ended| ended == Some(true)).into()
+    }
+
+    fn end_by(&self, session: SessionKey, presented: IdTag, reason: EndReason) -> Answer<bool> {
+        let ended = self.with_session(session, |record, _, now, effects| {
+            !record.is_superseded(presented) && record.end(reason, now, effects)
+        });
+        ended.map(|ended| ended == Some(true)).into()
+    }
+
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        Some(self.hash(id).tag())
     }
 
     fn sessions_of(&self, owner: &Owner, policy: &Policy) -> Answer<Vec<SessionInfo>> {

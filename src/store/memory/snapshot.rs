@@ -21,7 +21,7 @@ use super::{
     shard::{Content, shard_number},
 };
 use crate::{
-    clock::wall_clock,
+    clock::{boot_id, wall_clock},
     event::{self, SessionEvent},
     rules::{
         IdHash, Record,
@@ -39,13 +39,15 @@ const NOTE: usize = 1 + 16 + 1 + 10 + 1 + CHECKSUM;
 
 /// What a file holds, after a line with the checksum of the rest, and before a line for each session that ended since it
 /// was taken over. The instants of its records are by the clock of the process that saved them; the two clocks tell how
-/// long ago that was.
+/// long ago that was, or the wall clock alone where the other one counts from another boot.
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u32,
     hash_key: [u8; 16],
     wall_clock: Duration,
     store_clock: Duration,
+    #[serde(default)]
+    boot_id: Option<String>,
     adoptable_for: u64,
     sessions: Vec<SavedSession>,
 }
@@ -104,7 +106,8 @@ impl MemoryStore {
     /// noted, for the disk is full, say, the file is removed. A machine that loses its power may lose the last
     /// notes, too.
     ///
-    /// The time in between counts as idle. Capacity and clock are set before; the sessions are taken over even if they
+    /// The time in between counts as idle: by the machine's clock and by the wall clock, whichever says more, or on Linux after
+    /// a reboot and on another machine by the wall clock alone. Capacity and clock are set before; the sessions are taken over even if they
     /// are more than the capacity.
     ///
     /// ```no_run
@@ -152,7 +155,12 @@ impl MemoryStore {
         let (snapshot, notes) = parse(file)?;
         let since = |saved: Duration, now: Duration| now.saturating_sub(saved);
         let now = self.clock.now();
-        let lay = since(snapshot.store_clock, now).max(since(snapshot.wall_clock, wall_time()));
+        let by_wall_clock = since(snapshot.wall_clock, wall_time());
+        // Where nobody knows of boots, the longer time counts: a session may end early, never late.
+        let is_another_boot =
+            matches!((&snapshot.boot_id, boot_id()), (Some(then), Some(now)) if *then != now);
+        let lay =
+            if is_another_boot { by_wall_clock } else { by_wall_clock.max(since(snapshot.store_clock, now)) };
         let shift = i128::from(nanos(now)) - i128::from(nanos(snapshot.store_clock)) - i128::from(nanos(lay));
         self.hash_key = snapshot.hash_key;
         self.hasher = SipHasher24::new_with_key(&snapshot.hash_key);
@@ -202,6 +210,7 @@ impl MemoryStore {
             hash_key: self.hash_key,
             wall_clock,
             store_clock,
+            boot_id: boot_id(),
             adoptable_for: self.adoptable_for.load(Relaxed),
             sessions,
         }

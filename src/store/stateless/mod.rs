@@ -26,7 +26,7 @@ use crate::{
         new_session::NewSession,
     },
     store::{
-        answer::{Answer, Rotated, Started, StoreError},
+        answer::{Answer, Restarted, Rotated, Started, StoreError},
         contract::{Companion, RequestStore, Store},
     },
 };
@@ -50,6 +50,8 @@ type NotBefore = Box<dyn Fn(Option<&Owner>) -> Option<SystemTime> + Send + Sync>
 ///   none, and there is no list of an owner's.
 /// - After a rotation, old ids work until the limits of the session, whatever the rotation grace; and an answer that was
 ///   slow can still set a cookie after the log-out.
+/// - A late answer to a request from before a log-in (or before a change of the key) can overwrite the newer activity cookie
+///   with its own. Then the user is asked to log in early.
 /// - A session can end as idle while its request is answered, and the end of an answer is no activity.
 /// - A WebSocket or stream cannot know of later requests: `Session::ended` and `end_streams` tell the end as of the request
 ///   that opened it, perhaps too early, never too late. A client that opens it anew goes on.
@@ -189,8 +191,8 @@ impl Store for StatelessStore {
         Answer::Ready(Ok(Rotated::Refused))
     }
 
-    fn restart(&self, _: SessionKey, _: &Policy) -> Answer<bool> {
-        Answer::Ready(Ok(false))
+    fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
+        Answer::Ready(Ok(Restarted::Over))
     }
 
     fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {

@@ -20,7 +20,7 @@ use crate::{
         new_session::NewSession,
     },
     store::{
-        answer::{Answer, Rotated, Started, StoreError, no_owners},
+        answer::{Answer, Restarted, Rotated, Started, StoreError, no_owners},
         contract::{Companion, RequestStore, Store},
     },
 };
@@ -46,6 +46,8 @@ struct Known {
     id: Vec<u8>,
     named: NamedRecord,
     leaves: Leaves,
+    /// This request is activity of it, until it is answered.
+    is_active: bool,
     /// Something of it was signed with a previous key.
     is_signed_anew: bool,
     checked_last: bool,
@@ -63,6 +65,7 @@ impl Known {
             id: id.to_vec(),
             named,
             leaves: Leaves { record: true, activity: false },
+            is_active: false,
             is_signed_anew: false,
             checked_last: false,
         }
@@ -141,6 +144,14 @@ impl Request {
         matches!(self.judge(known, policy), Verdict::Over(_))
     }
 
+    fn renew(&self, known: &mut Known, policy: &Policy) {
+        let granularity = Granularity { configured: self.settings.granularity, ..Granularity::default() };
+        let before = known.named.record.latest();
+        let context = self.context(policy, Some(granularity));
+        known.named.record.renew(Duration::ZERO, &context, &mut Effects::default());
+        known.leaves.activity |= known.named.record.latest() != before;
+    }
+
     fn decide(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Decision {
         let mut all = self.known();
         let Some(at) = self.find(&mut all, id.expose()) else { return Decision::UNKNOWN };
@@ -159,7 +170,8 @@ impl Request {
         let mut decision = record.check(THIS_ID, THIS_ID, *key, access, &context, &mut Effects::default());
         if let Decision::Live(live) = &mut decision {
             live.presented = tag(at);
-            let is_signed_anew = known.is_signed_anew && access != Access::Peek;
+            let is_signed_anew = known.is_signed_anew && access.renews();
+            known.is_active |= matches!(access, Access::Renew);
             known.leaves.activity |= record.latest() != before || is_signed_anew;
             known.leaves.record |= is_signed_anew;
             known.is_signed_anew &= !is_signed_anew;
@@ -258,16 +270,24 @@ impl Store for Request {
         Answer::Ready(Ok(self.join(session, new, presented, policy)))
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        let mut restarted = false;
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
+        if new.limit().is_some() {
+            return Answer::Ready(Err(no_owners()));
+        }
+        let mut restarted = Restarted::Over;
         for known in self.known().iter_mut().filter(|known| known.named.key == session) {
             if !self.is_over(known, policy) {
-                known.named.record.restart(THIS_ID, self.now(), &mut Effects::default());
+                known.named.record.restart(THIS_ID, new, self.now(), &mut Effects::default());
                 known.leaves.record = true;
-                restarted = true;
+                restarted = Restarted::Done;
             }
         }
         Answer::Ready(Ok(restarted))
+    }
+
+    fn tag(&self, id: &SessionId<'_>) -> Option<IdTag> {
+        let at = self.known().iter().position(|known| known.id == id.expose());
+        Some(tag(at.unwrap_or(usize::MAX)))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
@@ -277,16 +297,20 @@ impl Store for Request {
 
 impl RequestStore for Request {
     fn left(&self, set: Option<&SessionId<'_>>, policy: &Policy) -> Option<Vec<Companion>> {
-        let all = self.known();
-        let known = all.iter().find(|known| match set {
+        let mut all = self.known();
+        let known = all.iter_mut().find(|known| match set {
             Some(id) => known.id == id.expose(),
             None => known.checked_last,
         });
         let Some(known) = known else { return Some(Vec::new()) };
-        let NamedRecord { key, record } = &known.named;
-        if record.ended_at().is_some() {
+        if known.named.record.ended_at().is_some() {
             return None;
         }
+        if known.is_active && !self.is_over(known, policy) {
+            // The answer is activity, too: it comes last, and must not take a later one's place.
+            self.renew(known, policy);
+        }
+        let NamedRecord { key, record } = &known.named;
         let limits = record.own_limits().unwrap_or(policy.limits);
         let keys = &self.settings.keys;
         let mut left = Vec::new();

@@ -1,18 +1,11 @@
 //! What the tests share: an application behind the layer, and a clock that is set.
 #![allow(dead_code, unreachable_pub)]
 
-#[cfg(feature = "redis")]
 pub mod fault_proxy;
 pub mod lines;
 #[cfg(feature = "tracing")]
 pub mod log;
 pub mod model;
-#[cfg(feature = "redis")]
-pub mod redis_cluster;
-#[cfg(feature = "redis-sentinel")]
-pub mod redis_sentinel;
-#[cfg(feature = "redis")]
-pub mod redis_server;
 pub mod remote;
 #[cfg(feature = "shared")]
 pub mod table;
@@ -91,6 +84,7 @@ pub const NANO: Duration = Duration::from_nanos(1);
 /// An application that does what the request's `x-…` headers say:
 ///
 /// - `x-set-cookie: sid=A; Path=/` is sent back as `Set-Cookie` (also several)
+/// - `x-clear-site-data: "cookies"` is sent back as `Clear-Site-Data` (also several)
 /// - `x-cache-control: public` is sent back as `Cache-Control`
 /// - `x-login: alice` announces a log-in of this owner
 /// - `x-status: 403` is the answer's status
@@ -288,6 +282,9 @@ async fn answer(
     }
     if let Some(control) = headers.get("x-cache-control") {
         response.headers_mut().insert(CACHE_CONTROL, control.clone());
+    }
+    for clears in headers.get_all("x-clear-site-data") {
+        response.headers_mut().append("clear-site-data", clears.clone());
     }
     for cookie in headers.get_all("x-set-cookie") {
         response.headers_mut().append(SET_COOKIE, cookie.clone());

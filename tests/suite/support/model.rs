@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::{prelude::*, sample::select};
 use tower_session_timeout::{
-    Access, Decision, EndReason, Limits, Live, NewSession, Policy, Rotated, SessionId, Started, Store,
-    Verdict,
+    Decision, EndReason, Limits, Live, NewSession, SessionId, Started, Store,
+    contract::{Access, Policy, Restarted, Rotated, Verdict},
 };
 
 pub const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -34,6 +34,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Advance(1)),
         6 => id().prop_map(|id| Step::Check(id, Access::Renew)),
         2 => id().prop_map(|id| Step::Check(id, Access::Peek)),
+        2 => id().prop_map(|id| Step::Check(id, Access::Passive)),
         1 => (id(), ago()).prop_map(|(id, ago)| Step::Check(id, ago)),
         3 => id().prop_map(Step::Start),
         4 => (id(), id()).prop_map(|(from, to)| Step::Rotate(from, to)),
@@ -131,7 +132,7 @@ impl Model {
             session.active = now;
         }
         session.active = match access {
-            Access::Peek => session.active,
+            Access::Passive | Access::Peek => session.active,
             Access::RenewAgo(ago) => session.active.max(now.saturating_sub(ago.as_secs())),
             Access::Renew | Access::Hold => now,
         };
@@ -257,7 +258,10 @@ pub async fn compare(store: &impl Store, model: &mut Model, step: &Step) {
         }
         Step::Restart(id) => {
             let restarted = match peek(store, id).await {
-                Some(live) => store.restart(live.key, &policy()).await.unwrap(),
+                Some(live) => {
+                    let restarted = store.restart(live.key, &NewSession::new(), &policy()).await.unwrap();
+                    restarted == Restarted::Done
+                }
                 None => false,
             };
             assert_eq!(restarted, model.restart(id), "{id}");

@@ -11,8 +11,9 @@ use std::{
 
 use tokio::time::sleep;
 use tower_session_timeout::{
-    Access, Adopted, Answer, Decision, EndLater, EndReason, IdTag, Limits, MemoryStore, NewSession, Owner,
-    Policy, Rotated, SessionId, SessionInfo, SessionKey, Started, Store, StoreError, Verdict,
+    Decision, EndReason, Limits, MemoryStore, NewSession, Owner, SessionId, SessionInfo, SessionKey, Started,
+    Store, StoreError,
+    contract::{Access, Adopted, Answer, EndLater, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
 use super::RuntimeClock;
@@ -118,8 +119,8 @@ impl Store for Remote {
         self.later(self.store.rotate(session, new, presented, policy))
     }
 
-    fn restart(&self, session: SessionKey, policy: &Policy) -> Answer<bool> {
-        self.later(self.store.restart(session, policy))
+    fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted> {
+        self.later(self.store.restart(session, new, policy))
     }
 
     /// It takes as long to get there as to be answered.

@@ -151,6 +151,9 @@ impl Backend for Table {
         let now = self.0.clock.now();
         let mut owners = self.0.owners.lock().unwrap();
         let list = owners.entry(owner).or_default();
+        if self.0.is_full.load(SeqCst) && list.iter().all(|(_, listed)| *listed != session) {
+            return Box::pin(async { Err(StoreError::no_room()) });
+        }
         list.retain(|(_, listed)| *listed != session);
         list.push((now, session));
         let an_hour_ago = now.checked_sub(Duration::from_secs(3600));

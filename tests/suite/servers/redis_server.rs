@@ -4,6 +4,7 @@
 use std::{
     ffi::OsStr,
     net::{SocketAddr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -146,6 +147,11 @@ impl RedisServer {
 
     pub fn address(&self) -> SocketAddr {
         local(self.port)
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn client(&self) -> redis::Client {

@@ -12,7 +12,7 @@ use redis::{
     cluster_async::ClusterConnection,
 };
 use tokio::process::Command;
-use tower_session_timeout::ReconnectingConnection;
+use tower_session_timeout_redis::ReconnectingConnection;
 
 use super::redis_server::{RedisServer, command, local, replicated, until};
 

@@ -7,14 +7,14 @@ use std::sync::{
 
 use redis::{ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, aio::ConnectionLike};
 
-pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
+pub(crate) static SWAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("swap.lua")));
 /// The same, on a server whose memory is full as well: for all but what begins a session.
-pub(super) static SWAP_WHEN_FULL: LazyLock<Script> =
+pub(crate) static SWAP_WHEN_FULL: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!("#!lua flags=allow-oom\n", include_str!("swap.lua"))));
-pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("list.lua")));
-pub(super) static EVICTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("evicts.lua")));
+pub(crate) static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("list.lua")));
+pub(crate) static EVICTS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("evicts.lua")));
 
-pub(super) struct Script {
+pub(crate) struct Script {
     code: String,
     hash: String,
 }
@@ -25,7 +25,7 @@ impl Script {
     }
 
     /// One round trip; one more where the server has forgotten the script.
-    pub(super) async fn call<T: FromRedisValue>(
+    pub(crate) async fn call<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
         key: &str,
@@ -47,12 +47,12 @@ impl Script {
 
 /// Before version 7, servers know no flags of scripts.
 #[derive(Debug, Default)]
-pub(super) struct Flags {
+pub(crate) struct Flags {
     are_unknown: AtomicBool,
 }
 
 impl Flags {
-    pub(super) async fn swap_when_full<T: FromRedisValue>(
+    pub(crate) async fn swap_when_full<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
         key: &str,

@@ -9,16 +9,14 @@ use redis::{
 };
 use tempfile::TempDir;
 
-use super::{
-    pace,
-    redis_server::{Process, RedisServer, command, free_port, local, program, ready, until},
-};
+use super::redis_server::{Process, RedisServer, command, free_port, local, program, ready, until};
+use crate::support::pace;
 
 pub struct Watched {
     pub primary: RedisServer,
     pub replica: RedisServer,
     pub sentinels: Vec<SocketAddr>,
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
     _folder: TempDir,
 }
 
@@ -56,7 +54,12 @@ impl Watched {
             })
             .await;
         }
-        Self { primary, replica, sentinels: addresses, _processes: processes, _folder: folder }
+        Self { primary, replica, sentinels: addresses, processes, _folder: folder }
+    }
+
+    /// As `kill -9`.
+    pub fn kill_sentinel(&mut self, number: usize) {
+        self.processes[number].kill();
     }
 
     pub fn client(&self) -> SentinelClient {

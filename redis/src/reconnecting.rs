@@ -18,15 +18,14 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     time::{Instant, timeout},
 };
-
-use crate::store::answer::BoxFuture;
+use tower_session_timeout::BoxFuture;
 
 /// How long a command waits for a connection to be made, and how long one that is in doubt may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A connection is not made more often than that.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a connection may take to be made.
-const CONNECTING: Duration = Duration::from_secs(5);
+pub(crate) const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A connection for [`RedisStore`](crate::RedisStore) that is made anew once it does not answer.
 ///
@@ -44,7 +43,7 @@ const CONNECTING: Duration = Duration::from_secs(5);
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// use redis::cluster::ClusterClient;
-/// use tower_session_timeout::{ReconnectingConnection, RedisStore};
+/// use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 ///
 /// let client = ClusterClient::new(["redis://10.0.0.1/", "redis://10.0.0.2/", "redis://10.0.0.3/"])?;
 /// let connection = ReconnectingConnection::new(move || {
@@ -117,6 +116,19 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> ReconnectingConnection<C
     pub fn concurrency_limit(self, commands: usize) -> Self {
         let places = Semaphore::new(commands.clamp(1, Semaphore::MAX_PERMITS));
         Self { places: Some(Arc::new(places)), ..self }
+    }
+
+    /// Connects anew, though nothing is wrong with the present connection.
+    #[cfg(feature = "sentinel")]
+    pub(crate) fn leave(&self) {
+        self.shared.reconnect(&Handle::current(), |state| !matches!(state, State::Connecting));
+    }
+
+    /// Waits until there is no attempt under way.
+    #[cfg(feature = "sentinel")]
+    pub(crate) async fn settled(&self) {
+        let mut state = self.shared.state.subscribe();
+        let _ = state.wait_for(|state| !matches!(state, State::Connecting)).await;
     }
 
     async fn place(&self) -> Option<SemaphorePermit<'_>> {

@@ -1,31 +1,19 @@
-//! Sessions in Redis or Valkey, for several processes.
-
-mod reconnecting;
-mod script;
-#[cfg(feature = "redis-sentinel")]
-mod sentinel;
+//! The store, as its users see it, and what a server keeps.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use redis::{RedisError, RedisResult, aio::ConnectionLike};
-
-pub use self::reconnecting::ReconnectingConnection;
-use self::script::{EVICTS, Flags, LIST, SWAP};
-#[cfg(feature = "redis-sentinel")]
-pub use self::sentinel::SentinelConnection;
-use super::shared::{foreign, no_room};
-use crate::store::{
-    answer::{BoxFuture, StoreError},
-    backend::{Backend, Key, Loaded, Swap, Swapped},
-    cached::CachedStore,
-    shared::SharedStore,
+use tower_session_timeout::{
+    Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, forward_store,
 };
+
+use crate::script::{EVICTS, Flags, LIST, SWAP};
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
 ///
 /// It works over any connection of the [`redis`](https://docs.rs/redis) crate that can be cloned, on one server or a
-/// cluster: best over a [`ReconnectingConnection`], with Sentinel over a `SentinelConnection` (feature `redis-sentinel`).
+/// cluster: best over a [`ReconnectingConnection`](crate::ReconnectingConnection), with Sentinel over a `SentinelConnection` (feature `sentinel`).
 /// It is a [`SharedStore`]: sessions are judged by the server's own clock; one takes one key and one round trip, after a
 /// rotation two, and a second one where something is written.
 ///
@@ -60,7 +48,8 @@ use crate::store::{
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_session_timeout::{ReconnectingConnection, RedisStore, SessionTimeoutLayer};
+/// use tower_session_timeout::SessionTimeoutLayer;
+/// use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 ///
 /// let client = redis::Client::open("redis://127.0.0.1/")?;
 /// let connection = ReconnectingConnection::new(move || {
@@ -83,7 +72,7 @@ struct Redis<C> {
     wait_for: Option<(usize, Duration)>,
     flags: Arc<Flags>,
     #[cfg(feature = "test-util")]
-    clock: Option<crate::ManualClock>,
+    clock: Option<tower_session_timeout::ManualClock>,
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
@@ -100,7 +89,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     }
 
     fn with(self, set: impl FnOnce(&mut Redis<C>)) -> Self {
-        let mut redis = (*self.0.backend).clone();
+        let mut redis = self.0.backend().clone();
         set(&mut redis);
         Self(self.0.with_backend(redis))
     }
@@ -121,7 +110,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// After an end, waits until so many replicas have it (`WAIT`): a failover right after it then brings back an
     /// ended session less often. It is no guarantee, and other commands on the same connection wait, too; an end that the
     /// replicas do not confirm in this time, which is to be shorter than the layer's
-    /// [`store_deadline`](crate::SessionTimeoutBuilder::store_deadline), is still an end. Default: it does not wait. Not
+    /// [`store_deadline`](tower_session_timeout::SessionTimeoutBuilder::store_deadline), is still an end. Default: it does not wait. Not
     /// for a cluster.
     pub fn wait_for_replicas(self, replicas: usize, at_most: Duration) -> Self {
         self.with(|redis| redis.wait_for = Some((replicas, at_most)))
@@ -132,7 +121,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
     /// ```no_run
     /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
-    /// use tower_session_timeout::{RedisStore, SessionTimeoutLayer};
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    /// use tower_session_timeout_redis::RedisStore;
     ///
     /// # let connection = redis::Client::open("redis://127.0.0.1/")?.get_multiplexed_async_connection().await?;
     /// let store = RedisStore::new(connection);
@@ -146,7 +136,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
 
     /// The clock to judge by, in place of the server's.
     #[cfg(feature = "test-util")]
-    pub fn clock(self, clock: crate::ManualClock) -> Self {
+    pub fn clock(self, clock: tower_session_timeout::ManualClock) -> Self {
         let store = self.with(|redis| redis.clock = Some(clock.clone()));
         Self(store.0.clock(clock))
     }
@@ -154,11 +144,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
 
 impl<C> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("prefix", &self.0.backend.prefix).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("prefix", &self.0.backend().prefix).finish_non_exhaustive()
     }
 }
 
-crate::forward_store!([C: ConnectionLike + Clone + Send + Sync + 'static] RedisStore<C>, |this| this.0);
+forward_store!([C: ConnectionLike + Clone + Send + Sync + 'static] RedisStore<C>, |this| this.0);
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
     fn key(&self, key: Key) -> String {
@@ -171,7 +161,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
 
     #[cfg(feature = "test-util")]
     fn set_clock(&self) -> Option<Duration> {
-        self.clock.as_ref().map(crate::Clock::now)
+        self.clock.as_ref().map(tower_session_timeout::Clock::now)
     }
 
     #[cfg(not(feature = "test-util"))]
@@ -187,7 +177,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
             answer = self.look_up(&key).await;
         }
         let (record, (seconds, micros)) = answer.map_err(|error| {
-            if error.to_string().contains("WRONGTYPE") { foreign() } else { StoreError::new(error) }
+            if error.to_string().contains("WRONGTYPE") {
+                StoreError::foreign()
+            } else {
+                StoreError::new(error)
+            }
         })?;
         let by_server = Duration::from_secs(seconds) + Duration::from_micros(micros);
         Ok(Loaded { record, now: self.set_clock().unwrap_or(by_server) })
@@ -256,10 +250,10 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         let now = self.set_clock().map_or_else(String::new, |now| now.as_millis().to_string());
         let (name, mut connection) = (name_of(session), self.connection.clone());
         let args = [name.as_bytes(), ttl.as_bytes(), now.as_bytes()];
-        let old: Vec<String> = LIST
-            .call(&mut connection, &self.owners_key(owner), &args)
-            .await
-            .map_err(|error| if is_out_of_memory(&error) { no_room() } else { StoreError::new(error) })?;
+        let old: Vec<String> =
+            LIST.call(&mut connection, &self.owners_key(owner), &args).await.map_err(|error| {
+                if is_out_of_memory(&error) { StoreError::no_room() } else { StoreError::new(error) }
+            })?;
         Ok(old.iter().filter_map(|name| key_of(name)).collect())
     }
 
