@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONTENT_TYPE, REFERER},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -94,10 +94,18 @@ struct Asked {
     is_same_origin: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
+    /// The page says in its requests where it is, so it will in the next page's.
+    refers: bool,
     /// Of which user the page is; if it names several, it is of none.
     users: Vec<Vec<u8>>,
     ids: Vec<SessionId<'static>>,
     parts: Parts,
+}
+
+impl Asked {
+    fn is_of_another(&self, now: &Status) -> bool {
+        self.users.iter().any(|user| now.user.as_ref().map(String::as_bytes) != Some(user))
+    }
 }
 
 /// Answers a request to one of the endpoints.
@@ -154,6 +162,7 @@ fn ask_and_answer<Q>(
         is_head: *head.method() == Method::HEAD,
         is_same_origin: head.initiator() == Initiator::OwnPage,
         idle_for: idle_for(head.headers()),
+        refers: head.headers().contains_key(REFERER),
         users: head.headers().get_all(USER).iter().map(|user| user.as_bytes().to_vec()).collect(),
         ids: config.source.ids(&head, MAX_DUPLICATES),
         parts: config.source.parts(head.headers()),
@@ -218,9 +227,13 @@ async fn respond_to(
     };
     match asked.operation {
         Operation::Status => Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref()))),
-        Operation::DraftKey => Ok(match decision {
+        Operation::DraftKey => Ok(match &decision {
+            Some(Decision::Live(live)) if asked.is_of_another(&Status::active(client, live)) => {
+                json(StatusCode::CONFLICT, &Status::active(client, live))
+            }
             Some(Decision::Live(Live { owner: Some(owner), .. })) => {
-                json(StatusCode::OK, &serde_json::json!({ "v": 1, "key": client.draft_key(&owner) }))
+                let key = client.draft_key(owner);
+                json(StatusCode::OK, &serde_json::json!({ "v": 1, "key": key, "refers": asked.refers }))
             }
             _ => plain(StatusCode::FORBIDDEN),
         }),
@@ -229,8 +242,7 @@ async fn respond_to(
                 return Ok(json(StatusCode::OK, &decision_status(client, decision.as_ref())));
             };
             let now = Status::active(client, live);
-            let is_other = |user: &Vec<u8>| now.user.as_ref().map(String::as_bytes) != Some(user);
-            if asked.users.iter().any(is_other) {
+            if asked.is_of_another(&now) {
                 return Ok(json(StatusCode::CONFLICT, &now));
             }
             let Some(idle_for) = asked.idle_for else { return Ok(plain(StatusCode::BAD_REQUEST)) };

@@ -7,8 +7,12 @@ import { brotliCompressSync, brotliDecompressSync, constants, gunzipSync, gzipSy
 import { build } from 'esbuild';
 import { minify } from 'terser';
 
-/** Bytes with gzip -9, of each: 6 KiB, and one for what keeps markup and answers of others from being taken for ours. */
-const LIMIT = 7168;
+/**
+ * Bytes with gzip -9. Of what each page loads: 6 KiB, and one for what keeps markup and answers of others from being taken
+ * for ours. Of what only pages with drafts load: three more, for the work that two tabs, a reload, an application that
+ * disables and redraws its fields, or a button pressed by mistake would have destroyed.
+ */
+const LIMITS = { 'client.min.js': 7168, 'drafts.min.js': 9216 };
 const client = fileURLToPath(new URL('../../src/client/', import.meta.url));
 
 /**
@@ -48,8 +52,9 @@ const complain = (problem) => {
 for (const [name, script] of Object.entries(scripts)) {
   const target = client + name;
   const gzipped = gzipSync(script, { level: 9 });
-  console.log(`${name}: ${script.length} bytes, ${gzipped.length} with gzip -9; the limit is ${LIMIT}`);
-  if (gzipped.length > LIMIT) complain(`${name} is too large`);
+  const limit = LIMITS[/** @type {keyof typeof LIMITS} */ (name)];
+  console.log(`${name}: ${script.length} bytes, ${gzipped.length} with gzip -9; the limit is ${limit}`);
+  if (gzipped.length > limit) complain(`${name} is too large`);
   if (!process.argv.includes('--check')) {
     writeFileSync(target, script);
     writeFileSync(target + '.gz', gzipped);

@@ -146,7 +146,9 @@ export class Stub {
     const isLive = session && this.#left(session) > 0;
     if (name === 'draft-key') {
       if (!isLive || !session.user) return { status: 403 };
-      return json({ v: 1, key: digest('draft', session.user).toString('base64url') });
+      const user = headers['session-user'];
+      if (user !== undefined && user !== this.status(session).user) return json(this.status(session), 409);
+      return json({ v: 1, key: digest('draft', session.user).toString('base64url'), refers: 'referer' in headers });
     }
     if (name === 'keep-alive' && isLive) {
       const user = headers['session-user'];

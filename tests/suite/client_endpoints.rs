@@ -397,6 +397,29 @@ async fn a_draft_key_is_its_users_alone() {
     assert_eq!(key("A").await, None);
 }
 
+/// A page asks for it again where it was not answered; meanwhile, somebody else may be signed in.
+#[tokio::test]
+async fn a_page_of_another_user_gets_no_draft_key() {
+    let app = signed_in("A", "ada").await;
+    log_in(&app, "B", "bob").await;
+    let ada = status(&app, "A").await["user"].as_str().unwrap().to_owned();
+    let ask = async |id: &str| app.send(with(own_page(sid(get(DRAFT_KEY, &[]), id)), "session-user", &ada)).await;
+    assert_eq!(ask("A").await.status(), StatusCode::OK);
+    let other = ask("B").await;
+    assert_eq!(other.status(), StatusCode::CONFLICT);
+    assert_eq!(parsed(&other)["key"], json!(null));
+}
+
+/// Without that, an address that was typed looks like the answer to a form.
+#[tokio::test]
+async fn a_page_learns_with_its_draft_key_whether_it_says_where_it_is() {
+    let app = signed_in("A", "ada").await;
+    let ask = || own_page(sid(get(DRAFT_KEY, &[]), "A"));
+    assert_eq!(parsed(&app.send(ask()).await)["refers"], json!(false));
+    let told = app.send(with(ask(), "referer", "https://app.example/notes")).await;
+    assert_eq!(parsed(&told)["refers"], json!(true));
+}
+
 #[tokio::test]
 async fn digests_and_keys_are_the_same_wherever_the_secret_is() {
     let told = async |secret: [u8; 32]| {

@@ -4,7 +4,7 @@ import { doc, onSite, plain } from './dom.js';
 import { FORM, PREFIX, SUBMITTED } from './names.js';
 import { base, fire, option, tag } from './options.js';
 import { readTiming } from './server.js';
-import { button, element, root, sheet, show } from './view.js';
+import { button, element, isVeiled, root, sheet, show } from './view.js';
 
 /** @type {ReturnType<typeof import('./drafts.js').connect> | undefined} */
 let drafts;
@@ -31,7 +31,7 @@ const load = async () => {
   try {
     if (!isNeeded()) return;
     loading ??= import(base + 'drafts.js' + new URL(tag.src).search).then(({ connect }) => {
-      drafts = connect({ base, button, element, english, fire, isClosed, message, option, root, sheet, show, status });
+      drafts = connect({ base, button, element, english, fire, isClosed, isVeiled, message, option, root, sheet, show, status });
     });
     await loading;
     return drafts;
@@ -61,7 +61,7 @@ export const begin = (digest, of) => {
 /**
  * Saves all of them.
  * @param {boolean} [expired] the session is over: the draft may be filled in again unasked
- * @returns {Promise<boolean>} whether the page can be left without loss, by what its forms show
+ * @returns {Promise<boolean>} whether all that the user changed is stored
  */
 export const flush = async (expired) => !!(await drafts?.flush(expired));
 
@@ -103,3 +103,11 @@ export const isDraftForm = (target) =>
  * @param {string} of the session's digest
  */
 export const submitted = (form, event, of) => drafts?.submitted(form, event, of);
+
+/**
+ * A submission that has to wait.
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement | null} submitter
+ * @returns {() => void} sends it, as it was
+ */
+export const hold = (form, submitter) => drafts?.hold(form, submitter) ?? (() => plain(form).requestSubmit(submitter));

@@ -415,7 +415,7 @@ let passing;
 /** @param {SubmitEvent} event */
 const guard = async (event) => {
   const form = event.target;
-  if (!drafts.isDraftForm(form) || !isOn()) return;
+  if (!event.isTrusted || !drafts.isDraftForm(form) || !isOn()) return;
   if (passing === form || (status && since(status.asked) < 60_000 && remaining() > 10_000)) {
     passing = undefined;
     return drafts.submitted(form, event, String(session));
@@ -426,12 +426,14 @@ const guard = async (event) => {
   // Whoever sees nothing happen presses once more.
   if (held === form) return;
   held = form;
+  const send = drafts.hold(form, /** @type {HTMLElement | null} */ (event.submitter));
   drafts.flush();
   await check();
   held = undefined;
   if (!isOn()) return;
   passing = form;
-  plain(form).requestSubmit(/** @type {HTMLElement | null} */ (event.submitter));
+  send();
+  passing = undefined;
 };
 
 // The page, its other tabs, and what wakes it up.
