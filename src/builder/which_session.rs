@@ -17,6 +17,9 @@ impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
     ///
+    /// Set it at one path and for one domain: nobody can tell from a request which of two cookies of one name it is, and the id
+    /// that was set last supersedes the others.
+    ///
     /// Names are exact (RFC 6265bis §5.6). What laxer parsers would take for this cookie is taken out of requests, and so is
     /// any of its name with a number (`sid2`), which may be a part of it. One of more than 4,096 bytes of name and value is
     /// passed over in answers, as browsers do. For Auth.js, NextAuth.js, Supabase and Auth0, call
