@@ -26,6 +26,8 @@ use crate::{
 type Part = Box<dyn Fn(usize)>;
 type NamedPart = (&'static str, fn() -> Part);
 type NamedStore = (&'static str, fn(u64));
+/// When each id was seen last.
+type Touched = HashMap<(u64, u64), Duration, RandomState>;
 type Hashers = (SipHasher13, SipHasher24, RandomState);
 
 const SESSIONS: u64 = 2_000;
@@ -108,10 +110,9 @@ fn sharded_touch() -> Part {
         let hash = hasher.hash(id.as_bytes());
         (hash.h1, hash.h2)
     };
-    let shards: Vec<Mutex<HashMap<(u64, u64), Duration, RandomState>>> =
-        (0..64).map(|_| Mutex::default()).collect();
+    let shards: Vec<Mutex<Touched>> = (0..64).map(|_| Mutex::default()).collect();
     let ids: Vec<String> = (0..SESSIONS).map(id).collect();
-    let shard = move |(_, low): (u64, u64)| low as usize % 64;
+    let shard = |(_, low): (u64, u64)| usize::try_from(low % 64).expect("there are 64");
     for id in &ids {
         let hash = hash(id);
         shards[shard(hash)].lock().unwrap().insert(hash, Duration::ZERO);

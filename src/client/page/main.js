@@ -19,6 +19,8 @@ import { hide, isVeiled, unveil, veil, warning } from './view.js';
  */
 
 const SIGNED_OUT = 'session-timeout:signed-out';
+/** So long a log-out takes at most to lead elsewhere: later, it was called off. */
+const SIGNING_OUT = 60_000;
 /** Why a session may have ended, as far as other tabs are believed. */
 const REASONS = ['idle', 'absolute', 'signed_out', 'revoked'];
 const NO_DETAIL = {};
@@ -127,9 +129,9 @@ const take = (told) => {
 /** Who has signed out here, if this page is the first to ask. */
 const signedOut = () =>
   attempt(() => {
-    const left = sessionStorage.getItem(SIGNED_OUT);
+    const [at, left] = sessionStorage.getItem(SIGNED_OUT)?.split(' ') ?? [];
     sessionStorage.removeItem(SIGNED_OUT);
-    return left;
+    return Math.abs(Date.now() - Number(at)) < SIGNING_OUT ? left : undefined;
   });
 
 const begin = () => {
@@ -239,7 +241,7 @@ const unknown = () => {
 const lost = async () => {
   stop('unknown');
   await flushed();
-  if (state === 'unknown' && away) veil(message('lost'), message('lost-text'));
+  if (state === 'unknown' && away) veil(message('lost'), safe ? message('lost-text') : '');
 };
 
 /**
@@ -296,7 +298,8 @@ const over = async (reason) => {
     return;
   }
   const stays = option('on-expire') === 'screen';
-  veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
+  const text = message(reason ?? '') + (safe && reason !== 'signed_out' ? ' ' + message('kept') : '');
+  veil(message('ended'), text.trim(), stays ? 'again' : 'signin', loginUrl(), stays);
   waiting = !stays;
   leave();
 };
@@ -395,7 +398,7 @@ const staysHere = (it) => {
   return pressed instanceof HTMLElement && pressed.localName !== 'label' && urls.every((url) => !url || onSite(url));
 };
 
-const markSignedOut = () => attempt(() => session && sessionStorage.setItem(SIGNED_OUT, whose()));
+const markSignedOut = () => attempt(() => session && sessionStorage.setItem(SIGNED_OUT, `${Date.now()} ${whose()}`));
 
 /**
  * Goes by the application's log-out, if the tag's selector finds one thing only, and that is certain to lead there: others'
@@ -421,6 +424,8 @@ const signOut = async () => {
   const told = await ask('sign-out', { method: 'POST' });
   if (!told || told.state === 'active') return void view?.say(message('offline'), 'shown');
   markSignedOut();
+  // Whatever the application makes of its own log-out.
+  hide();
   await drafts.forget();
   tell('ended', { reason: 'signed_out' });
   if (!leaveByLogout()) location.assign(onSite(option('login-url')) ?? home);

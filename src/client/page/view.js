@@ -2,12 +2,12 @@ import { now, since } from './clock.js';
 import { attempt, doc, focused, plain } from './dom.js';
 import { language, message } from './messages.js';
 
-const STYLE = `:host{font:var(--st-font,1rem/1.5 system-ui,sans-serif)}
+const STYLE = `:host{display:contents!important;visibility:visible!important;opacity:1!important;font:var(--st-font,max(1rem,16px)/1.5 system-ui,sans-serif)}
 dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem);width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
 dialog::backdrop{background:var(--st-backdrop,rgb(0 0 0/.6))}
 .veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5rem,calc(50vw - 15rem))}
 .veil::backdrop{background:var(--st-bg,Canvas)}
-h2{margin:0 0 .5rem;font-size:1.25rem;line-height:1.3}p{margin:0 0 1rem}
+h2{margin:0 0 .5rem;font-size:1.25em;line-height:1.3}p{margin:0 0 1rem}
 .clock{font-weight:600}.status:empty{display:none}
 .spoken{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .actions{display:flex;flex-wrap:wrap;gap:.75rem}
@@ -15,7 +15,7 @@ button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5rem 1rem
 .main{border-color:transparent;background:var(--st-accent,#1b4fb3);color:var(--st-accent-fg,#fff)}
 :focus-visible{outline:3px solid var(--st-fg,CanvasText);outline-offset:2px}
 @media(forced-colors:active){.main{border-color:ButtonText}}
-@media print{:host{display:none}}`;
+@media print{:host{display:none!important}}`;
 
 /** Everything of the application's is out of sight, of reach and of the printer; its state stays as it is. */
 const HIDDEN = 'body,body *{visibility:hidden!important}';
@@ -28,6 +28,12 @@ export const sheet = (text) => {
 };
 
 const hiding = sheet(HIDDEN);
+/** Nothing within can undo this, nor any style but one with the same name in the same place. */
+const COVER = 'content-visibility';
+/** What was there before, and how far the page was scrolled. @type {Map<HTMLElement, [value: string, priority: string]>} */
+const covered = new Map();
+/** @type {[number, number]} */
+let scrolled = [0, 0];
 const host = doc.createElement('session-timeout');
 export const root = host.attachShadow({ mode: 'open' });
 root.adoptedStyleSheets = [sheet(STYLE)];
@@ -110,6 +116,8 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
     show();
     root.append(dialog);
     dialog.showModal();
+    // Nobody sees it, and nobody could get past it.
+    if (!dialog.getBoundingClientRect().height) close();
   });
   return close;
 };
@@ -209,11 +217,23 @@ let lift;
 export const hide = () => {
   if (isVeiled()) return;
   place ??= attempt(remember);
+  scrolled = [scrollX, scrollY];
   doc.adoptedStyleSheets.push(hiding);
+  for (const it of doc.documentElement.children) {
+    if (it === host || !(it instanceof HTMLElement)) continue;
+    const style = plain(it).style;
+    covered.set(it, [style.getPropertyValue(COVER), style.getPropertyPriority(COVER)]);
+    style.setProperty(COVER, 'hidden', 'important');
+  }
 };
 
 export const unveil = () => {
-  doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
+  if (isVeiled()) {
+    doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
+    for (const [it, [value, priority]] of covered) plain(it).style.setProperty(COVER, value, priority);
+    covered.clear();
+    scrollTo(...scrolled);
+  }
   lift?.();
   lift = undefined;
   comeBack();
