@@ -456,3 +456,51 @@ test('a page without a session does nothing', async (t) => {
   assert.equal(s.statuses(), asked);
   assert.equal(LOGOUT.length > 0 && (await s.isOpen(page, 'veil')), false);
 });
+
+/** Elements that show, though the page is hidden. */
+const inSight = (page) =>
+  page.evaluate(() => [...document.querySelectorAll('.secret')].filter((it) => it.checkVisibility({ contentVisibilityAuto: true })).length);
+
+test('T30 nothing that a page styles shows through the veil, and all is as it was once it is lifted', async (t) => {
+  const body = `<style>.secret{visibility:visible!important}@layer x{.secret{visibility:visible!important}}</style>
+<p class="secret">4711</p><p class="secret" style="visibility:visible!important;display:block!important">4711</p>
+<div style="height:4000px"></div>`;
+  const s = await stubScene(t, { allow: OFFLINE, server: { csp: null, attributes: 'data-login-url="/login"' } });
+  s.stub.page('/styled', { body });
+  const page = await s.open('/styled');
+  await page.evaluate(() => scrollTo(0, 500));
+  assert.equal(await inSight(page), 2);
+  await s.warn(page);
+  await s.context.setOffline(true);
+  await s.advance(26_000);
+  await s.opened(page, 'veil');
+  assert.equal(await inSight(page), 0);
+  s.session.last = s.stub.now;
+  s.session.ended = null;
+  await s.context.setOffline(false);
+  await s.closed(page, 'veil');
+  assert.equal(await inSight(page), 2);
+  assert.equal(await page.evaluate(() => [scrollY, document.body.style.cssText].join()), '500,');
+});
+
+test('T30 a dialog that nobody sees is none: the page can be used', async (t) => {
+  const s = await stubScene(t, { server: { csp: null } });
+  s.stub.page('/hidden', { body: `<style>session-timeout::part(dialog){display:none!important}</style>${FORM}` });
+  const page = await s.open('/hidden');
+  await s.advance(s.stub.status(s.session).expires_in_ms - s.stub.warn + 1);
+  await s.becomes(page, 'warning');
+  assert.equal(await page.evaluate(() => document.elementFromPoint(5, 5)?.closest('session-timeout') ?? null), null);
+  await page.click('body');
+});
+
+test('T30 a page style that hides what is not defined does not hide the dialog', async (t) => {
+  const s = await stubScene(t, { server: { csp: null } });
+  s.stub.page('/undefined', { body: `<style>:not(:defined){display:none}session-timeout{opacity:0}html{font-size:62.5%}</style>${FORM}` });
+  const page = await s.open('/undefined');
+  await s.warn(page);
+  const size = await page.evaluate(() => {
+    const dialog = globalThis.part('dialog');
+    return [dialog.getBoundingClientRect().height > 50, Number.parseFloat(getComputedStyle(dialog).fontSize)];
+  });
+  assert.deepEqual(size, [true, 16]);
+});
