@@ -1,15 +1,20 @@
 //! The parts of a request on their own, beside what could take their place.
 
 use std::{
+    collections::HashMap,
     hash::BuildHasher,
     hint::black_box,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use foldhash::fast::RandomState;
 use rustix::time::{ClockId, clock_gettime};
 use siphasher::sip128::{SipHasher13, SipHasher24};
-use tower_session_timeout::{Clock, Limits, MemoryStore, NewSession, SessionId, Store, SystemClock, contract::{Access, Answer, Policy}};
+use tower_session_timeout::{
+    CachedStore, Clock, Limits, MemoryStore, NewSession, SessionId, Store, SystemClock,
+    contract::{Access, Answer, Policy},
+};
 
 use crate::{
     cases::tower_sessions_store,
@@ -42,6 +47,8 @@ pub const PARTS: &[NamedPart] = &[
     ("MemoryStore::check, renewing", || check(Access::Renew, 0)),
     ("MemoryStore::check, peeking", || check(Access::Peek, 0)),
     ("MemoryStore::check, unknown id", || check(Access::Renew, 1 << 40)),
+    ("a sharded map of the same hash, touch", sharded_touch),
+    ("CachedStore::check, within the window", cached),
 ];
 
 /// Filled in a process of their own, to see what they take.
@@ -91,6 +98,51 @@ fn check(access: Access, first: u64) -> Part {
     let policy = policy();
     Box::new(move |n| {
         measured_part(n, |turn| store.check(&SessionId::from(&*ids[turn % ids.len()]), &policy, access));
+    })
+}
+
+/// The least a cache in front of a store could be.
+fn sharded_touch() -> Part {
+    let hasher = SipHasher24::new_with_key(&black_box([7; 16]));
+    let hash = move |id: &str| {
+        let hash = hasher.hash(id.as_bytes());
+        (hash.h1, hash.h2)
+    };
+    let shards: Vec<Mutex<HashMap<(u64, u64), Duration, RandomState>>> =
+        (0..64).map(|_| Mutex::default()).collect();
+    let ids: Vec<String> = (0..SESSIONS).map(id).collect();
+    let shard = move |(_, low): (u64, u64)| low as usize % 64;
+    for id in &ids {
+        let hash = hash(id);
+        shards[shard(hash)].lock().unwrap().insert(hash, Duration::ZERO);
+    }
+    Box::new(move |n| {
+        measured_part(n, |turn| {
+            let hash = hash(&ids[turn % ids.len()]);
+            let mut shard = shards[shard(hash)].lock().unwrap();
+            let active = shard.get_mut(&hash).expect("it is there");
+            std::mem::replace(active, SystemClock.now())
+        });
+    })
+}
+
+fn cached() -> Part {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let store = CachedStore::new(memory_store(SESSIONS), Duration::from_hours(1));
+    let ids: Vec<String> = (0..SESSIONS).map(id).collect();
+    let policy = policy();
+    for id in &ids {
+        let live =
+            runtime.block_on(store.check(&SessionId::from(&**id), &policy, Access::Hold).into_future());
+        assert!(live.is_ok(), "the store answers");
+    }
+    Box::new(move |n| {
+        let _keep = &runtime;
+        measured_part(n, |turn| {
+            let answer = store.check(&SessionId::from(&*ids[turn % ids.len()]), &policy, Access::Hold);
+            assert!(matches!(answer, Answer::Ready(_)), "within the window");
+            answer
+        });
     })
 }
 

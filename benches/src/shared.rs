@@ -12,7 +12,10 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use tokio::{runtime::Builder, time::sleep};
-use tower_session_timeout::{Decision, Limits, NewSession, SessionId, Store, contract::{Access, Policy}};
+use tower_session_timeout::{
+    Decision, Limits, NewSession, SessionId, Store,
+    contract::{Access, Policy},
+};
 use tower_session_timeout_redis::RedisStore;
 use tower_sessions_014::{
     SessionStore,

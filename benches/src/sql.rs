@@ -7,7 +7,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tokio::runtime::Builder;
-use tower_session_timeout::{Decision, Limits, NewSession, SessionId, Store, contract::{Access, Policy}};
+use tower_session_timeout::{
+    Decision, Limits, NewSession, SessionId, Store,
+    contract::{Access, Policy},
+};
 use tower_session_timeout_sqlx::{Dialect, SqlxStore};
 
 use crate::{

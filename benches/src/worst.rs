@@ -10,7 +10,10 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use tower_session_timeout::{Clock, Limits, MemoryStore, NewSession, SessionId, Started, Store, contract::{Access, Answer, Policy}};
+use tower_session_timeout::{
+    Clock, Limits, MemoryStore, NewSession, SessionId, Started, Store,
+    contract::{Access, Answer, Policy},
+};
 
 const SESSIONS: usize = 1_000_000;
 const CALLS: usize = 20_000;

@@ -96,6 +96,29 @@ test('T5 and the focus to the page if the field is gone', async (t) => {
   assert.equal(await page.evaluate(() => document.activeElement.localName), 'main');
 });
 
+test('T5 a field that no longer takes a selection keeps nobody from being warned again, and then hides the page', async (t) => {
+  const s = await stubScene(t, { allow: [/setSelectionRange/] });
+  s.stub.page('/typed', { body: '<input id="text" value="some text"><p id="secret">secret</p>' });
+  const page = await s.open('/typed');
+  for (let time = 0; time < 2; time += 1) {
+    await page.evaluate(() => {
+      const field = document.querySelector('#text');
+      field.type = 'text';
+      field.focus();
+      field.setSelectionRange(1, 2);
+    });
+    await s.warn(page);
+    await page.evaluate(() => (document.querySelector('#text').type = 'email'));
+    await s.advance(600);
+    await s.part(page, 'stay').click();
+    await s.closed(page);
+    await s.settle(page);
+  }
+  assert.equal(s.seen('shown', 'dialog'), 2);
+  await s.advance(60_000);
+  await s.at(page, '/login');
+});
+
 test('T6 Stay in a session that has ended leads to the log-in', async (t) => {
   const { s, page } = await warned(t);
   s.stub.end(s.sid);
@@ -365,12 +388,29 @@ test('T44 a language that is none keeps nobody from being warned', async (t) => 
   assert.match(await s.text(page, 'clock'), /\d/);
 });
 
-test('T44 texts that cannot be read leave the English ones', async (t) => {
+for (const texts of ['{"title":', 'null', '7', '"title"', '[]', '[null]', '{"title":null,"text":{"a":1},"left":7,"second.other":7,"minute.other":[],"ended":7,"alert":null}'])
+  test(`T44 texts that cannot be read leave the English ones: ${texts.slice(0, 15)}`, async (t) => {
+    const s = await stubScene(t);
+    s.stub.page('/words', { head: `<script type="application/json" data-session-timeout-messages>${texts}</script>`, body: FORM });
+    const page = await s.open('/words');
+    await s.become(page, 'hidden');
+    await s.advance(19_100);
+    await s.opened(page);
+    assert.equal(await s.text(page, 'title'), 'Are you still there?');
+    assert.match(await s.text(page, 'clock'), /^\d+ seconds$/);
+    await s.advance(40_000);
+    await s.opened(page, 'veil');
+    assert.equal(await s.text(page, 'title'), 'You have been signed out');
+  });
+
+test('T44 a time is put into a text as it is', async (t) => {
   const s = await stubScene(t);
-  s.stub.page('/words', { head: '<script type="application/json" data-session-timeout-messages>{"title":</script>', body: FORM });
+  s.stub.page('/words', { attributes: `data-msg-second.other="$&amp; {n}" data-msg-left="in {time}"`, body: FORM });
   const page = await s.open('/words');
-  await s.warn(page);
-  assert.equal(await s.text(page, 'title'), 'Are you still there?');
+  await s.advance(18_050);
+  await s.opened(page);
+  assert.equal(await s.text(page, 'clock'), '$& 22');
+  assert.equal(await s.text(page, 'status'), 'in $& 22');
 });
 
 test('T44 texts are the page\'s own, and text', async (t) => {

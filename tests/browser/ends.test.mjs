@@ -90,6 +90,49 @@ test('T28 a network that is back while the drafts are saved veils nothing, and d
   await s.draftSaved(page);
 });
 
+/** What an application may do to its page, and what throws then. */
+const BROKEN = {
+  'a field without a setter': () =>
+    customElements.define('my-field', class extends HTMLElement {
+      static formAssociated = true;
+      get name() { return 'mine'; }
+      get type() { return 'mine'; }
+      get value() { return 'fixed'; }
+    }),
+  'a field without a getter': () =>
+    customElements.define('my-field', class extends HTMLElement {
+      static formAssociated = true;
+      get name() { throw new Error('broken'); }
+    }),
+  'no sealing': () => {
+    if (isSecureContext) SubtleCrypto.prototype.encrypt = () => { throw new Error('broken'); };
+  },
+  'no storage': () => Object.defineProperty(globalThis, 'sessionStorage', { get() { throw new Error('broken'); } }),
+  'no dialogs': () => {
+    HTMLDialogElement.prototype.showModal = () => { throw new Error('broken'); };
+    HTMLDialogElement.prototype.close = () => { throw new Error('broken'); };
+  },
+  'a focus that throws': () => {
+    HTMLElement.prototype.focus = () => { throw new Error('broken'); };
+  },
+};
+for (const [what, breakIt] of Object.entries(BROKEN))
+  for (const network of ['a', 'no'])
+    test(`T30 with ${what}, and ${network} network, the page is hidden at its end`, async (t) => {
+      const s = await stubScene(t, { allow: [/./], before: breakIt });
+      s.stub.page('/broken', { body: `<p id="secret">secret</p>${FORM}<form action="/x"><my-field></my-field></form>` });
+      const page = await s.open('/broken');
+      await page.fill('#text', 'a text');
+      if (network === 'no') s.stub.instead.status = () => ({ status: 503 });
+      // A hidden page does not leave before it is looked at.
+      await s.become(page, 'hidden');
+      await s.advance(60_000);
+      await s.until('it is hidden', () => page.evaluate(() => !document.querySelector('#secret').checkVisibility({ visibilityProperty: true })), 100);
+      s.stub.instead = {};
+      await s.become(page, 'visible');
+      await s.until('it leaves', () => s.stub.requests('/login').length > 0, 100);
+    });
+
 /** As an application asks that runs its script after ours. */
 const BEFOREUNLOAD = () => {
   addEventListener('DOMContentLoaded', () =>

@@ -403,7 +403,8 @@ async fn a_page_of_another_user_gets_no_draft_key() {
     let app = signed_in("A", "ada").await;
     log_in(&app, "B", "bob").await;
     let ada = status(&app, "A").await["user"].as_str().unwrap().to_owned();
-    let ask = async |id: &str| app.send(with(own_page(sid(get(DRAFT_KEY, &[]), id)), "session-user", &ada)).await;
+    let ask =
+        async |id: &str| app.send(with(own_page(sid(get(DRAFT_KEY, &[]), id)), "session-user", &ada)).await;
     assert_eq!(ask("A").await.status(), StatusCode::OK);
     let other = ask("B").await;
     assert_eq!(other.status(), StatusCode::CONFLICT);

@@ -23,6 +23,13 @@ export const plain = (object) => {
 
 export const doc = plain(document);
 
+/** What has the focus, also within an element that has a tree of its own. */
+export const focused = () => {
+  let it = doc.activeElement;
+  while (it?.shadowRoot?.activeElement) it = it.shadowRoot.activeElement;
+  return it;
+};
+
 /**
  * A URL of this site, or nothing: no other is gone to, or asked.
  * @param {string | null | undefined} url if it is relative, to this page: whatever a `<base>` says
@@ -33,6 +40,22 @@ export const onSite = (url) => {
     if (read && read.origin === location.origin && read.protocol === location.protocol) return read;
   } catch {
     // Nothing that can be gone to.
+  }
+  return undefined;
+};
+
+/**
+ * Whatever runs through what is the application's (its elements, its texts, what it put in the place of the browser's own) may
+ * throw. That is written to the console, and keeps nobody from being warned, and no page in sight.
+ * @template T
+ * @param {() => T} act
+ * @returns {T | undefined}
+ */
+export const attempt = (act) => {
+  try {
+    return act();
+  } catch (problem) {
+    console.error(problem);
   }
   return undefined;
 };

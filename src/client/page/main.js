@@ -5,7 +5,7 @@
  * network, local time does what it can.
  */
 import { jumped, now, since, timer } from './clock.js';
-import { doc, onSite, plain } from './dom.js';
+import { attempt, doc, onSite, plain } from './dom.js';
 import * as drafts from './drafting.js';
 import { inWords, message, timeOfDay } from './messages.js';
 import { OF_SESSION } from './names.js';
@@ -58,6 +58,7 @@ let channel;
 const whose = () => user ?? OF_SESSION + session;
 
 const isHidden = () => doc.visibilityState === 'hidden';
+const isOver = () => state === 'ended';
 const isOn = () => state === 'active' || state === 'warning' || state === 'unknown';
 const remaining = () => (status ? status.expires_in_ms - since(status.asked) : 0);
 
@@ -65,11 +66,12 @@ const remaining = () => (status ? status.expires_in_ms - since(status.asked) : 0
  * @param {'renewed' | 'ended' | 'active'} type
  * @param {object} [more]
  */
-const tell = (type, more = NO_DETAIL) => channel?.postMessage({ type, ...more });
+const tell = (type, more = NO_DETAIL) => attempt(() => channel?.postMessage({ type, ...more }));
 
 const wake = timer(() => {
-  if (jumped()) check();
-  else update();
+  if (!jumped()) return update();
+  wake(1000);
+  check();
 });
 const retry = timer(() => check());
 
@@ -122,38 +124,45 @@ const take = (told) => {
   update(true);
 };
 
+/** Who has signed out here, if this page is the first to ask. */
+const signedOut = () =>
+  attempt(() => {
+    const left = sessionStorage.getItem(SIGNED_OUT);
+    sessionStorage.removeItem(SIGNED_OUT);
+    return left;
+  });
+
 const begin = () => {
   tell('active', { whose: whose() });
-  const left = sessionStorage.getItem(SIGNED_OUT);
-  sessionStorage.removeItem(SIGNED_OUT);
+  const left = signedOut();
   if (left && left !== whose()) drafts.forget(left);
   drafts.keep(true);
   drafts.begin(whose(), String(session));
 };
 
 /**
- * Does what is due, and sets the timer for what is next.
+ * Sets the timer for what is next, and does what is due: whatever goes wrong there, the time is looked at again.
  * @param {boolean} [isFresh] the server has just said so
  */
 const update = (isFresh) => {
   if (!isOn() || !status) return wake();
   const left = remaining();
+  // Ticks notice a clock that jumped. A hidden page has one timer, at a moment of its own.
+  if (left > lead) wake(isHidden() ? left - lead + Math.random() * 4000 : Math.min(left - lead, 15_000));
+  else wake(left > 0 ? left % 1000 || 1000 : 1000);
   if (view && (left > lead || view.canExtend !== status.can_extend)) closeWarning();
   if (left > lead) {
     warned = false;
     if (state === 'warning') state = 'active';
-    plan();
-    // Ticks notice a clock that jumped. A hidden page has one timer, at a moment of its own.
-    return wake(isHidden() ? left - lead + Math.random() * 4000 : Math.min(left - lead, 15_000));
+    return plan();
   }
   if (!isFresh && !away && (!warned || left <= 0)) return void check();
-  if (left <= 0) return away ? lost() : wake(1000);
+  if (left <= 0) return void (away && lost());
   if (!warned) {
     if (composing && left > Math.max(30_000, lead - 3000)) return wake(250);
-    openWarning(left);
+    attempt(() => openWarning(left));
   }
-  count(left);
-  wake(left % 1000 || 1000);
+  attempt(() => count(left));
 };
 
 /** @param {number} left */
@@ -170,9 +179,10 @@ const openWarning = (left) => {
 };
 
 const closeWarning = () => {
-  view?.close();
+  const open = view;
   view = undefined;
   warned = false;
+  open?.close();
   restoreTitle();
 };
 
@@ -206,8 +216,11 @@ const stay = async () => {
   }
   if (since(sent) < 500) return;
   view.busy(true);
-  await renew(0);
-  view?.busy(false);
+  try {
+    await renew(0);
+  } finally {
+    view?.busy(false);
+  }
 };
 
 const unknown = () => {
@@ -224,17 +237,28 @@ const unknown = () => {
 
 /** The time ran out, and nobody can say whether the session has. */
 const lost = async () => {
-  closeWarning();
-  state = 'unknown';
-  wake();
+  stop('unknown');
   await flushed();
   if (state === 'unknown' && away) veil(message('lost'), message('lost-text'));
+};
+
+/**
+ * First of all, the page is out of sight.
+ * @param {State} next
+ * @param {boolean} [stays] in sight
+ */
+const stop = (next, stays) => {
+  if (!stays) hide();
+  state = next;
+  wake();
+  plan();
+  attempt(closeWarning);
 };
 
 /** Saves the drafts, but does not wait for them for long. */
 const flushed = async () => {
   safe = await Promise.race([
-    drafts.flush(true),
+    drafts.flush(true).catch((problem) => (console.error(problem), false)),
     /** @type {Promise<boolean>} */ (new Promise((resolve) => setTimeout(resolve, 300, false))),
   ]);
   // What is saved later would not be filled in unasked. (Meanwhile, the session may be known to live.)
@@ -243,32 +267,34 @@ const flushed = async () => {
 
 /** @param {string | undefined} reason */
 const over = async (reason) => {
-  if (state === 'ended') return leave();
+  if (isOver()) return leave();
   if (state === 'anonymous' || state === 'replaced') return;
   if (loadsAnew()) return;
-  const wasOn = unsure || (isOn() && status);
-  closeWarning();
-  wake();
-  plan();
-  if (!wasOn) {
-    state = 'anonymous';
-    const left = sessionStorage.getItem(SIGNED_OUT);
-    sessionStorage.removeItem(SIGNED_OUT);
+  if (!unsure && !(isOn() && status)) {
+    stop('anonymous', true);
+    const left = signedOut();
     if (left) drafts.forget(left);
     drafts.forget(OF_SESSION);
-    drafts.refused();
+    attempt(drafts.refused);
     return tell('ended', { reason: left ? 'signed_out' : undefined });
   }
-  state = 'ended';
+  const wasVeiled = isVeiled();
+  const byApplication = option('on-expire') === 'event';
+  stop('ended', byApplication);
   fire('ended', { reason });
   tell('ended', { reason });
   if (reason !== 'signed_out') {
     // A sign-out that was asked for, and then called off.
-    if (reason) sessionStorage.removeItem(SIGNED_OUT);
+    if (reason) signedOut();
     await flushed();
+    if (!isOver()) return;
   }
   if (reason === 'signed_out' || !user) drafts.forget();
-  if (!fire('expired', { reason }) || option('on-expire') === 'event') return;
+  // What was hidden before is shown to nobody, whatever the application does.
+  if (!fire('expired', { reason }) || byApplication) {
+    if (!wasVeiled) unveil();
+    return;
+  }
   const stays = option('on-expire') === 'screen';
   veil(message('ended'), message(reason ?? ''), stays ? 'again' : 'signin', loginUrl(), stays);
   waiting = !stays;
@@ -284,10 +310,7 @@ const leave = () => {
 
 const replaced = () => {
   if (state === 'replaced' || loadsAnew()) return;
-  closeWarning();
-  state = 'replaced';
-  wake();
-  plan();
+  stop('replaced');
   drafts.keep(false);
   fire('replaced');
   veil(message(user ? 'replaced' : 'other-session'), '', 'reload', here());
@@ -372,9 +395,7 @@ const staysHere = (it) => {
   return pressed instanceof HTMLElement && pressed.localName !== 'label' && urls.every((url) => !url || onSite(url));
 };
 
-const markSignedOut = () => {
-  if (session) sessionStorage.setItem(SIGNED_OUT, whose());
-};
+const markSignedOut = () => attempt(() => session && sessionStorage.setItem(SIGNED_OUT, whose()));
 
 /**
  * Goes by the application's log-out, if the tag's selector finds one thing only, and that is certain to lead there: others'
@@ -460,7 +481,7 @@ let navigation;
 
 const start = () => {
   [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
-  openChannel();
+  attempt(openChannel);
   const atLoad = readTiming(navigation);
   if (atLoad?.isFresh) take(atLoad);
   else {
@@ -500,11 +521,12 @@ const start = () => {
   addEventListener('pagehide', ({ persisted }) => {
     // A message would throw the page out of the cache.
     channel?.close();
+    channel = undefined;
     if (persisted && isOn()) hide();
   });
   addEventListener('pageshow', ({ persisted }) => {
     if (!persisted) return;
-    openChannel();
+    attempt(openChannel);
     if (state !== 'anonymous') check();
   });
   // The application's question whether to leave would keep the veiled page; what it asks for is saved. Chromium asks the

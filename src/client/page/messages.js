@@ -29,8 +29,8 @@ export const english = {
 };
 
 const block = doc.querySelector('script[data-session-timeout-messages]');
-/** @type {Record<string, string>} */
-let given = {};
+/** @type {Record<string, unknown> | null | undefined} */
+let given;
 try {
   given = JSON.parse(block?.textContent || '{}');
 } catch {
@@ -45,14 +45,20 @@ try {
   // The browser's does.
 }
 
-/** @param {string} key */
-const own = (key) => option('msg-' + key) ?? given[key];
+/**
+ * The page's text, if it is one.
+ * @param {string} key
+ */
+const own = (key) => {
+  const text = option('msg-' + key) ?? given?.[key];
+  return typeof text === 'string' ? text : undefined;
+};
 
 /**
  * @param {string} key
  * @param {string} [time]
  */
-export const message = (key, time = '') => String(own(key) ?? english[key] ?? '').replace('{time}', time);
+export const message = (key, time = '') => (own(key) ?? english[key] ?? '').replace('{time}', () => time);
 
 /**
  * One number of minutes or seconds, in the language of the page.
@@ -62,7 +68,7 @@ export const message = (key, time = '') => String(own(key) ?? english[key] ?? ''
 const counted = (count, unit) => {
   const form = own(unit + '.' + new Intl.PluralRules(language).select(count)) ?? own(unit + '.other');
   return form
-    ? form.replace('{n}', new Intl.NumberFormat(language).format(count))
+    ? form.replace('{n}', () => new Intl.NumberFormat(language).format(count))
     : new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(count);
 };
 

@@ -1,5 +1,5 @@
 import { now, since } from './clock.js';
-import { doc, plain } from './dom.js';
+import { attempt, doc, focused, plain } from './dom.js';
 import { language, message } from './messages.js';
 
 const STYLE = `:host{font:var(--st-font,1rem/1.5 system-ui,sans-serif)}
@@ -89,30 +89,45 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
     )
   );
   let wanted = true;
+  const close = () => {
+    wanted = false;
+    attempt(() => dialog.close());
+    dialog.remove();
+    comeBack();
+  };
   dialog.oncancel = (event) => {
     event.preventDefault();
     dismiss();
   };
   dialog.onclose = () => {
-    if (wanted) {
+    if (wanted && !dialog.open) {
       dialog.showModal();
       dismiss();
     }
   };
-  show();
-  root.append(dialog);
-  const active = doc.activeElement;
-  const before = active && plain(/** @type {HTMLInputElement} */ (active));
-  const [from, to] = [before?.selectionStart, before?.selectionEnd];
+  place ??= attempt(remember);
+  attempt(() => {
+    show();
+    root.append(dialog);
+    dialog.showModal();
+  });
+  return close;
+};
+
+/** Where the user was on the page, as long as something of ours is in front of it. @type {(() => void) | undefined} */
+let place;
+
+/** @returns {() => void} what puts focus and selection back there */
+const remember = () => {
+  const before = focused();
+  const field = before && plain(/** @type {HTMLInputElement} */ (before));
+  const [from, to] = attempt(() => [field?.selectionStart, field?.selectionEnd]) ?? [];
   const selection = getSelection();
   const range = selection?.rangeCount ? selection.getRangeAt(0) : undefined;
-  dialog.showModal();
   return () => {
-    wanted = false;
-    dialog.close();
-    dialog.remove();
     // The browser gives the focus back, if it can; but Chromium loses the selection once something is clicked.
-    if (from != null) before?.setSelectionRange(from, to ?? from);
+    if (doc.activeElement === doc.body) field?.focus({ preventScroll: true });
+    if (from != null) field?.setSelectionRange(from, to ?? from);
     else if (range) selection?.addRange(range);
     if (before && !before.isConnected) {
       const main = doc.querySelector('main') ?? doc.body;
@@ -120,6 +135,12 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
       main.focus();
     }
   };
+};
+
+const comeBack = () => {
+  if (isVeiled() || !place) return;
+  attempt(place);
+  place = undefined;
 };
 
 /**
@@ -186,13 +207,16 @@ let lift;
 
 /** Hides the page at once, also where no dialog can be shown: in `pagehide`, for a page that may come back. */
 export const hide = () => {
-  if (!isVeiled()) doc.adoptedStyleSheets.push(hiding);
+  if (isVeiled()) return;
+  place ??= attempt(remember);
+  doc.adoptedStyleSheets.push(hiding);
 };
 
 export const unveil = () => {
+  doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
   lift?.();
   lift = undefined;
-  doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
+  comeBack();
 };
 
 export const isVeiled = () => doc.adoptedStyleSheets.includes(hiding);

@@ -1,0 +1,176 @@
+//! What cannot work is refused.
+
+use std::time::Duration;
+
+use super::{
+    ConfigError, SessionTimeoutBuilder, SourceChoice,
+    error::{DAY, MOST_SESSIONS},
+    which_requests::path_rule,
+};
+use crate::{
+    cookie::{CookieAttributes, CookieChunks, SameSite, is_token},
+    middleware::config::LogoutMethods,
+    respond::safe_return_to,
+    store::contract::Store,
+};
+
+/// RFC 6265bis §5.5 lets no cookie live longer.
+const LONGEST_WITHOUT_A_WORD: Duration = DAY.saturating_mul(400);
+
+impl SessionTimeoutBuilder {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let limits =
+            [("idle timeout", Some(self.limits.idle())), ("absolute timeout", self.limits.absolute())];
+        for (which, value) in limits {
+            let Some(value) = value else { continue };
+            if value.is_zero() {
+                return Err(ConfigError::ZeroTimeout { which });
+            }
+            if value < Duration::from_millis(1) {
+                return Err(ConfigError::BelowOneMillisecond { which, value });
+            }
+            if value > LONGEST_WITHOUT_A_WORD && !self.beyond_400_days {
+                return Err(ConfigError::Beyond400Days { which, value });
+            }
+        }
+        if let Some(absolute) = self.limits.absolute()
+            && self.limits.idle() > absolute
+        {
+            return Err(ConfigError::IdleBeyondAbsolute { idle: self.limits.idle(), absolute });
+        }
+        if self.rotate_after.is_some_and(|age| age <= self.rotation_grace) {
+            return Err(ConfigError::RotationWithinGrace { grace: self.rotation_grace });
+        }
+        if let Some(max) = self.max_sessions
+            && !(1..=MOST_SESSIONS).contains(&max.number())
+        {
+            return Err(ConfigError::MaxSessionsOutOfRange { number: max.number() });
+        }
+        #[cfg(feature = "client")]
+        self.client.validate(self.limits.idle())?;
+        if self.store_deadline.is_zero() {
+            return Err(ConfigError::ZeroTimeout { which: "store deadline" });
+        }
+        if let Some(SourceChoice::Cookie(name)) = &self.source {
+            validate_cookie(name, &self.cookie_attributes)?;
+            validate_chunks(name, self.cookie_chunks)?;
+            if let Some(attributes) = &self.sliding_cookie {
+                validate_cookie(name, attributes)?;
+                validate_sliding(name, attributes, self.limits.idle())?;
+            }
+        } else if self.sliding_cookie.is_some() {
+            return Err(ConfigError::SlidesWithoutCookie);
+        } else if self.cookie_chunks.is_some() {
+            return Err(ConfigError::ChunksWithoutCookie);
+        }
+        if self.store.as_ref().is_some_and(|store| !store.companions().is_empty()) {
+            match &self.source {
+                Some(SourceChoice::Cookie(name)) => validate_companions(name, &self.cookie_attributes)?,
+                Some(SourceChoice::Custom(_)) => return Err(ConfigError::CompanionsWithoutCookie),
+                None => {}
+            }
+        }
+        if let Some(error) = &self.invalid_path {
+            return Err(error.clone());
+        }
+        for (which, path) in [("log-in path", &self.login_path), ("log-out path", &self.logout_path)] {
+            if let Some(path) = path
+                && safe_return_to(path).is_none()
+            {
+                return Err(ConfigError::UnsafePath { which, path: path.clone() });
+            }
+        }
+        let login = self.login_path.as_deref().map(|path| path.split('?').next().unwrap_or(path));
+        for path in login.into_iter().chain(self.logout_path.as_deref()) {
+            path_rule(path)?;
+            #[cfg(feature = "client")]
+            self.client.validate_page(path)?;
+        }
+        if let Some(path) = login
+            && self.logout_path.as_deref() == Some(path)
+        {
+            let reason = "it is the log-in page and the log-out path: a log-in would log out";
+            return Err(ConfigError::InvalidPath { path: path.to_owned(), reason });
+        }
+        if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
+            return Err(ConfigError::LogoutByGetWithoutPath);
+        }
+        if self.fresh_login.is_some() && matches!(self.source, Some(SourceChoice::Custom(_))) {
+            return Err(ConfigError::FreshLoginWithoutCookie);
+        }
+        if let Some(media_type) = self.end_streams.iter().find(|media_type| !is_media_type(media_type)) {
+            return Err(ConfigError::InvalidMediaType { media_type: media_type.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn validate_sliding(name: &str, attributes: &CookieAttributes, idle: Duration) -> Result<(), ConfigError> {
+    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    match attributes.max_age {
+        None => invalid("there is no Max-Age to slide"),
+        Some(max_age) if max_age < idle => {
+            invalid("its Max-Age is shorter than the idle timeout: the browser would forget it too early")
+        }
+        Some(_) if attributes.same_site == SameSite::None && !attributes.secure => {
+            invalid("browsers take SameSite=None with Secure only (RFC 6265bis §5.7)")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Those follow the session cookie's attributes.
+fn validate_chunks(name: &str, chunks: Option<CookieChunks>) -> Result<(), ConfigError> {
+    if chunks == Some(CookieChunks::Auth0) && name.contains(['$', '*', '+', '.', '^', '|']) {
+        let reason = "@auth0/nextjs-auth0 takes the name for a regular expression, and reads other cookies as its chunks";
+        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn validate_companions(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
+    let needs_secure = attributes.same_site == SameSite::None || attributes.partitioned;
+    let is_secure = attributes.secure || has_prefix(name, "__Host-") || has_prefix(name, "__Secure-");
+    if needs_secure && !is_secure {
+        let reason = "browsers take SameSite=None and Partitioned with Secure only (RFC 6265bis §5.7)";
+        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
+    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return invalid("a cookie's name is one or more token characters (RFC 9110 §5.6.2)");
+    }
+    if name.contains('%') {
+        return invalid("some parsers decode a % in a name, others do not");
+    }
+    if !attributes.path.starts_with('/') || !attributes.path.bytes().all(is_attribute_byte) {
+        return invalid("its Path begins with / and has no control characters, spaces or semicolons");
+    }
+    if let Some(domain) = &attributes.domain
+        && (domain.is_empty() || !domain.bytes().all(is_attribute_byte))
+    {
+        return invalid("its Domain is not empty and has no control characters, spaces or semicolons");
+    }
+    if has_prefix(name, "__Host-") && (attributes.domain.is_some() || attributes.path != "/") {
+        return invalid("a __Host- cookie has Path=/ and no Domain (RFC 6265bis §4.1.3.2)");
+    }
+    Ok(())
+}
+
+/// Browsers compare cookie name prefixes without regard to case (RFC 6265bis §5.7).
+pub(super) fn has_prefix(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// A type and a subtype (RFC 9110 §8.3.1), without parameters.
+fn is_media_type(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
+    text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+}
+
+fn is_attribute_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b';'
+}
