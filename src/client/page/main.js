@@ -241,7 +241,7 @@ const unknown = () => {
 const lost = async () => {
   stop('unknown');
   await flushed();
-  if (state === 'unknown' && away) veil(message('lost'), safe ? message('lost-text') : '');
+  if (state === 'unknown' && away) veil(message('lost'), message(safe ? 'lost-text' : 'offline'));
 };
 
 /**
