@@ -378,7 +378,7 @@ impl Record {
     }
 
     /// Both clocks begin anew, and superseded ids end. The others are as old as they are. What `new` says of the session
-    /// takes the place of what was said before.
+    /// takes the place of what was said before; but nobody becomes the owner of another's.
     pub(crate) fn restart(&mut self, first_id: IdHash, new: &NewSession, now: u64, effects: &mut Effects) {
         let superseded = self.ids_with(first_id).extract_if(.., |issued| issued.works_until.is_some());
         effects.dropped.extend(superseded.map(|issued| issued.id));
@@ -388,7 +388,7 @@ impl Record {
         let NewSession { owner, limits, label, .. } = new;
         if owner.is_some() || limits.is_some() || label.is_some() {
             let rare = self.rare.get_or_insert_default();
-            rare.owner = owner.clone().or_else(|| rare.owner.take());
+            rare.owner = rare.owner.take().or_else(|| owner.clone());
             rare.limits = limits.or(rare.limits);
             rare.label = label.clone().or_else(|| rare.label.take());
         }

@@ -83,8 +83,8 @@ pub trait Store: Send + Sync + 'static {
         policy: &Policy,
     ) -> Answer<Rotated>;
 
-    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. What `new` says (an owner,
-    /// limits, a label) is so from now on; what it does not say stays as it is.
+    /// The user proved again who they are: both clocks begin anew and superseded ids end at once. What `new` says (limits, a
+    /// label, an owner if there is none) is so from now on; what it does not say stays as it is.
     #[doc(hidden)]
     fn restart(&self, session: SessionKey, new: &NewSession, policy: &Policy) -> Answer<Restarted>;
 

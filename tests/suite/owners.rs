@@ -236,3 +236,21 @@ async fn a_log_in_that_keeps_the_id_gives_the_session_its_owner_and_limits() {
     let over = sessions.peek(&SessionId::from("B")).await.unwrap();
     assert!(matches!(over, Decision::Ended { reason: EndReason::Idle, owner: Some(_), .. }), "{over:?}");
 }
+
+/// The layer does not know whose it is, for there is no extension to tell.
+#[tokio::test]
+async fn nobody_becomes_the_owner_of_another_ones_session() {
+    let layer = SessionTimeoutLayer::builder().cookie("sid").without_extension().build().unwrap();
+    let service = layer.layer(tower::service_fn(move |_: http::Request<Full<Bytes>>| async move {
+        let mut response = http::Response::new(Full::<Bytes>::default());
+        response.extensions_mut().insert(NewSession::new().owner("bob"));
+        Ok::<_, std::convert::Infallible>(response)
+    }));
+    let sessions = layer.sessions();
+    sessions.start(&SessionId::from("A"), &NewSession::new().owner("alice")).await.unwrap();
+    service.oneshot(sid(post("/login"), "A")).await.unwrap();
+    let decision = sessions.peek(&SessionId::from("A")).await.unwrap();
+    assert!(matches!(&decision, Decision::Live(live) if live.owner == Some(alice())), "{decision:?}");
+    assert_eq!(sessions.end_all(&Owner::from("bob"), None).await.unwrap(), 0);
+    assert_eq!(sessions.end_all(&alice(), None).await.unwrap(), 1);
+}

@@ -677,11 +677,11 @@ impl Store for MemoryStore {
                     if !is_over {
                         record.restart(first_id, new, now, effects);
                     }
-                    !is_over
+                    (!is_over).then(|| record.owner() == new.owner.as_ref())
                 })?;
-            Ok(match restarted {
-                Some(true) => (Restarted::Done, Some(session)),
-                Some(false) | None => (Restarted::Over, None),
+            Ok(match restarted.flatten() {
+                Some(is_its_owners) => (Restarted::Done, is_its_owners.then_some(session)),
+                None => (Restarted::Over, None),
             })
         });
         self.finish(deferred);
