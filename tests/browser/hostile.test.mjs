@@ -216,7 +216,7 @@ for (const url of ELSEWHERE) {
     s.stub.page('/from', { body: FORM });
     const page = await s.open('/from');
     await s.advance(10_000);
-    await page.evaluate(() => globalThis.sessionTimeout.signOut());
+    await page.evaluate(() => void globalThis.sessionTimeout.signOut());
     await s.at(page, '/login');
     assert.equal(s.session.ended, 'signed_out');
     await s.logIn('ada');
@@ -258,7 +258,7 @@ for (const [what, markup] of [
     const s = await watched(t, { server: { csp: LAX, attributes: 'data-login-url="/login"' } });
     s.stub.page('/comments', { body: markup });
     const page = await s.open('/comments');
-    await page.evaluate(() => globalThis.sessionTimeout.signOut());
+    await page.evaluate(() => void globalThis.sessionTimeout.signOut());
     await s.at(page, '/login');
     assert.equal(s.session.ended, 'signed_out');
     nothingOf(s);
@@ -268,7 +268,7 @@ test("T51 signing out presses what the application's tag names before what anybo
   const s = await watched(t);
   s.stub.page('/comments', { body: `<a data-session-logout href="/two">Bye</a>${LOGOUT}` });
   const page = await s.open('/comments');
-  await page.evaluate(() => globalThis.sessionTimeout.signOut());
+  await page.evaluate(() => void globalThis.sessionTimeout.signOut());
   await s.at(page, '/login');
   assert.equal(s.session.ended, 'signed_out');
 });
@@ -277,7 +277,7 @@ test('T51 a selector that finds nothing is no path', async (t) => {
   const s = await watched(t);
   s.stub.page('/bare', { attributes: 'data-login-url="/login" data-logout="evil.example"', body: FORM });
   const page = await s.open('/bare');
-  await page.evaluate(() => globalThis.sessionTimeout.signOut());
+  await page.evaluate(() => void globalThis.sessionTimeout.signOut());
   await s.at(page, '/login');
   assert.equal(s.session.ended, 'signed_out');
 });
