@@ -65,6 +65,7 @@ mod reconnecting;
 mod script;
 #[cfg(feature = "sentinel")]
 mod sentinel;
+mod server_time;
 mod store;
 #[cfg(feature = "sentinel")]
 mod switches;

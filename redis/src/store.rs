@@ -8,14 +8,17 @@ use tower_session_timeout::{
     Backend, BoxFuture, CachedStore, Key, Loaded, SharedStore, StoreError, Swap, Swapped, forward_store,
 };
 
-use crate::script::{EVICTS, Flags, LIST, SWAP};
+use crate::{
+    script::{EVICTS, Flags, LIST, SWAP},
+    server_time::{ServerTime, here},
+};
 
 /// Keeps sessions in Redis (5 or later) or Valkey, for several processes that share them. They outlive all of these.
 ///
 /// It works over any connection of the [`redis`](https://docs.rs/redis) crate that can be cloned, on one server or a
 /// cluster: best over a [`ReconnectingConnection`](crate::ReconnectingConnection), with Sentinel over a `SentinelConnection` (feature `sentinel`).
-/// It is a [`SharedStore`]: sessions are judged by the server's own clock; one takes one key and one round trip, after a
-/// rotation two, and a second one where something is written.
+/// It is a [`SharedStore`]: sessions are judged by the server's own clock; one takes one key and one round trip (a `GET`, with a
+/// `TIME` every 20 milliseconds; in a cluster, with each), after a rotation two, and a second one where something is written.
 ///
 /// Ids are kept hashed (SHA-256, not keyed: they have to be unguessable). Owners can be read in the records of their
 /// sessions: let them be opaque. An activity is not written down as long as the last one that was is younger than the
@@ -71,6 +74,7 @@ struct Redis<C> {
     prefix: Arc<str>,
     wait_for: Option<(usize, Duration)>,
     flags: Arc<Flags>,
+    server_time: Arc<ServerTime>,
     #[cfg(feature = "test-util")]
     clock: Option<tower_session_timeout::ManualClock>,
 }
@@ -83,6 +87,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
             prefix: "session:".into(),
             wait_for: None,
             flags: Arc::default(),
+            server_time: Arc::default(),
             #[cfg(feature = "test-util")]
             clock: None,
         }))
@@ -176,23 +181,38 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         if answer.as_ref().is_err_and(found_broken) {
             answer = self.look_up(&key).await;
         }
-        let (record, (seconds, micros)) = answer.map_err(|error| {
+        answer.map_err(|error| {
             if error.to_string().contains("WRONGTYPE") {
                 StoreError::foreign()
             } else {
                 StoreError::new(error)
             }
-        })?;
-        let by_server = Duration::from_secs(seconds) + Duration::from_micros(micros);
-        Ok(Loaded { record, now: self.set_clock().unwrap_or(by_server) })
+        })
     }
 
-    /// In this order: a record is judged no earlier than it was read. A script that does both would cost the server as much
-    /// again as the two of them.
-    async fn look_up(&self, key: &str) -> RedisResult<(Option<Vec<u8>>, (u64, u64))> {
-        let mut pipe = redis::pipe();
-        pipe.cmd("GET").arg(key).cmd("TIME");
-        pipe.query_async(&mut self.connection.clone()).await
+    /// A record is judged no earlier than it was read. A script that does both would cost the server as much again as the two
+    /// of them.
+    async fn look_up(&self, key: &str) -> RedisResult<Loaded> {
+        let mut connection = self.connection.clone();
+        let get = redis::cmd("GET").arg(key).to_owned();
+        if let Some(now) = self.set_clock() {
+            return Ok(Loaded { record: get.query_async(&mut connection).await?, now });
+        }
+        let asked = here();
+        if self.server_time.at(asked).is_none() {
+            let mut both = redis::pipe();
+            both.add_command(get).cmd("TIME");
+            let (record, time) = both.query_async(&mut connection).await?;
+            let now = self.server_time.take(time, asked, &mut connection).await;
+            return Ok(Loaded { record, now });
+        }
+        let record = get.query_async(&mut connection).await?;
+        if let Some(now) = self.server_time.at(here()) {
+            return Ok(Loaded { record, now });
+        }
+        let asked = here();
+        let time = redis::cmd("TIME").query_async(&mut connection).await?;
+        Ok(Loaded { record, now: self.server_time.take(time, asked, &mut connection).await })
     }
 
     async fn swap_now(self, swap: Swap) -> Result<Swapped, StoreError> {

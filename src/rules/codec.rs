@@ -28,6 +28,8 @@ const HAS_IDS: u16 = 1 << 7;
 const HAS_LABEL: u16 = 1 << 8;
 const HAS_ROSTER: u16 = 1 << 9;
 const CHECKSUM: usize = 8;
+/// Of a session with an owner and one id.
+const USUAL_LENGTH: usize = 96;
 
 /// What is kept under the hash of an id. Both, if the id began a session that lives on under newer ids, and is another
 /// session's by now.
@@ -79,7 +81,8 @@ impl Entry {
             | has(HAS_IDS, !ids.is_empty())
             | has(HAS_LABEL, label.is_some())
             | has(HAS_ROSTER, self.roster.is_some());
-        let mut text = vec![VERSION];
+        let mut text = Vec::with_capacity(USUAL_LENGTH);
+        text.push(VERSION);
         text.extend(flags.to_be_bytes());
         let put = |text: &mut Vec<u8>, number: u64| text.extend(number.to_be_bytes());
         if let Some(Kept { content: session, until }) = &self.alias {

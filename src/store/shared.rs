@@ -276,11 +276,11 @@ impl<B: Backend> SharedStore<B> {
             let moved = record.latest().saturating_sub(before);
             *until = until.saturating_add(moved).max(kept_until);
         }
-        let until = entry.kept_until();
-        let record = (!entry.is_empty()).then(|| entry.encode(&found.key.to_bytes()));
-        if record == found.bytes {
+        if entry == found.entry && entry.is_empty() == found.bytes.is_none() {
             return Ok(Swapped::Done);
         }
+        let until = entry.kept_until();
+        let record = (!entry.is_empty()).then(|| entry.encode(&found.key.to_bytes()));
         let not_after = match write {
             Write::InTime(asked) => {
                 let left = self.deadline().saturating_sub(self.process.clock.now().saturating_sub(asked));

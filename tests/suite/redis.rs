@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    servers::redis_server::{RedisServer, until},
+    servers::redis_server::{RedisServer, calls_of, until},
     support::{
         App, conforms,
         fault_proxy::{Fault, FaultProxy},
@@ -18,6 +18,7 @@ use crate::{
     },
 };
 use ::redis::aio::ConnectionManager;
+use futures_util::future::join_all;
 use http::StatusCode;
 use proptest::{
     prelude::*,
@@ -538,13 +539,7 @@ async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_n
     let store = RedisStore::new(connection.clone());
     let new = NewSession::new().owner("alice");
     ask(store.start(&SessionId::from("raw-id"), &new, &policy())).await;
-    let look_ups = async || {
-        let mut connection = connection.clone();
-        let stats: String =
-            ::redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
-        let line = stats.lines().find(|line| line.starts_with("cmdstat_get:")).unwrap().to_owned();
-        line.split(['=', ',']).nth(1).unwrap().parse::<u32>().unwrap()
-    };
+    let look_ups = async || calls_of("get", server.address()).await;
     renew(&store, "raw-id").await;
     let before = look_ups().await;
     let live = renew(&store, "raw-id").await.unwrap();
@@ -569,6 +564,22 @@ async fn a_renewal_takes_one_round_trip_and_two_after_a_rotation_and_keys_hold_n
         let left: i64 = ::redis::cmd("PTTL").arg(key).query_async(&mut connection.clone()).await.unwrap();
         assert!(left > 0, "everything is cleared away in the end");
     }
+}
+
+#[tokio::test]
+async fn in_quick_succession_the_server_is_seldom_asked_what_time_it_is() {
+    let server = RedisServer::start(&[]).await;
+    let store = RedisStore::new(server.connect().await);
+    start(&store, "A").await;
+    let calls = async || (calls_of("get", server.address()).await, calls_of("time", server.address()).await);
+    let before = calls().await;
+    for _ in 0..100 {
+        let renewals = std::iter::repeat_with(|| renew(&store, "A")).take(64);
+        assert!(join_all(renewals).await.iter().all(Option::is_some));
+    }
+    let after = calls().await;
+    assert!(after.0 - before.0 >= 6400);
+    assert!(after.1 - before.1 < 3200, "{before:?} {after:?}");
 }
 
 #[tokio::test]

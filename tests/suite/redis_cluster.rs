@@ -12,7 +12,7 @@ use std::{
 use crate::{
     servers::{
         redis_cluster::RedisCluster,
-        redis_server::{command, local},
+        redis_server::{calls_of, command, local},
     },
     support::{App, conforms, pace, post, set_cookie, sid},
 };
@@ -55,6 +55,11 @@ async fn in_a_cluster_the_store_works_and_conforms() {
     let connection = cluster.connect().await;
     every_operation(&RedisStore::new(connection.clone())).await;
     for node in cluster.primaries().await {
+        let [look_ups, times] = ["get", "time"].map(|name| calls_of(name, local(node.port)));
+        assert!(
+            times.await >= look_ups.await / 2,
+            "each node is asked what time it is: its clock is its own"
+        );
         let keys: usize = command(local(node.port), &["DBSIZE"]).await.unwrap();
         assert!(keys > SESSIONS / 3, "{keys} of the keys are on this node: not all nodes were met");
     }

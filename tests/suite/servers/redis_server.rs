@@ -71,6 +71,13 @@ pub async fn command<T: FromRedisValue>(server: SocketAddr, words: &[&str]) -> R
     redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await
 }
 
+/// How often the server has been asked this, scripts' calls included.
+pub async fn calls_of(name: &str, server: SocketAddr) -> u32 {
+    let stats: String = command(server, &["INFO", "commandstats"]).await.unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
 /// Waits until this is so.
 pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     for _ in 0..1200 {
