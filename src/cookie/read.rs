@@ -43,24 +43,42 @@ enum Pair<'a> {
 
 impl SessionCookie {
     pub(crate) fn carried<'a>(&self, headers: &'a HeaderMap) -> Carried<'a> {
+        self.carried_beside(headers, |_, _| {})
+    }
+
+    /// The same, showing the other fields on the way.
+    pub(crate) fn carried_beside<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        mut other: impl FnMut(&str, &HeaderValue),
+    ) -> Carried<'a> {
+        let mut id = None;
+        let mut carried = Carried::default();
+        for (name, field) in headers {
+            match name.as_str() {
+                "cookie" if self.chunks.is_none() => {
+                    self.look_through(field.as_bytes(), &mut id, &mut carried);
+                }
+                name => other(name, field),
+            }
+        }
         if self.chunks.is_some() {
             return self.carried_in_chunks(headers);
         }
-        let mut id = None;
-        let mut carried = Carried::default();
-        for field in headers.get_all(&COOKIE) {
-            for pair in self.name.suspects_in(field.as_bytes()) {
-                match self.classify(pair) {
-                    Pair::Other => {}
-                    Pair::Session(_, value) => match id {
-                        None => id = Some(value),
-                        Some(first) => carried.several |= first != value,
-                    },
-                    Pair::Disguised => carried.disguised = true,
-                }
+        Carried { id: id.map(SessionId::from), ..carried }
+    }
+
+    fn look_through<'a>(&self, field: &'a [u8], id: &mut Option<&'a [u8]>, carried: &mut Carried<'a>) {
+        for pair in self.name.suspects_in(field) {
+            match self.classify(pair) {
+                Pair::Other => {}
+                Pair::Session(_, value) => match *id {
+                    None => *id = Some(value),
+                    Some(first) => carried.several |= first != value,
+                },
+                Pair::Disguised => carried.disguised = true,
             }
         }
-        Carried { id: id.map(SessionId::from), ..carried }
     }
 
     #[cold]

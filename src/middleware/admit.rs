@@ -29,7 +29,22 @@ use crate::{
 };
 
 /// Lets the request through, made ready for what comes after, or answers it.
+#[inline]
 pub(crate) fn admit<Q>(
+    store: StoreHandle,
+    request: &mut Request<Q>,
+    admission: Admission,
+) -> Result<Visit, Box<Response<RefusalBody>>> {
+    match admission {
+        Admission::Anonymous => Ok(visit(store, request, VisitedSession::None)),
+        Admission::Decided { decision: Decision::Live(live), access, one_of_several: None } => {
+            Ok(visit_live(store, request, live, access))
+        }
+        admission => admit_or_answer(store, request, admission),
+    }
+}
+
+fn admit_or_answer<Q>(
     store: StoreHandle,
     request: &mut Request<Q>,
     admission: Admission,
@@ -136,6 +151,7 @@ impl Refused {
     }
 }
 
+#[inline]
 fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, access: Access) -> Visit {
     let config = &*store.config;
     config.hints.session();
@@ -177,6 +193,7 @@ fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
     visit
 }
 
+#[inline]
 fn visit<Q>(store: StoreHandle, request: &Request<Q>, session: VisitedSession) -> Visit {
     let config = &*store.config;
     let head = RequestHead::of(request);

@@ -8,6 +8,7 @@ use crate::{
     cookie::{Keep, MAX_DUPLICATES, SessionCookie},
     middleware::{config::Config, nest, session::Session, store_handle::StoreHandle},
     request::{
+        activity::Signs,
         extract::{Found, Source},
         head::RequestHead,
     },
@@ -74,13 +75,13 @@ pub(crate) fn check<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked
     if let Some(verdict) = judge_session_of_same_id(config, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    look(store, request, |head| {
+    look(store, request, |head, signs| {
         let policy = config.policy_for(head);
         // A cap keeps nobody from logging out. But what it might have refused must not renew.
         if policy.cap.is_some() && config.is_logout(head) {
             return (config.policy, Access::Passive);
         }
-        (policy, config.access(head))
+        (policy, config.access(head, signs))
     })
 }
 
@@ -88,18 +89,20 @@ pub(crate) fn check<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked
 pub(crate) fn look<Q>(
     store: &StoreHandle,
     request: &mut Request<Q>,
-    how: impl FnOnce(&RequestHead<'_>) -> (Policy, Access),
+    how: impl FnOnce(&RequestHead<'_>, &Signs) -> (Policy, Access),
 ) -> Checked {
     let config = &*store.config;
+    let mut signs = Signs::default();
     let found = match &config.source {
         Source::Cookie(cookie) => {
-            let mut carried = cookie.carried(request.headers());
+            // One look at all names is cheaper than a search for each.
+            let mut carried = cookie.carried_beside(request.headers(), |name, value| signs.see(name, value));
             if carried.disguised {
                 cookie.strip(request.headers_mut(), Keep::Sessions);
                 carried = cookie.carried(request.headers());
             }
             if carried.several {
-                let (policy, access) = how(&RequestHead::of(request));
+                let (policy, access) = how(&RequestHead::of(request), &signs);
                 return find_the_live_one(store, cookie, request, policy, access);
             }
             match carried.id {
@@ -108,7 +111,11 @@ pub(crate) fn look<Q>(
                 None => Found::Nothing,
             }
         }
-        Source::Custom { extractor, .. } => extractor.extract(&RequestHead::of(request)),
+        Source::Custom { extractor, .. } => {
+            let head = RequestHead::of(request);
+            signs = Signs::of(&head);
+            extractor.extract(&head)
+        }
     };
     let (id, newcomer) = match found {
         Found::Id(id) => (id, None),
@@ -127,7 +134,7 @@ pub(crate) fn look<Q>(
     if !config.is_plausible(&id) {
         return Checked::Now(Admission::UNKNOWN);
     }
-    let (policy, access) = how(&RequestHead::of(request));
+    let (policy, access) = how(&RequestHead::of(request), &signs);
     let answer = store.store().check(&id, &policy, access);
     // Not for one that is known: what holds its session must not be in a future that may never be polled.
     if let Some(newcomer) = newcomer.filter(|_| !is_known(&answer)) {
@@ -180,7 +187,7 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
     let head = RequestHead::of(request);
     let session = head.extensions().get::<Session>()?;
     let (verdict, left) = judge(config, &head, session);
-    if !config.access(&head).renews() {
+    if !config.access(&head, &Signs::of(&head)).renews() {
         session.is_passive_within();
     }
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {

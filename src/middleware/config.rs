@@ -9,7 +9,7 @@ use crate::{
     event::{EventSink, SessionEvent},
     middleware::{ends::PendingEnds, hints::Hints},
     request::{
-        activity::{Rules, is_passive_by_itself, is_prefetch},
+        activity::{Rules, Signs, is_prefetch},
         extract::Source,
         head::{Initiator, RequestHead},
     },
@@ -62,8 +62,9 @@ pub(crate) enum LogoutMethods {
 }
 
 impl Config {
-    pub(crate) fn access(&self, head: &RequestHead<'_>) -> Access {
-        if is_passive_by_itself(head) || self.passive.apply_to(head) { Access::Passive } else { Access::Hold }
+    pub(crate) fn access(&self, head: &RequestHead<'_>, signs: &Signs) -> Access {
+        let is_passive = signs.are_passive(head.method()) || self.passive.apply_to(head);
+        if is_passive { Access::Passive } else { Access::Hold }
     }
 
     /// Whether answers of this type end with their session.

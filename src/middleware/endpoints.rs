@@ -155,7 +155,7 @@ fn ask_and_answer<Q>(
             store: outer.store,
         },
     );
-    let looked = look(&keeper.store, request, |_| (keeper.policy, Access::Passive));
+    let looked = look(&keeper.store, request, |_, _| (keeper.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,

@@ -448,7 +448,11 @@ impl Visit {
     }
 
     /// The answer, its body cut at the session's end if it is a stream that was asked to be.
+    #[inline]
     fn with_body<P: Body<Data = Bytes>>(&self, response: Response<P>) -> Response<SessionBody<P>> {
+        if self.store.config.end_streams.is_empty() {
+            return response.map(SessionBody::application);
+        }
         let outer = self.rare.as_ref().and_then(|rare| rare.outer.as_ref());
         let (store, key, policy) = match (self.session, outer) {
             (VisitedSession::Live { key, .. }, _) => (&self.store, key, self.store.config.policy),

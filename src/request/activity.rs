@@ -1,6 +1,6 @@
 //! Which requests renew, and which are public.
 
-use http::{Method, header::ACCEPT};
+use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::request::head::RequestHead;
@@ -32,40 +32,76 @@ impl Rules {
     }
 }
 
-/// Requests that say by themselves that no user is behind them. One look at all names is cheaper than three searches.
-pub(crate) fn is_passive_by_itself(head: &RequestHead<'_>) -> bool {
-    *head.method() == Method::OPTIONS
-        || head.headers().keys().any(|name| match name.as_str() {
-            SESSION_ACTIVITY => lists(head, SESSION_ACTIVITY, "passive"),
-            "sec-purpose" | "purpose" => is_prefetch(head),
-            // An event stream that reconnects by itself; and one that may do so, for without ids it says no more.
-            "last-event-id" => true,
-            "accept" => is_event_source(head),
-            _ => false,
-        })
+/// What a request's header fields say of whether a user is behind it.
+#[derive(Default)]
+pub(crate) struct Signs {
+    says_passive: bool,
+    accepts: Accepts,
 }
 
-/// As an `EventSource` asks: with `GET`, for an event stream and nothing else.
-fn is_event_source(head: &RequestHead<'_>) -> bool {
-    *head.method() == Method::GET
-        && head.only(ACCEPT).is_some_and(|accept| {
-            let mut parts = accept.as_bytes().split(|&byte| byte == b';');
-            let kind = parts.next().unwrap_or_default().trim_ascii();
-            kind.eq_ignore_ascii_case(b"text/event-stream") && parts.all(|part| !part.contains(&b','))
-        })
+#[derive(Default, PartialEq)]
+enum Accepts {
+    #[default]
+    Unsaid,
+    EventStream,
+    Others,
+}
+
+impl Signs {
+    pub(crate) fn of(head: &RequestHead<'_>) -> Self {
+        let mut signs = Self::default();
+        for (name, value) in head.headers() {
+            signs.see(name.as_str(), value);
+        }
+        signs
+    }
+
+    /// Takes note of one field.
+    #[inline]
+    pub(crate) fn see(&mut self, name: &str, value: &HeaderValue) {
+        match name {
+            "accept" => {
+                let is_first = self.accepts == Accepts::Unsaid;
+                let is_event_stream = is_first && accepts_event_stream_alone(value.as_bytes());
+                self.accepts = if is_event_stream { Accepts::EventStream } else { Accepts::Others };
+            }
+            SESSION_ACTIVITY => self.says_passive |= lists(value, "passive"),
+            "sec-purpose" | "purpose" => self.says_passive |= lists(value, "prefetch"),
+            // An event stream that reconnects by itself.
+            "last-event-id" => self.says_passive = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the request says by itself that no user is behind it. With `GET`, for an event stream and nothing else, an
+    /// `EventSource` asks: it may do so by itself, and without ids it says no more.
+    pub(crate) fn are_passive(&self, method: &Method) -> bool {
+        self.says_passive
+            || *method == Method::OPTIONS
+            || (self.accepts == Accepts::EventStream && *method == Method::GET)
+    }
+}
+
+fn accepts_event_stream_alone(accept: &[u8]) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let accept = accept.trim_ascii_start();
+    let Some((kind, rest)) = accept.split_at_checked(EVENT_STREAM.len()) else { return false };
+    let rest = rest.trim_ascii_start();
+    kind.eq_ignore_ascii_case(EVENT_STREAM)
+        && (rest.is_empty() || rest.starts_with(b";"))
+        && !rest.contains(&b',')
 }
 
 /// `Sec-Purpose: prefetch`, also with parameters or `;prerender`; `Purpose: prefetch` of older browsers.
 pub(crate) fn is_prefetch(head: &RequestHead<'_>) -> bool {
-    ["sec-purpose", "purpose"].into_iter().any(|name| lists(head, name, "prefetch"))
+    let mut purposes = ["sec-purpose", "purpose"].into_iter().flat_map(|name| head.headers().get_all(name));
+    purposes.any(|purpose| lists(purpose, "prefetch"))
 }
 
-/// Whether one of the fields of this name has this item, with or without parameters.
-fn lists(head: &RequestHead<'_>, name: &str, wanted: &str) -> bool {
-    head.headers().get_all(name).iter().any(|field| {
-        let mut items = field.as_bytes().split(|&byte| byte == b',' || byte == b';');
-        items.any(|item| item.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
-    })
+/// Whether the field has this item, with or without parameters.
+fn lists(field: &HeaderValue, wanted: &str) -> bool {
+    let mut items = field.as_bytes().split(|&byte| byte == b',' || byte == b';');
+    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// A path as a whole, or everything below it if it ends in `/`.

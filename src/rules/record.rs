@@ -8,7 +8,7 @@ use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS
 use crate::rules::{
     decision::{Access, Decision, Live},
     id::{IdTag, Label, Owner, SessionKey},
-    limits::{EndReason, Limits, Policy, Verdict},
+    limits::{EndReason, Limits, Policy, Remaining, Verdict},
     new_session::{NewSession, SessionInfo},
 };
 
@@ -206,7 +206,72 @@ impl Record {
     }
 
     /// Whether this id is live; if so, an activity renews it.
+    #[inline]
     pub(crate) fn check(
+        &mut self,
+        id: IdHash,
+        first_id: IdHash,
+        key: SessionKey,
+        access: Access,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Decision {
+        match self.check_ordinary(id, first_id, key, access, context) {
+            Some(live) => Decision::Live(live),
+            None => self.check_any(id, first_id, key, access, context, effects),
+        }
+    }
+
+    /// The same for nearly every request to a store in memory: the session is live, by the layer's limits alone, and has one
+    /// id. A test holds it against [`check_any`](Self::check_any).
+    #[inline]
+    fn check_ordinary(
+        &mut self,
+        id: IdHash,
+        first_id: IdHash,
+        key: SessionKey,
+        access: Access,
+        context: &Context<'_>,
+    ) -> Option<Live> {
+        let State::Live { active: before, in_flight } = self.state else { return None };
+        let Context { policy: Policy { limits, cap: None, .. }, now, granularity: None, .. } = context else {
+            return None;
+        };
+        let is_plain = self.rare.as_ref().is_none_or(|rare| rare.limits.is_none() && rare.ids.is_empty());
+        if id != first_id || !is_plain {
+            return None;
+        }
+        let passed = now.saturating_sub(before);
+        let age = now.saturating_sub(self.started);
+        let is_idle = in_flight == 0 && passed >= nanos(limits.idle());
+        if is_idle || limits.absolute().is_some_and(|absolute| age >= nanos(absolute)) {
+            return None;
+        }
+        let renewed_at = match access {
+            Access::Hold => {
+                self.state = State::Live { active: before, in_flight: in_flight.saturating_add(1) };
+                None
+            }
+            Access::Renew => {
+                self.state = State::Live { active: *now, in_flight };
+                Some(*now).filter(|&now| now != before)
+            }
+            Access::RenewAgo(_) | Access::Passive | Access::Peek => return None,
+        };
+        let age = Duration::from_nanos(age);
+        let remaining = Remaining {
+            idle: limits.idle(),
+            absolute: limits.absolute().map(|absolute| absolute.saturating_sub(age)),
+        };
+        Some(Live {
+            held: access == Access::Hold,
+            owner: self.owner().cloned(),
+            renewed_at,
+            ..Live::new(key, id.tag(), Duration::from_nanos(passed), age, remaining)
+        })
+    }
+
+    fn check_any(
         &mut self,
         id: IdHash,
         first_id: IdHash,
@@ -250,7 +315,7 @@ impl Record {
             let ago = if let Access::RenewAgo(ago) = access { ago.min(idle_for) } else { Duration::ZERO };
             let active = self.recorded(now.saturating_sub(nanos(ago)), superseded, context);
             self.state = if access == Access::Hold {
-                State::Live { active: before, in_flight: in_flight + 1 }
+                State::Live { active: before, in_flight: in_flight.saturating_add(1) }
             } else {
                 renewed_at = Some(active).filter(|&active| active != before);
                 State::Live { active, in_flight }
@@ -676,4 +741,98 @@ fn excess_id(ids: &[IssuedId], room: usize) -> Option<usize> {
 
 fn next_place(ids: &[IssuedId]) -> u32 {
     ids.iter().map(|issued| issued.last_set.saturating_add(1)).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: IdHash = IdHash { high: 1, low: 2 };
+    const LATER_ID: IdHash = IdHash { high: 3, low: 4 };
+
+    /// Instants and limits close to each other, so that every boundary is met. (A record shows nothing of itself.)
+    #[derive(Clone, Debug)]
+    struct Given {
+        started: u64,
+        active: u64,
+        in_flight: u32,
+        has_ended: bool,
+        has_owner: bool,
+        own_idle: Option<u64>,
+        is_rotated: bool,
+    }
+
+    prop_compose! {
+        fn given()(
+            started in 0..50u64,
+            active in 0..50u64,
+            in_flight in 0..3u32,
+            has_ended in prop::bool::weighted(0.1),
+            has_owner: bool,
+            own_idle in prop::option::weighted(0.2, 1..20u64),
+            is_rotated in prop::bool::weighted(0.2),
+        ) -> Given {
+            Given { started, active, in_flight, has_ended, has_owner, own_idle, is_rotated }
+        }
+    }
+
+    fn record(given: &Given) -> Record {
+        let Given { started, active, in_flight, has_ended, .. } = *given;
+        let state = if has_ended {
+            State::Ended { at: active, reason: EndReason::SignedOut }
+        } else {
+            State::Live { active, in_flight }
+        };
+        let rare = Rare {
+            limits: given.own_idle.map(|idle| Limits::idle_only(Duration::from_nanos(idle))),
+            owner: given.has_owner.then(|| Owner::from("alice")),
+            ..Rare::default()
+        };
+        let mut record = Record { started, state, rare: (rare != Rare::default()).then(|| Box::new(rare)) };
+        if given.is_rotated {
+            record.add_id(LATER_ID, ID, active, usize::MAX, &mut Effects::default());
+        }
+        record
+    }
+
+    fn access() -> impl Strategy<Value = Access> {
+        let ago = (0..20u64).prop_map(Duration::from_nanos).prop_map(Access::RenewAgo);
+        prop_oneof![Just(Access::Hold), Just(Access::Renew), ago, Just(Access::Passive), Just(Access::Peek)]
+    }
+
+    proptest! {
+        #[test]
+        fn the_ordinary_check_decides_and_changes_what_the_whole_one_does(
+            given in given(),
+            access in access(),
+            now in 0..100u64,
+            idle in 1..40u64,
+            absolute in prop::option::of(1..60u64),
+            cap in prop::option::weighted(0.2, 1..20u64),
+            is_coarse: bool,
+            is_later_id: bool,
+        ) {
+            let limit = Duration::from_nanos;
+            let limits = absolute.map_or(Limits::idle_only(limit(idle)), |absolute| Limits::new(limit(idle), limit(absolute)));
+            let policy = Policy { cap: cap.map(|idle| Limits::idle_only(limit(idle))), ..Policy::new(limits) };
+            let widest = Widest { idle, absolute: absolute.unwrap_or(u64::MAX) };
+            let granularity = is_coarse.then(Granularity::default);
+            let context = Context { policy: &policy, now, widest, granularity };
+            let key = SessionKey::new([7; 16]);
+            let id = if is_later_id { LATER_ID } else { ID };
+            let record = record(&given);
+            let mut ordinary = record.clone();
+            if let Some(live) = ordinary.check_ordinary(id, ID, key, access, &context) {
+                let (mut whole, mut effects) = (record, Effects::default());
+                let decision = whole.check_any(id, ID, key, access, &context, &mut effects);
+                prop_assert_eq!(format!("{:?}", Decision::Live(live)), format!("{decision:?}"));
+                prop_assert!(ordinary == whole);
+                prop_assert!(effects.ended.is_none() && effects.dropped.is_empty() && !effects.retired);
+            } else {
+                prop_assert!(ordinary == record, "what it leaves to the whole check it leaves as it was");
+            }
+        }
+    }
 }
