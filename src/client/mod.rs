@@ -33,14 +33,14 @@ pub(crate) struct Client {
 }
 
 /// What an answer of the application's is to tell of its session.
-pub(crate) struct Told {
+pub(crate) struct PageInfo {
     live: Live,
     access: Access,
     /// A page of this site may read it, or it is the page.
     is_for_page: bool,
 }
 
-impl Told {
+impl PageInfo {
     pub(crate) fn of(head: &RequestHead<'_>, live: Live, access: Access) -> Self {
         Self { live, access, is_for_page: is_for_page(head) }
     }
@@ -142,11 +142,11 @@ impl Client {
 
     /// Tells the time left with an answer of the application's: to programs in seconds (RFC 9651), to scripts in the
     /// page, which can read no other header of what they did not fetch themselves, as a timing. It is nobody else's.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap, status: StatusCode, told: &Told) {
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, status: StatusCode, told: &PageInfo) {
         if !keep_private(headers) {
             return;
         }
-        let Told { live, access, is_for_page } = told;
+        let PageInfo { live, access, is_for_page } = told;
         let (remaining, warn) = (live.remaining, self.warn_before);
         let mut field = format!("remaining={}", remaining.shortest().as_secs());
         if let Some(absolute) = remaining.absolute {

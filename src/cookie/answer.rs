@@ -19,23 +19,23 @@ const LONGEST_NAME: usize = 64;
 
 /// What an answer's `Set-Cookie` and `Clear-Site-Data` fields say about the session cookie.
 #[derive(PartialEq, Eq)]
-pub(crate) enum Said {
-    Nothing,
+pub(crate) enum CookieChange {
+    None,
     Set(Vec<u8>),
     Removed,
 }
 
 /// What the client has of the session cookie as the answer reaches it. Only of a cookie that may be chunked is anything
 /// known, and needed.
-pub(crate) struct Had {
+pub(crate) struct ClientCookies {
     /// The fields that the application was given of a live session.
     pub(crate) given: Vec<HeaderValue>,
     /// All parts that came with the request.
     pub(crate) parts: Parts,
 }
 
-impl Had {
-    pub(crate) const NOTHING: Self = Self { given: Vec::new(), parts: Parts::NONE };
+impl ClientCookies {
+    pub(crate) const NONE: Self = Self { given: Vec::new(), parts: Parts::NONE };
 }
 
 /// Whether an answer may say anything about cookies.
@@ -52,32 +52,32 @@ struct Effect<'a> {
 
 impl SessionCookie {
     /// What the answer says about the session cookie, by what the browser has of it afterwards.
-    pub(crate) fn said(&self, headers: &HeaderMap, had: &Had) -> Said {
+    pub(crate) fn change(&self, headers: &HeaderMap, client: &ClientCookies) -> CookieChange {
         self.watch_attributes(headers);
         let effects = self.effects(headers);
         let is_set = effects.iter().any(|effect| effect.value.is_some());
         if self.sets_stray_chunks(headers) && is_set {
             // The other part may be the number of chunks (ASP.NET Core's `chunks-2`), the same in many sessions.
-            return Said::Set(Vec::new());
+            return CookieChange::Set(Vec::new());
         }
-        let jar = self.jar_after(&effects, had);
+        let jar = self.jar_after(&effects, client);
         match jar.joined().or(jar.whole) {
-            Some(id) if is_set => Said::Set(id),
+            Some(id) if is_set => CookieChange::Set(id),
             // Some chunks without the others are no id, and no session begins.
-            None if is_set => Said::Set(Vec::new()),
-            _ if effects.is_empty() && !clears_cookies(headers) => Said::Nothing,
+            None if is_set => CookieChange::Set(Vec::new()),
+            _ if effects.is_empty() && !clears_cookies(headers) => CookieChange::None,
             // Without one of its parts, a session is none.
-            _ => Said::Removed,
+            _ => CookieChange::Removed,
         }
     }
 
     /// Lets those session cookies leave that are parts of the id that the answer sets, and those removed. What else the
     /// browser has of the session cookie is removed.
-    pub(crate) fn let_set_leave(&self, headers: &mut HeaderMap, had: &Had) {
+    pub(crate) fn let_set_leave(&self, headers: &mut HeaderMap, client: &ClientCookies) {
         let effects = self.effects(headers);
-        let jar = self.jar_after(&effects, had);
+        let jar = self.jar_after(&effects, client);
         let removed = effects.iter().filter(|effect| effect.value.is_none()).map(|effect| effect.part);
-        let gone = had.parts.without(removed);
+        let gone = client.parts.without(removed);
         let stays: Vec<(Part, &Vec<u8>)> =
             Part::all().filter_map(|part| Some((part, jar.get(part)?))).collect();
         let gone = gone.without(stays.iter().map(|(part, _)| *part));
@@ -88,10 +88,10 @@ impl SessionCookie {
     }
 
     /// Lets no session cookie leave, only that it is removed: all parts of it.
-    pub(crate) fn let_removed_leave(&self, headers: &mut HeaderMap, had: &Had) {
+    pub(crate) fn let_removed_leave(&self, headers: &mut HeaderMap, client: &ClientCookies) {
         let effects = self.effects(headers);
         let removed = effects.iter().filter(|effect| effect.value.is_none()).map(|effect| effect.part);
-        let gone = had.parts.without(removed);
+        let gone = client.parts.without(removed);
         self.retain(headers, |_, cookie| cookie.is_removal());
         self.remove(headers, gone);
     }
@@ -166,12 +166,12 @@ impl SessionCookie {
     }
 
     /// What the browser has of the session cookie afterwards: either the whole or chunks, whichever the answer sets.
-    fn jar_after(&self, effects: &[Effect<'_>], had: &Had) -> Jar<Vec<u8>> {
+    fn jar_after(&self, effects: &[Effect<'_>], client: &ClientCookies) -> Jar<Vec<u8>> {
         let whole = effects.iter().find(|effect| effect.part == Part::Whole && effect.value.is_some());
         if let Some(whole) = whole {
             return Jar { whole: whole.value.map(<[u8]>::to_vec), ..Jar::default() };
         }
-        let mut jar = self.jar(&had.given);
+        let mut jar = self.jar(&client.given);
         for effect in effects {
             *jar.slot(effect.part) = effect.value.map(<[u8]>::to_vec);
         }

@@ -19,7 +19,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
 pub(crate) use self::{
-    answer::{Had, Said, speaks_of_cookies},
+    answer::{ClientCookies, CookieChange, speaks_of_cookies},
     chunks::Parts,
     companions::CompanionCookies,
     name::is_token,
@@ -45,7 +45,7 @@ const SLIDES_PER_MAX_AGE: u32 = 20;
 const AUTH_JS: [&str; 2] = ["authjs.session-token", "next-auth.session-token"];
 
 /// A live session's cookie, to be set again with a new `Max-Age`.
-pub(crate) struct SlidCookie {
+pub(crate) struct RenewedCookie {
     pub(crate) id: SessionId<'static>,
     pub(crate) set_cookies: Vec<HeaderValue>,
 }
@@ -114,9 +114,9 @@ impl SessionCookie {
 
     /// The request's session cookie with a new `Max-Age`. Longer by two steps, for the next one may be a step away, and
     /// its answer lost.
-    pub(crate) fn slid(&self, headers: &HeaderMap, remaining: Duration) -> Option<SlidCookie> {
+    pub(crate) fn slid(&self, headers: &HeaderMap, remaining: Duration) -> Option<RenewedCookie> {
         let attributes = self.sliding.as_ref()?;
-        let id = self.carried(headers).id?.into_owned();
+        let id = self.presented(headers).id?.into_owned();
         let max_age = attributes.max_age?.max(remaining);
         let max_age = Some(max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2));
         let name = str::from_utf8(&self.name.exact).ok()?;
@@ -128,7 +128,7 @@ impl SessionCookie {
                 set_cookie(&self.part_name(part, name), value, attributes, attributes.http_only, max_age)
             })
             .collect();
-        Some(SlidCookie { id, set_cookies: set_cookies? })
+        Some(RenewedCookie { id, set_cookies: set_cookies? })
     }
 
     fn part_name(&self, part: Part, session_cookie: &str) -> String {

@@ -15,7 +15,7 @@ const MAX_VALUES: usize = 8;
 
 /// What the `Cookie` fields of a request hold.
 #[derive(Default)]
-pub(crate) struct Carried<'a> {
+pub(crate) struct Presented<'a> {
     pub(crate) id: Option<SessionId<'a>>,
     /// There are different values for the session's name.
     pub(crate) several: bool,
@@ -42,57 +42,57 @@ enum Pair<'a> {
 }
 
 impl SessionCookie {
-    pub(crate) fn carried<'a>(&self, headers: &'a HeaderMap) -> Carried<'a> {
-        self.carried_beside(headers, |_, _| {})
+    pub(crate) fn presented<'a>(&self, headers: &'a HeaderMap) -> Presented<'a> {
+        self.presented_beside(headers, |_, _| {})
     }
 
     /// The same, showing the other fields on the way.
-    pub(crate) fn carried_beside<'a>(
+    pub(crate) fn presented_beside<'a>(
         &self,
         headers: &'a HeaderMap,
         mut other: impl FnMut(&str, &HeaderValue),
-    ) -> Carried<'a> {
+    ) -> Presented<'a> {
         let mut id = None;
-        let mut carried = Carried::default();
+        let mut presented = Presented::default();
         for (name, field) in headers {
             match name.as_str() {
                 "cookie" if self.chunks.is_none() => {
-                    self.look_through(field.as_bytes(), &mut id, &mut carried);
+                    self.look_through(field.as_bytes(), &mut id, &mut presented);
                 }
                 name => other(name, field),
             }
         }
         if self.chunks.is_some() {
-            return self.carried_in_chunks(headers);
+            return self.presented_in_chunks(headers);
         }
-        Carried { id: id.map(SessionId::from), ..carried }
+        Presented { id: id.map(SessionId::from), ..presented }
     }
 
-    fn look_through<'a>(&self, field: &'a [u8], id: &mut Option<&'a [u8]>, carried: &mut Carried<'a>) {
+    fn look_through<'a>(&self, field: &'a [u8], id: &mut Option<&'a [u8]>, presented: &mut Presented<'a>) {
         for pair in self.name.suspects_in(field) {
             match self.classify(pair) {
                 Pair::Other => {}
                 Pair::Session(_, value) => match *id {
                     None => *id = Some(value),
-                    Some(first) => carried.several |= first != value,
+                    Some(first) => presented.several |= first != value,
                 },
-                Pair::Disguised => carried.disguised = true,
+                Pair::Disguised => presented.disguised = true,
             }
         }
     }
 
     #[cold]
-    fn carried_in_chunks<'a>(&self, headers: &'a HeaderMap) -> Carried<'a> {
+    fn presented_in_chunks<'a>(&self, headers: &'a HeaderMap) -> Presented<'a> {
         let disguised = pairs(headers).any(|pair| matches!(self.classify(pair), Pair::Disguised));
         let sent = self.sent(headers);
         match (sent.whole(), sent.has_chunks) {
-            (whole, false) => Carried {
+            (whole, false) => Presented {
                 id: whole.map(SessionId::from),
                 several: sent.wholes.len() > 1,
                 disguised,
                 is_broken: false,
             },
-            (None, true) => Carried {
+            (None, true) => Presented {
                 is_broken: sent.joined.is_none(),
                 id: sent.joined.map(SessionId::from),
                 several: false,
@@ -100,7 +100,7 @@ impl SessionCookie {
             },
             // Libraries differ on which of the two they take, so it must not be left to them.
             (Some(whole), true) => {
-                Carried { id: Some(SessionId::from(whole)), several: true, disguised, is_broken: false }
+                Presented { id: Some(SessionId::from(whole)), several: true, disguised, is_broken: false }
             }
         }
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::{Method, Request, Response, header::COOKIE};
 
 use crate::{
-    cookie::{Had, Keep, SessionCookie},
+    cookie::{ClientCookies, Keep, SessionCookie},
     event,
     middleware::{
+        admitted::{Admitted, Hold, Rare, RequestSession},
         check::Admission,
         config::Config,
         logout::Logout,
         nest,
-        observe::{Hold, Rare, Visit, VisitedSession},
         session::{Session, SharedWithAnswer},
         store_handle::StoreHandle,
     },
@@ -34,11 +34,11 @@ pub(crate) fn admit<Q>(
     store: StoreHandle,
     request: &mut Request<Q>,
     admission: Admission,
-) -> Result<Visit, Box<Response<RefusalBody>>> {
+) -> Result<Admitted, Box<Response<RefusalBody>>> {
     match admission {
-        Admission::Anonymous => Ok(visit(store, request, VisitedSession::None)),
+        Admission::Anonymous => Ok(admitted(store, request, RequestSession::None)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several: None } => {
-            Ok(visit_live(store, request, live, access))
+            Ok(admit_live(store, request, live, access))
         }
         admission => admit_or_answer(store, request, admission),
     }
@@ -48,7 +48,7 @@ fn admit_or_answer<Q>(
     store: StoreHandle,
     request: &mut Request<Q>,
     admission: Admission,
-) -> Result<Visit, Box<Response<RefusalBody>>> {
+) -> Result<Admitted, Box<Response<RefusalBody>>> {
     let mut may_go_on = true;
     if let Admission::Outer(Verdict::Capped(_) | Verdict::Over(_)) = admission
         && let Some(session) = request.extensions().get::<Session>()
@@ -56,31 +56,32 @@ fn admit_or_answer<Q>(
         session.refuse_within();
     }
     let refused = match admission {
-        Admission::Anonymous => return Ok(visit(store, request, VisitedSession::None)),
-        Admission::Outer(Verdict::Live(_)) => return Ok(visit(store, request, VisitedSession::Outer)),
+        Admission::Anonymous => return Ok(admitted(store, request, RequestSession::None)),
+        Admission::Outer(Verdict::Live(_)) => return Ok(admitted(store, request, RequestSession::Outer)),
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
             let (Some(id), Source::Cookie(cookie)) = (one_of_several, &store.config.source) else {
-                return Ok(visit_live(store, request, live, access));
+                return Ok(admit_live(store, request, live, access));
             };
             let parts = cookie.parts(request.headers());
             cookie.strip(request.headers_mut(), Keep::Session(&id));
-            let mut visit = visit_live(store, request, live, access);
-            if let Some(had) = visit.rare.as_mut().and_then(|rare| rare.had.as_mut()) {
-                had.parts = parts;
+            let mut admitted = admit_live(store, request, live, access);
+            if let Some(client) = admitted.rare.as_mut().and_then(|rare| rare.client_cookies.as_mut()) {
+                client.parts = parts;
             }
-            return Ok(visit);
+            return Ok(admitted);
         }
         Admission::LogoutOfSeveral(keys) => {
-            let mut visit = visit(store.clone(), request, VisitedSession::Stripped { forget_cookie: false });
+            let mut admitted =
+                admitted(store.clone(), request, RequestSession::Stripped { forget_cookie: false });
             store.config.source.remove(request);
-            if let Some(logout) = visit.logout() {
+            if let Some(logout) = admitted.logout() {
                 logout.add_several(&store, &keys);
             }
-            return Ok(visit);
+            return Ok(admitted);
         }
         Admission::Failed => {
             if store.config.admit_on_store_failure {
-                return Ok(visit(store, request, VisitedSession::Unchecked));
+                return Ok(admitted(store, request, RequestSession::Unchecked));
             }
             let head = RequestHead::of(request);
             if store.config.is_logout(&head) {
@@ -113,7 +114,7 @@ fn admit_or_answer<Q>(
         // One that is superseded may be followed in the browser by that of a new log-in already.
         let forget_cookie =
             !refused.lives_on && refused.reason != EndReason::Superseded && respond::is_navigation(&head);
-        let stripped = visit(store, request, VisitedSession::Stripped { forget_cookie });
+        let stripped = admitted(store, request, RequestSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             let reason = refused.reason;
@@ -152,7 +153,7 @@ impl Refused {
 }
 
 #[inline]
-fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, access: Access) -> Visit {
+fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, access: Access) -> Admitted {
     let config = &*store.config;
     config.hints.session();
     let hold = match access {
@@ -160,14 +161,14 @@ fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
         Access::Hold => Hold::Layer { idle: live.remaining.idle },
         _ => Hold::Nothing,
     };
-    let session = VisitedSession::Live { key: live.key, presented: live.presented, hold };
+    let session = RequestSession::Live { key: live.key, presented: live.presented, hold };
     let has_first_id = live.id_age >= live.age;
     #[cfg(feature = "client")]
-    let told = config
+    let page_info = config
         .client
         .is_some()
-        .then(|| Box::new(crate::client::Told::of(&RequestHead::of(request), live.clone(), access)));
-    let slid_cookie = config.slid_cookie(&RequestHead::of(request), &live, access);
+        .then(|| Box::new(crate::client::PageInfo::of(&RequestHead::of(request), live.clone(), access)));
+    let renewed_cookie = config.renewed_cookie(&RequestHead::of(request), &live, access);
     let shared = config.with_extension.then(|| {
         let shared = Arc::new(SharedWithAnswer::new(live.owner.clone()));
         request.extensions_mut().insert(Session {
@@ -178,33 +179,33 @@ fn visit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
         });
         shared
     });
-    let mut visit = visit(store, request, session);
-    visit.shared = shared;
-    if let Some(rare) = &mut visit.rare {
+    let mut admitted = admitted(store, request, session);
+    admitted.shared = shared;
+    if let Some(rare) = &mut admitted.rare {
         rare.has_first_id = has_first_id;
     }
-    if slid_cookie.is_some() {
-        visit.rare.get_or_insert_default().slid_cookie = slid_cookie;
+    if renewed_cookie.is_some() {
+        admitted.rare.get_or_insert_default().renewed_cookie = renewed_cookie;
     }
     #[cfg(feature = "client")]
     {
-        visit.told = told;
+        admitted.page_info = page_info;
     }
-    visit
+    admitted
 }
 
 #[inline]
-fn visit<Q>(store: StoreHandle, request: &Request<Q>, session: VisitedSession) -> Visit {
+fn admitted<Q>(store: StoreHandle, request: &Request<Q>, session: RequestSession) -> Admitted {
     let config = &*store.config;
     let head = RequestHead::of(request);
-    let is_live = matches!(session, VisitedSession::Live { .. });
+    let is_live = matches!(session, RequestSession::Live { .. });
     let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
     let head_is_needed = config.fresh_login.is_some() && is_live;
     let logout = logout(&store, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
     let is_no_logout = config.is_no_logout(&head);
     let outer = match session {
-        VisitedSession::Outer => {
+        RequestSession::Outer => {
             config.hints.inner_layer(config.outermost_only);
             head.extensions().get::<Session>().filter(|_| !config.end_streams.is_empty()).cloned()
         }
@@ -217,20 +218,20 @@ fn visit<Q>(store: StoreHandle, request: &Request<Q>, session: VisitedSession) -
         || label.is_some()
         || outer.is_some();
     let rare = is_rare.then(|| {
-        let client_had = is_chunked.then(|| Had {
+        let client_cookies = is_chunked.then(|| ClientCookies {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, had: client_had, head, label, is_no_logout, outer, ..Rare::default() })
+        Box::new(Rare { logout, client_cookies, head, label, outer, is_no_logout, ..Rare::default() })
     });
-    Visit {
+    Admitted {
         session,
-        keeper: None,
+        guard: None,
         is_head: *head.method() == Method::HEAD,
         shared: None,
         #[cfg(feature = "client")]
-        told: None,
+        page_info: None,
         rare,
         store,
     }
@@ -238,25 +239,25 @@ fn visit<Q>(store: StoreHandle, request: &Request<Q>, session: VisitedSession) -
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the
 /// browser forget it (T71).
-fn logout(store: &StoreHandle, head: &RequestHead<'_>, session: VisitedSession) -> Option<Logout> {
-    if matches!(session, VisitedSession::None) || !store.config.is_logout(head) {
+fn logout(store: &StoreHandle, head: &RequestHead<'_>, session: RequestSession) -> Option<Logout> {
+    if matches!(session, RequestSession::None) || !store.config.is_logout(head) {
         return None;
     }
     let mut logout = Logout::new(head);
     let shown = head.extensions().get::<Session>();
     match session {
-        VisitedSession::Live { key, .. } => {
+        RequestSession::Live { key, .. } => {
             logout.add(store, key);
             logout.shows(shown);
         }
-        VisitedSession::Outer => {
+        RequestSession::Outer => {
             if let Some(outer) = shown {
                 logout.add_outer(outer);
             }
             logout.shows(shown);
         }
-        VisitedSession::Unchecked => logout.add_unknown(store, head),
-        VisitedSession::None | VisitedSession::Stripped { .. } => {}
+        RequestSession::Unchecked => logout.add_unknown(store, head),
+        RequestSession::None | RequestSession::Stripped { .. } => {}
     }
     Some(logout)
 }

@@ -96,18 +96,19 @@ pub(crate) fn look<Q>(
     let found = match &config.source {
         Source::Cookie(cookie) => {
             // One look at all names is cheaper than a search for each.
-            let mut carried = cookie.carried_beside(request.headers(), |name, value| signs.see(name, value));
-            if carried.disguised {
+            let mut presented =
+                cookie.presented_beside(request.headers(), |name, value| signs.see(name, value));
+            if presented.disguised {
                 cookie.strip(request.headers_mut(), Keep::Sessions);
-                carried = cookie.carried(request.headers());
+                presented = cookie.presented(request.headers());
             }
-            if carried.several {
+            if presented.several {
                 let (policy, access) = how(&RequestHead::of(request), &signs);
-                return find_the_live_one(store, cookie, request, policy, access);
+                return resolve_duplicates(store, cookie, request, policy, access);
             }
-            match carried.id {
+            match presented.id {
                 Some(id) => Found::Id(id),
-                None if carried.is_broken => Found::Unusable,
+                None if presented.is_broken => Found::Unusable,
                 None => Found::Nothing,
             }
         }
@@ -137,7 +138,7 @@ pub(crate) fn look<Q>(
     let (policy, access) = how(&RequestHead::of(request), &signs);
     let answer = store.store().check(&id, &policy, access);
     // Not for one that is known: what holds its session must not be in a future that may never be polled.
-    if let Some(newcomer) = newcomer.filter(|_| !is_known(&answer)) {
+    if let Some(newcomer) = newcomer.filter(|_| !knows_id(&answer)) {
         let (store, id) = (store.clone(), id.into_owned());
         return Checked::Later(Box::pin(async move {
             let decision = known_or_adopted(&store, answer, &id, &newcomer, &policy, access).await;
@@ -160,7 +161,7 @@ pub(crate) fn look<Q>(
     }
 }
 
-fn is_known(answer: &Answer<Decision>) -> bool {
+fn knows_id(answer: &Answer<Decision>) -> bool {
     let Answer::Ready(Ok(decision)) = answer else { return false };
     !matches!(decision, Decision::Ended { reason: EndReason::Unknown, .. })
 }
@@ -224,7 +225,7 @@ fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, 
 }
 
 /// Several different session cookies: if exactly one is live, it is the session.
-fn find_the_live_one<Q>(
+fn resolve_duplicates<Q>(
     store: &StoreHandle,
     cookie: &SessionCookie,
     request: &Request<Q>,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Method, Response};
 
 use crate::{
-    cookie::{MAX_DUPLICATES, SessionCookie, SlidCookie},
+    cookie::{MAX_DUPLICATES, RenewedCookie, SessionCookie},
     event::{EventSink, SessionEvent},
     middleware::{ends::PendingEnds, hints::Hints},
     request::{
@@ -109,12 +109,12 @@ impl Config {
     }
 
     /// The session cookie with a new `Max-Age`, if this is the renewal to send it with.
-    pub(crate) fn slid_cookie(
+    pub(crate) fn renewed_cookie(
         &self,
         head: &RequestHead<'_>,
         live: &Live,
         access: Access,
-    ) -> Option<SlidCookie> {
+    ) -> Option<RenewedCookie> {
         let cookie = self.source.cookie()?;
         if !access.renews() || !cookie.slides_now(live.idle_for, live.age) {
             return None;

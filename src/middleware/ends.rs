@@ -27,7 +27,7 @@ const AT_ONCE: usize = 64;
 /// A store that has been away for so long has no live session any more, as a rule.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// Told to the store as soon as it is there again.
+/// `PageInfo` to the store as soon as it is there again.
 #[derive(Default)]
 pub(crate) struct PendingEnds(Mutex<Queue>);
 

@@ -16,10 +16,11 @@ use tower_service::Service;
 use crate::{
     middleware::{
         admit::admit,
+        admitted::Admitted,
         body::SessionBody,
         check::Admission,
         logout::Logout,
-        observe::{Happened, Settled, Visit},
+        plan::{Leaving, Outcome, Plan},
         store_handle::StoreHandle,
     },
     request::head::RequestHead,
@@ -44,7 +45,7 @@ pin_project! {
         /// The store is asked whether the session is live. Never with a store in memory and one cookie.
         Checking { checking: Box<Checking<S, Q>> },
         /// The application answers.
-        Calling { #[pin] answer: F, visit: Option<Visit> },
+        Calling { #[pin] answer: F, admitted: Option<Admitted> },
         /// The store is told what the answer says happened.
         Settling { settling: Box<Settling<R>> },
         /// The layer has answered.
@@ -76,8 +77,8 @@ impl<S, Q> Drop for Checking<S, Q> {
 
 struct Settling<R> {
     /// Both are taken once it is done.
-    settle: Option<BoxFuture<Settled>>,
-    rest: Option<(R, Visit, Happened)>,
+    settle: Option<BoxFuture<Outcome>>,
+    rest: Option<(R, Admitted, Leaving)>,
 }
 
 impl<R> Drop for Settling<R> {
@@ -110,8 +111,8 @@ where
         Self { state: State::Checking { checking } }
     }
 
-    pub(crate) fn calling(answer: S::Future, visit: Visit) -> Self {
-        Self { state: State::Calling { answer, visit: Some(visit) } }
+    pub(crate) fn calling(answer: S::Future, admitted: Admitted) -> Self {
+        Self { state: State::Calling { answer, admitted: Some(admitted) } }
     }
 
     pub(crate) fn refused(response: Box<Response<RefusalBody>>) -> Self {
@@ -135,39 +136,43 @@ where
                     let admission = ready!(check.as_mut().poll(cx));
                     checking.check = None;
                     if let Some(mut logout) = checking.logout.take() {
-                        // It goes on with the visit.
+                        // It goes on with what is admitted.
                         logout.forget_unknown();
                     }
                     let mut request = checking.request.take().expect("polled after completion");
                     match admit(checking.store.clone(), &mut request, admission) {
-                        Ok(visit) => {
-                            State::Calling { answer: checking.service.call(request), visit: Some(visit) }
-                        }
+                        Ok(admitted) => State::Calling {
+                            answer: checking.service.call(request),
+                            admitted: Some(admitted),
+                        },
                         Err(response) => State::Refused { response: Some(response) },
                     }
                 }
-                Projected::Calling { answer, visit } => {
+                Projected::Calling { answer, admitted } => {
                     let Poll::Ready(answer) = answer.poll(cx) else {
-                        if let Some(visit) = visit {
-                            visit.keep(cx);
+                        if let Some(admitted) = admitted {
+                            admitted.keep(cx);
                         }
                         return Poll::Pending;
                     };
-                    let mut visit = visit.take().expect("polled after completion");
+                    let mut admitted = admitted.take().expect("polled after completion");
                     let mut response = answer?;
-                    let Some(happened) = visit.observe(&mut response) else {
-                        return Poll::Ready(Ok(visit.conclude(response, None)));
+                    let Some(observed) = admitted.observe(&mut response) else {
+                        let response = admitted.conclude(response, &Leaving::UNCHANGED, Outcome::Pass);
+                        return Poll::Ready(Ok(response));
                     };
-                    let settle = Some(visit.settle(&happened));
-                    let rest = Some((response, visit, happened));
+                    let Plan { change, leaving } = Plan::of(admitted.facts(), observed);
+                    let settle = Some(admitted.settle(change));
+                    let rest = Some((response, admitted, leaving));
                     State::Settling { settling: Box::new(Settling { settle, rest }) }
                 }
                 Projected::Settling { settling } => {
                     let settle = settling.settle.as_mut().expect("polled after completion");
-                    let settled = ready!(settle.as_mut().poll(cx));
+                    let outcome = ready!(settle.as_mut().poll(cx));
                     settling.settle = None;
-                    let (response, visit, happened) = settling.rest.take().expect("polled after completion");
-                    return Poll::Ready(Ok(visit.conclude(response, Some((&happened, settled)))));
+                    let (response, admitted, leaving) =
+                        settling.rest.take().expect("polled after completion");
+                    return Poll::Ready(Ok(admitted.conclude(response, &leaving, outcome)));
                 }
                 Projected::Refused { response } => {
                     let response = response.take().expect("polled after completion");

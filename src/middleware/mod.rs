@@ -3,22 +3,26 @@
 //! It uses everything but the builder.
 
 mod admit;
+mod admitted;
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
 pub(crate) mod body;
 mod check;
+mod conclude;
 pub(crate) mod config;
 #[cfg(feature = "client")]
 mod endpoints;
 mod ends;
 pub(crate) mod future;
 pub(crate) mod hints;
-mod keep;
+mod in_flight;
 pub(crate) mod layer;
 mod logout;
 mod nest;
 mod observe;
+mod plan;
 pub(crate) mod service;
 pub(crate) mod session;
+mod settle;
 mod short_cookie;
 mod store_handle;

@@ -74,7 +74,7 @@ where
             }
         };
         match admitted {
-            Ok(visit) => ResponseFuture::calling(self.inner.call(request), visit),
+            Ok(admitted) => ResponseFuture::calling(self.inner.call(request), admitted),
             Err(response) => {
                 // What readiness reserved (a permit, say) is given back with the service that reserved it.
                 let clone = self.inner.clone();

@@ -26,7 +26,7 @@ const PARTS_PER_RENEWAL: u32 = 20;
 
 /// Renews the session of a request that takes its time, again and again. Dropping it renews a last time: that the request
 /// ended is activity, too.
-pub(crate) struct Keeper {
+pub(crate) struct InFlightGuard {
     store: StoreHandle,
     session: SessionKey,
     renewing: BoxFuture<Infallible>,
@@ -34,7 +34,7 @@ pub(crate) struct Keeper {
     is_due: Arc<AtomicBool>,
 }
 
-impl Keeper {
+impl InFlightGuard {
     /// `idle` is what the session has left. Without a runtime there is no time to wait for.
     pub(crate) fn new(store: &StoreHandle, session: SessionKey, idle: Duration) -> Option<Self> {
         Handle::try_current().ok()?;
@@ -54,7 +54,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let (true, Ok(runtime)) = (self.is_due.load(Relaxed), Handle::try_current()) {
             let (store, session) = (self.store.clone(), self.session);
