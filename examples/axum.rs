@@ -42,8 +42,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time};
 use tokio_stream::{Stream, StreamExt, wrappers::IntervalStream};
 use tower_session_timeout::{
-    EndReason, Label, MemoryStore, NewSession, Owner, Session, SessionInfo, SessionTimeoutLayer, Sessions,
-    StoreError, login_location, safe_return_to,
+    ClientEndpoints, EndReason, Label, MemoryStore, NewSession, Owner, Session, SessionInfo,
+    SessionTimeoutLayer, Sessions, StoreError, login_location, safe_return_to,
 };
 
 #[path = "common/stores.rs"]
@@ -138,7 +138,7 @@ impl Options {
             .end_streams(["text/event-stream"]);
         let (builder, in_memory) = self.store.configure(builder, self.snapshot.as_deref()).await?;
         let builder = if self.warns() {
-            builder.client_endpoints("/_session-timeout").warn_before(self.warn)
+            builder.client_endpoints(ClientEndpoints::at("/_session-timeout").warn_before(self.warn))
         } else {
             builder
         };

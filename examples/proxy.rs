@@ -47,7 +47,7 @@ use tokio::{
     time::{self, Instant},
 };
 use tower::{ServiceBuilder, service_fn};
-use tower_session_timeout::{CookieChunks, RequestHead, SessionTimeoutLayer};
+use tower_session_timeout::{CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer};
 
 use self::log_in::LogIn;
 
@@ -104,6 +104,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
     let mut listen = "127.0.0.1:3000".to_owned();
     let mut upstream = None;
     let mut cookie = None;
+    let mut chunks = None;
     let mut login_path = None;
     let mut answer_timeout = Duration::from_secs(60);
     let mut layer = SessionTimeoutLayer::builder();
@@ -113,7 +114,7 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
             "--listen" => listen = value()?,
             "--upstream" => upstream = Some(origin(&value()?)?),
             "--cookie" => cookie = Some(value()?),
-            "--cookie-chunks" => layer = layer.cookie_chunks(chunks(&value()?)?),
+            "--cookie-chunks" => chunks = Some(library(&value()?)?),
             "--idle" => layer = layer.idle_timeout(seconds(&value()?)?),
             "--absolute" => layer = layer.absolute_timeout(seconds(&value()?)?),
             "--login-path" => login_path = Some(value()?),
@@ -135,10 +136,11 @@ fn configure(mut arguments: impl Iterator<Item = String>) -> Result<Options, Box
         log_in = Some(LogIn { path, cookie: cookie.clone() });
         layer = layer.login_path(location);
     }
+    let cookie = chunks.into_iter().fold(SessionCookie::new(cookie), SessionCookie::chunks);
     Ok(Options { listen, upstream, log_in, answer_timeout, layer: layer.cookie(cookie).build()? })
 }
 
-fn chunks(library: &str) -> Result<CookieChunks, String> {
+fn library(library: &str) -> Result<CookieChunks, String> {
     match library {
         "auth-js" => Ok(CookieChunks::AuthJs),
         "supabase" => Ok(CookieChunks::Supabase),

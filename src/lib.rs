@@ -154,6 +154,8 @@ mod store;
 /// Answers for [`expired_response`](SessionTimeoutBuilder::expired_response).
 pub mod respond;
 
+#[cfg(feature = "client")]
+pub use crate::builder::ClientEndpoints;
 #[cfg(feature = "test-util")]
 pub use crate::clock::ManualClock;
 #[cfg(feature = "axum")]
@@ -170,7 +172,7 @@ pub use crate::store::{
 pub use crate::{
     builder::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder},
     clock::{Clock, SystemClock, WallClock},
-    cookie::{CookieAttributes, CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite},
+    cookie::{CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH, SameSite, SessionCookie},
     event::SessionEvent,
     middleware::{
         body::SessionBody,

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "client")]
+use super::ClientEndpoints;
 use super::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder, SourceChoice, validate::has_prefix};
 use crate::{
-    cookie::{CookieAttributes, SessionCookie},
+    cookie::{CookieSource, SessionCookie},
     middleware::{config::Config, hints::Hints, layer::SessionTimeoutLayer},
     request::extract::Source,
     respond::{LoginPath, Refusals, refusals_vary},
@@ -48,17 +50,12 @@ impl SessionTimeoutBuilder {
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
             SourceChoice::Custom(source) => source,
-            SourceChoice::Cookie(name) => {
+            SourceChoice::Cookie(cookie) => {
                 // A cookie, or a removal, without `Secure` is ignored for these.
-                let needs_secure = has_prefix(&name, "__Host-") || has_prefix(&name, "__Secure-");
-                let secured = |attributes: CookieAttributes| CookieAttributes {
-                    secure: attributes.secure || needs_secure,
-                    ..attributes
-                };
-                let sliding = self.sliding_cookie.map(secured);
-                let attributes = secured(self.cookie_attributes);
-                let chunks = self.cookie_chunks;
-                Source::Cookie(SessionCookie::new(&name, &attributes, chunks, sliding, store.companions()))
+                let needs_secure =
+                    has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-");
+                let cookie = SessionCookie { secure: cookie.secure || needs_secure, ..*cookie };
+                Source::Cookie(CookieSource::new(cookie, store.companions()))
             }
         };
         let settings = LayerSettings {
@@ -70,7 +67,7 @@ impl SessionTimeoutBuilder {
         store.attach(&settings).map_err(|error| ConfigError::Store { reason: error.to_string() })?;
         let outermost_only = [
             (self.rotate_after.is_some(), "rotate_after"),
-            (source.cookie().is_some_and(SessionCookie::slides), "slide_cookie"),
+            (source.cookie().is_some_and(CookieSource::slides), "sliding"),
             (self.fresh_login.is_some(), "fresh_login"),
             (self.max_sessions.is_some(), "max_sessions"),
             (self.session_label.is_some(), "session_label"),
@@ -107,7 +104,7 @@ impl SessionTimeoutBuilder {
             sink,
             admit_on_store_failure: self.admit_on_store_failure,
             #[cfg(feature = "client")]
-            client: self.client.made(),
+            client: self.client.map(ClientEndpoints::made),
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
             outermost_only,

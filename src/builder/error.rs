@@ -64,10 +64,6 @@ pub enum ConfigError {
         /// The idle timeout.
         idle: Duration,
     },
-    /// Only a session cookie can slide, and ids travel elsewhere.
-    SlidesWithoutCookie,
-    /// Only a session cookie can be split over several, and ids travel elsewhere.
-    ChunksWithoutCookie,
     /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
     CompanionsWithoutCookie,
     /// `fresh_login` recognizes a log-in by its new session cookie, and ids travel elsewhere.
@@ -114,12 +110,6 @@ impl fmt::Display for ConfigError {
                 write!(f, "max_sessions: {number} is not between 1 and {MOST_SESSIONS}")
             }
             Self::Store { reason } => write!(f, "the store does not fit the layer: {reason}"),
-            Self::SlidesWithoutCookie => {
-                f.write_str("slide_cookie: session ids do not travel in a cookie here")
-            }
-            Self::ChunksWithoutCookie => {
-                f.write_str("cookie_chunks: session ids do not travel in a cookie here")
-            }
             Self::CompanionsWithoutCookie => f.write_str(
                 "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \
                  another store",

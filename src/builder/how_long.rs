@@ -20,14 +20,10 @@ impl SessionTimeoutBuilder {
         Self { limits: self.limits.with_idle(idle), ..self }
     }
 
-    /// The absolute timeout. Default: 8 hours.
-    pub fn absolute_timeout(self, absolute: Duration) -> Self {
-        Self { limits: self.limits.with_absolute(Some(absolute)), ..self }
-    }
-
-    /// A session in use never has to log in again. OWASP ASVS 5.0 §7.3.2 wants it to.
-    pub fn no_absolute_timeout(self) -> Self {
-        Self { limits: self.limits.with_absolute(None), ..self }
+    /// The absolute timeout. Default: 8 hours. With `None`, a session in use never has to log in again; OWASP ASVS 5.0 §7.3.2
+    /// wants it to.
+    pub fn absolute_timeout(self, absolute: impl Into<Option<Duration>>) -> Self {
+        Self { limits: self.limits.with_absolute(absolute.into()), ..self }
     }
 
     /// Lets limits be longer than 400 days, which no cookie lives (RFC 6265bis §5.5).

@@ -15,10 +15,10 @@ mod which_session;
 use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "client")]
-use self::page::ClientChoice;
+pub use self::page::ClientEndpoints;
 pub use self::{error::ConfigError, which_requests::OwnerlessSessions};
 use crate::{
-    cookie::{CookieAttributes, CookieChunks},
+    cookie::SessionCookie,
     event::EventSink,
     middleware::{
         config::{FreshLogin, LimitsFor, LogoutMethods, SessionLabel},
@@ -34,9 +34,6 @@ use crate::{
 #[must_use = "a builder does nothing until `build`"]
 pub struct SessionTimeoutBuilder {
     source: Option<SourceChoice>,
-    cookie_attributes: CookieAttributes,
-    cookie_chunks: Option<CookieChunks>,
-    sliding_cookie: Option<CookieAttributes>,
     limits: Limits,
     beyond_400_days: bool,
     max_sessions: Option<MaxSessions>,
@@ -57,7 +54,7 @@ pub struct SessionTimeoutBuilder {
     on_event: Option<EventSink>,
     admit_on_store_failure: bool,
     #[cfg(feature = "client")]
-    client: ClientChoice,
+    client: Option<ClientEndpoints>,
     ownerless_sessions: OwnerlessSessions,
     with_extension: bool,
     /// The first path rule that cannot be.
@@ -72,7 +69,7 @@ impl SessionTimeoutLayer {
 }
 
 enum SourceChoice {
-    Cookie(String),
+    Cookie(Box<SessionCookie>),
     Custom(Source),
 }
 
@@ -80,9 +77,6 @@ impl SessionTimeoutBuilder {
     pub(crate) fn new() -> Self {
         Self {
             source: None,
-            cookie_attributes: CookieAttributes::new(),
-            cookie_chunks: None,
-            sliding_cookie: None,
             limits: Limits::default(),
             beyond_400_days: false,
             max_sessions: None,
@@ -103,7 +97,7 @@ impl SessionTimeoutBuilder {
             on_event: None,
             admit_on_store_failure: false,
             #[cfg(feature = "client")]
-            client: ClientChoice::default(),
+            client: None,
             ownerless_sessions: OwnerlessSessions::Refuse,
             with_extension: true,
             invalid_path: None,

@@ -8,7 +8,7 @@ use super::{
     which_requests::path_rule,
 };
 use crate::{
-    cookie::{CookieAttributes, CookieChunks, SameSite, is_token},
+    cookie::{CookieChunks, SameSite, SessionCookie, is_token},
     middleware::config::LogoutMethods,
     respond::safe_return_to,
     store::contract::Store,
@@ -47,28 +47,25 @@ impl SessionTimeoutBuilder {
             return Err(ConfigError::MaxSessionsOutOfRange { number: max.number() });
         }
         #[cfg(feature = "client")]
-        self.client.validate(self.limits.idle())?;
+        if let Some(client) = &self.client {
+            client.validate(self.limits.idle())?;
+        }
         if self.store_deadline.is_zero() {
             return Err(ConfigError::ZeroTimeout { which: "store deadline" });
         }
-        if let Some(SourceChoice::Cookie(name)) = &self.source {
-            validate_cookie(name, &self.cookie_attributes)?;
-            validate_chunks(name, self.cookie_chunks)?;
-            if let Some(attributes) = &self.sliding_cookie {
-                validate_cookie(name, attributes)?;
-                validate_sliding(name, attributes, self.limits.idle())?;
+        let is_with_companions = self.store.as_ref().is_some_and(|store| !store.companions().is_empty());
+        match &self.source {
+            Some(SourceChoice::Cookie(cookie)) => {
+                validate_cookie(cookie)?;
+                validate_sliding(cookie, self.limits.idle())?;
+                if is_with_companions {
+                    validate_companions(cookie)?;
+                }
             }
-        } else if self.sliding_cookie.is_some() {
-            return Err(ConfigError::SlidesWithoutCookie);
-        } else if self.cookie_chunks.is_some() {
-            return Err(ConfigError::ChunksWithoutCookie);
-        }
-        if self.store.as_ref().is_some_and(|store| !store.companions().is_empty()) {
-            match &self.source {
-                Some(SourceChoice::Cookie(name)) => validate_companions(name, &self.cookie_attributes)?,
-                Some(SourceChoice::Custom(_)) => return Err(ConfigError::CompanionsWithoutCookie),
-                None => {}
+            Some(SourceChoice::Custom(_)) if is_with_companions => {
+                return Err(ConfigError::CompanionsWithoutCookie);
             }
+            Some(SourceChoice::Custom(_)) | None => {}
         }
         if let Some(error) = &self.invalid_path {
             return Err(error.clone());
@@ -84,7 +81,9 @@ impl SessionTimeoutBuilder {
         for path in login.into_iter().chain(self.logout_path.as_deref()) {
             path_rule(path)?;
             #[cfg(feature = "client")]
-            self.client.validate_page(path)?;
+            if let Some(client) = &self.client {
+                client.validate_page(path)?;
+            }
         }
         if let Some(path) = login
             && self.logout_path.as_deref() == Some(path)
@@ -105,57 +104,61 @@ impl SessionTimeoutBuilder {
     }
 }
 
-fn validate_sliding(name: &str, attributes: &CookieAttributes, idle: Duration) -> Result<(), ConfigError> {
-    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
-    match attributes.max_age {
-        None => invalid("there is no Max-Age to slide"),
-        Some(max_age) if max_age < idle => {
-            invalid("its Max-Age is shorter than the idle timeout: the browser would forget it too early")
-        }
-        Some(_) if attributes.same_site == SameSite::None && !attributes.secure => {
-            invalid("browsers take SameSite=None with Secure only (RFC 6265bis §5.7)")
+fn invalid(cookie: &SessionCookie, reason: &'static str) -> Result<(), ConfigError> {
+    Err(ConfigError::InvalidCookie { name: cookie.name.clone(), reason })
+}
+
+fn validate_sliding(cookie: &SessionCookie, idle: Duration) -> Result<(), ConfigError> {
+    if !cookie.slides {
+        return Ok(());
+    }
+    match cookie.max_age {
+        None => invalid(cookie, "there is no Max-Age to slide"),
+        Some(max_age) if max_age < idle => invalid(
+            cookie,
+            "its Max-Age is shorter than the idle timeout: the browser would forget it too early",
+        ),
+        Some(_) if cookie.same_site == SameSite::None && !cookie.secure => {
+            invalid(cookie, "browsers take SameSite=None with Secure only (RFC 6265bis §5.7)")
         }
         Some(_) => Ok(()),
     }
 }
 
 /// Those follow the session cookie's attributes.
-fn validate_chunks(name: &str, chunks: Option<CookieChunks>) -> Result<(), ConfigError> {
-    if chunks == Some(CookieChunks::Auth0) && name.contains(['$', '*', '+', '.', '^', '|']) {
-        let reason = "@auth0/nextjs-auth0 takes the name for a regular expression, and reads other cookies as its chunks";
-        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
-    }
-    Ok(())
-}
-
-fn validate_companions(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
-    let needs_secure = attributes.same_site == SameSite::None || attributes.partitioned;
-    let is_secure = attributes.secure || has_prefix(name, "__Host-") || has_prefix(name, "__Secure-");
+fn validate_companions(cookie: &SessionCookie) -> Result<(), ConfigError> {
+    let needs_secure = cookie.same_site == SameSite::None || cookie.partitioned;
+    let is_secure =
+        cookie.secure || has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-");
     if needs_secure && !is_secure {
         let reason = "browsers take SameSite=None and Partitioned with Secure only (RFC 6265bis §5.7)";
-        return Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+        return invalid(cookie, reason);
     }
     Ok(())
 }
 
-fn validate_cookie(name: &str, attributes: &CookieAttributes) -> Result<(), ConfigError> {
-    let invalid = |reason| Err(ConfigError::InvalidCookie { name: name.to_owned(), reason });
+fn validate_cookie(cookie: &SessionCookie) -> Result<(), ConfigError> {
+    let SessionCookie { name, path, domain, chunks, .. } = cookie;
+    let invalid = |reason| invalid(cookie, reason);
     if name.is_empty() || !name.bytes().all(is_token) {
         return invalid("a cookie's name is one or more token characters (RFC 9110 §5.6.2)");
     }
     if name.contains('%') {
         return invalid("some parsers decode a % in a name, others do not");
     }
-    if !attributes.path.starts_with('/') || !attributes.path.bytes().all(is_attribute_byte) {
+    if !path.starts_with('/') || !path.bytes().all(is_attribute_byte) {
         return invalid("its Path begins with / and has no control characters, spaces or semicolons");
     }
-    if let Some(domain) = &attributes.domain
-        && (domain.is_empty() || !domain.bytes().all(is_attribute_byte))
-    {
+    if domain.as_ref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_attribute_byte)) {
         return invalid("its Domain is not empty and has no control characters, spaces or semicolons");
     }
-    if has_prefix(name, "__Host-") && (attributes.domain.is_some() || attributes.path != "/") {
+    if has_prefix(name, "__Host-") && (domain.is_some() || path != "/") {
         return invalid("a __Host- cookie has Path=/ and no Domain (RFC 6265bis §4.1.3.2)");
+    }
+    if *chunks == Some(CookieChunks::Auth0) && name.contains(['$', '*', '+', '.', '^', '|']) {
+        return invalid(
+            "@auth0/nextjs-auth0 takes the name for a regular expression, and reads other cookies as its chunks",
+        );
     }
     Ok(())
 }

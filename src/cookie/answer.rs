@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE};
 
 use super::{
-    SessionCookie,
+    CookieSource,
     attributes::removals,
     bytes::trim,
     chunks::{Jar, Part, Parts, is_mark_and_number},
@@ -50,7 +50,7 @@ struct Effect<'a> {
     value: Option<&'a [u8]>,
 }
 
-impl SessionCookie {
+impl CookieSource {
     /// What the answer says about the session cookie, by what the browser has of it afterwards.
     pub(crate) fn change(&self, headers: &HeaderMap, client: &ClientCookies) -> CookieChange {
         self.watch_attributes(headers);
@@ -130,7 +130,7 @@ impl SessionCookie {
             event::warn(&format!(
                 "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests, and \
                  no session begins with an answer that sets both. If the session library splits long sessions over several \
-                 cookies, call `cookie_chunks`; if it does so in another way than that knows, keep its sessions short or \
+                 cookies, say `SessionCookie::chunks`; if it does so in another way than that knows, keep its sessions short or \
                  on the server"
             ));
         }

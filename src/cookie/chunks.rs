@@ -11,7 +11,7 @@ pub(super) const MAX_CHUNKS: usize = 16;
 pub const MAX_CHUNKED_SESSION_ID_LENGTH: usize = MAX_CHUNKS * MAX_SESSION_ID_LENGTH;
 
 /// The library that splits a long session over several cookies, and so what else it reads as part of one: see
-/// [`cookie_chunks`](crate::SessionTimeoutBuilder::cookie_chunks).
+/// [`SessionCookie::chunks`](crate::SessionCookie::chunks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CookieChunks {

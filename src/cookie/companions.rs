@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 use memchr::memchr;
 
 use super::{
-    CookieAttributes,
+    SessionCookie,
     attributes::{removal, set_cookie},
     bytes::trim,
     read::pairs,
@@ -19,25 +19,21 @@ const MAX_COMPANIONS: usize = 4;
 pub(crate) struct CompanionCookies {
     /// What the store calls each, and the cookie's name.
     names: Vec<(&'static str, String)>,
-    attributes: CookieAttributes,
+    attributes: SessionCookie,
 }
 
 impl CompanionCookies {
     /// Named after the session cookie; and if it is `Secure`, with the strictest prefix its attributes allow (OWASP ASVS
     /// 5.0 §3.3.1). `name_first`: no name may begin with the session cookie's.
-    pub(super) fn new(
-        session_cookie: &str,
-        names: &[&'static str],
-        attributes: &CookieAttributes,
-        name_first: bool,
-    ) -> Self {
+    pub(super) fn new(names: &[&'static str], attributes: &SessionCookie, name_first: bool) -> Self {
+        let session_cookie = attributes.name.as_str();
         let (own_prefix, bare) = ["__Host-", "__Secure-"]
             .into_iter()
             .find_map(|prefix| Some((prefix, session_cookie.strip_prefix(prefix)?)))
             .unwrap_or(("", session_cookie));
         let prefix = match attributes {
             _ if session_cookie.starts_with("__") || !attributes.secure => own_prefix,
-            CookieAttributes { path, domain: None, .. } if path == "/" => "__Host-",
+            SessionCookie { path, domain: None, .. } if path == "/" => "__Host-",
             _ => "__Secure-",
         };
         let cookie = |name| {

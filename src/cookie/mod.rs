@@ -26,7 +26,7 @@ pub(crate) use self::{
     read::Keep,
 };
 pub use self::{
-    attributes::{CookieAttributes, SameSite},
+    attributes::{SameSite, SessionCookie},
     chunks::{CookieChunks, MAX_CHUNKED_SESSION_ID_LENGTH},
 };
 use self::{
@@ -50,11 +50,11 @@ pub(crate) struct RenewedCookie {
     pub(crate) set_cookies: Vec<HeaderValue>,
 }
 
-/// The session cookie of one layer.
+/// The session cookie of one layer, where its session ids travel.
 #[derive(Debug)]
-pub(crate) struct SessionCookie {
+pub(crate) struct CookieSource {
     name: Name,
-    attributes: Box<CookieAttributes>,
+    attributes: Box<SessionCookie>,
     /// Those of the cookie in one piece.
     removals: Vec<HeaderValue>,
     chunks: Option<CookieChunks>,
@@ -64,27 +64,20 @@ pub(crate) struct SessionCookie {
     told_of_length: AtomicBool,
     is_set_as_configured: AtomicBool,
     is_set_otherwise: AtomicBool,
-    sliding: Option<Box<CookieAttributes>>,
     companions: Option<Box<CompanionCookies>>,
 }
 
-impl SessionCookie {
-    /// Name and attributes are valid: the builder has looked.
-    pub(crate) fn new(
-        name: &str,
-        attributes: &CookieAttributes,
-        chunks: Option<CookieChunks>,
-        sliding: Option<CookieAttributes>,
-        companions: &'static [&'static str],
-    ) -> Self {
-        let is_auth_js = chunks == Some(CookieChunks::AuthJs)
+impl CookieSource {
+    /// The cookie is valid: the builder has looked.
+    pub(crate) fn new(cookie: SessionCookie, companions: &'static [&'static str]) -> Self {
+        let SessionCookie { name, chunks, .. } = &cookie;
+        let is_auth_js = *chunks == Some(CookieChunks::AuthJs)
             || chunks.is_none() && AUTH_JS.iter().any(|auth_js| name.ends_with(auth_js));
         let longer = if is_auth_js { Longer::All } else { Longer::Chunks };
         Self {
             name: Name::new(name, longer),
-            attributes: Box::new(attributes.clone()),
-            removals: removals(name, attributes).collect(),
-            chunks,
+            removals: removals(name, &cookie).collect(),
+            chunks: *chunks,
             second_name: chunks
                 .and_then(CookieChunks::second_name)
                 .map(|second| Box::new(Name::new(second, Longer::Chunks))),
@@ -92,22 +85,24 @@ impl SessionCookie {
             told_of_length: AtomicBool::new(false),
             is_set_as_configured: AtomicBool::new(false),
             is_set_otherwise: AtomicBool::new(false),
-            sliding: sliding.map(Box::new),
             companions: (!companions.is_empty())
-                .then(|| Box::new(CompanionCookies::new(name, companions, attributes, is_auth_js))),
+                .then(|| Box::new(CompanionCookies::new(companions, &cookie, is_auth_js))),
+            attributes: Box::new(cookie),
         }
     }
 
+    fn sliding_max_age(&self) -> Option<Duration> {
+        self.attributes.max_age.filter(|_| self.attributes.slides)
+    }
+
     pub(crate) fn slides(&self) -> bool {
-        self.sliding.is_some()
+        self.attributes.slides
     }
 
     /// Whether this renewal is the one to set the cookie again: the first one in each twentieth of its `Max-Age`. That
     /// needs no memory, neither here nor in the store.
     pub(crate) fn slides_now(&self, idle_for: Duration, age: Duration) -> bool {
-        let Some(max_age) = self.sliding.as_ref().and_then(|attributes| attributes.max_age) else {
-            return false;
-        };
+        let Some(max_age) = self.sliding_max_age() else { return false };
         let step = (max_age / SLIDES_PER_MAX_AGE).max(Duration::from_secs(1)).as_millis();
         age.as_millis() / step != age.saturating_sub(idle_for).as_millis() / step
     }
@@ -115,9 +110,9 @@ impl SessionCookie {
     /// The request's session cookie with a new `Max-Age`. Longer by two steps, for the next one may be a step away, and
     /// its answer lost.
     pub(crate) fn slid(&self, headers: &HeaderMap, remaining: Duration) -> Option<RenewedCookie> {
-        let attributes = self.sliding.as_ref()?;
+        let max_age = self.sliding_max_age()?.max(remaining);
+        let attributes = &*self.attributes;
         let id = self.presented(headers).id?.into_owned();
-        let max_age = attributes.max_age?.max(remaining);
         let max_age = Some(max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2));
         let name = str::from_utf8(&self.name.exact).ok()?;
         let jar = self.jar(headers.get_all(COOKIE));

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 use memchr::memchr;
 
 use super::{
-    SessionCookie,
+    CookieSource,
     bytes::{trim, trim_start},
     chunks::{Jar, Part, Parts, value_of},
 };
@@ -41,7 +41,7 @@ enum Pair<'a> {
     Other,
 }
 
-impl SessionCookie {
+impl CookieSource {
     pub(crate) fn presented<'a>(&self, headers: &'a HeaderMap) -> Presented<'a> {
         self.presented_beside(headers, |_, _| {})
     }
@@ -256,12 +256,12 @@ impl<'a> Iterator for Pairs<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookie::CookieAttributes;
+    use crate::cookie::SessionCookie;
 
     /// No server lets these bytes into a header value, but one that did would find them harmless.
     #[test]
     fn control_characters_around_a_name_disguise_nothing() {
-        let cookie = SessionCookie::new("sid", &CookieAttributes::new(), None, None, &[]);
+        let cookie = CookieSource::new(SessionCookie::new("sid"), &[]);
         let disguises: [&[u8]; 7] = [
             b"\0sid=EVIL",
             b"sid\0=EVIL",

@@ -6,7 +6,7 @@ use http::{
 };
 use memchr::memchr;
 
-use super::{CookieAttributes, bytes::trim, date};
+use super::{SessionCookie, bytes::trim, date};
 use crate::clock::wall_clock;
 
 /// Of how many bytes a cookie's name and value are together at most.
@@ -84,7 +84,7 @@ impl<'a> SetCookie<'a> {
 
     /// Whether this may be the cookie that is set with these attributes, and not another one of its name. (Not by
     /// `Partitioned`: browsers that do not know of it take the two for one, and few frameworks can say it in a removal.)
-    pub(super) fn may_be_set_with(&self, attributes: &CookieAttributes) -> bool {
+    pub(super) fn may_be_set_with(&self, attributes: &SessionCookie) -> bool {
         let domain = attributes.domain.as_deref().map(|domain| domain.strip_prefix('.').unwrap_or(domain));
         let is_same_domain = match (&self.domain, domain) {
             (None, None) => true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, Request, Response, header::COOKIE};
 
 use crate::{
-    cookie::{ClientCookies, Keep, SessionCookie},
+    cookie::{ClientCookies, CookieSource, Keep},
     event,
     middleware::{
         admitted::{Admitted, Hold, Rare, RequestSession},
@@ -199,7 +199,7 @@ fn admitted<Q>(store: StoreHandle, request: &Request<Q>, session: RequestSession
     let config = &*store.config;
     let head = RequestHead::of(request);
     let is_live = matches!(session, RequestSession::Live { .. });
-    let is_chunked = config.source.cookie().is_some_and(SessionCookie::is_chunked);
+    let is_chunked = config.source.cookie().is_some_and(CookieSource::is_chunked);
     let head_is_needed = config.fresh_login.is_some() && is_live;
     let logout = logout(&store, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));

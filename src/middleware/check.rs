@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 
 use crate::{
-    cookie::{Keep, MAX_DUPLICATES, SessionCookie},
+    cookie::{CookieSource, Keep, MAX_DUPLICATES},
     middleware::{config::Config, nest, session::Session, store_handle::StoreHandle},
     request::{
         activity::Signs,
@@ -227,7 +227,7 @@ fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, 
 /// Several different session cookies: if exactly one is live, it is the session.
 fn resolve_duplicates<Q>(
     store: &StoreHandle,
-    cookie: &SessionCookie,
+    cookie: &CookieSource,
     request: &Request<Q>,
     policy: Policy,
     access: Access,

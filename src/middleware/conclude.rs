@@ -8,7 +8,7 @@ use http::{
 use http_body::Body;
 
 use crate::{
-    cookie::{Parts, SessionCookie},
+    cookie::{CookieSource, Parts},
     middleware::{
         admitted::{Admitted, RequestSession},
         body::SessionBody,
@@ -58,7 +58,7 @@ impl Admitted {
 
     fn write_cookies(
         &self,
-        cookie: &SessionCookie,
+        cookie: &CookieSource,
         headers: &mut HeaderMap,
         leaving: &LeavingCookies,
         outcome: Outcome,
@@ -135,7 +135,7 @@ impl Admitted {
 }
 
 /// What a cache would hand to others would sign them out (T58).
-fn remove_from_browser(cookie: &SessionCookie, headers: &mut HeaderMap, parts: Parts) {
+fn remove_from_browser(cookie: &CookieSource, headers: &mut HeaderMap, parts: Parts) {
     cookie.remove_from_browser(headers, parts);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     respond::vary_by(headers, COOKIE);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Method, Response};
 
 use crate::{
-    cookie::{MAX_DUPLICATES, RenewedCookie, SessionCookie},
+    cookie::{CookieSource, MAX_DUPLICATES, RenewedCookie},
     event::{EventSink, SessionEvent},
     middleware::{ends::PendingEnds, hints::Hints},
     request::{
@@ -128,7 +128,7 @@ impl Config {
     }
 
     fn longest_id(&self) -> usize {
-        self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, SessionCookie::longest_id)
+        self.source.cookie().map_or(MAX_SESSION_ID_LENGTH, CookieSource::longest_id)
     }
 
     pub(crate) fn implausible_id(&self) -> StoreError {

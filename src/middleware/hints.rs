@@ -10,7 +10,7 @@ use cookie::Cookie;
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 use crate::{
-    cookie::{CompanionCookies, SessionCookie},
+    cookie::{CompanionCookies, CookieSource},
     event,
     middleware::short_cookie::ShortCookie,
 };
@@ -57,7 +57,7 @@ impl Hints {
     }
 
     /// An id was refused as unknown.
-    pub(crate) fn unknown_id(&self, cookie: Option<&SessionCookie>) {
+    pub(crate) fn unknown_id(&self, cookie: Option<&CookieSource>) {
         if !self.a_session.load(Relaxed) {
             if !self.an_unknown_id.swap(true, Relaxed) {
                 event::warn(
@@ -67,7 +67,7 @@ impl Hints {
             }
             return;
         }
-        let companions = cookie.and_then(SessionCookie::companions);
+        let companions = cookie.and_then(CookieSource::companions);
         if companions.is_some_and(CompanionCookies::are_secure)
             && !self.a_companion.load(Relaxed)
             && !self.a_missing_companion.swap(true, Relaxed)
@@ -75,7 +75,7 @@ impl Hints {
             event::warn(
                 "session cookies come back, but none of the Secure cookies set beside them with the sessions' records: \
                  over plain http, browsers drop those. For development without TLS, say \
-                 `cookie_attributes(CookieAttributes::new().secure(false))`",
+                 `cookie(SessionCookie::new(..).secure(false))`",
             );
         }
     }
@@ -86,7 +86,7 @@ impl Hints {
     }
 
     /// An answer to a request without a live session set cookies, and none of them is the session's.
-    pub(crate) fn other_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) {
+    pub(crate) fn other_cookies(&self, cookie: &CookieSource, headers: &HeaderMap) {
         let is_told = self.other_session_cookies.load(Relaxed) >= MANY_ANSWERS;
         if is_told || self.a_session.load(Relaxed) || self.the_cookie.load(Relaxed) {
             return;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, Response};
 
 use crate::{
-    cookie::{CookieChange, SessionCookie, speaks_of_cookies},
+    cookie::{CookieChange, CookieSource, speaks_of_cookies},
     middleware::{
         admitted::{Admitted, Hold, RequestSession},
         hints, nest,
@@ -134,7 +134,7 @@ impl Admitted {
         }
     }
 
-    fn read_cookies(&self, cookie: &SessionCookie, headers: &HeaderMap) -> CookieChange {
+    fn read_cookies(&self, cookie: &CookieSource, headers: &HeaderMap) -> CookieChange {
         let change = cookie.change(headers, self.client_cookies());
         match change {
             CookieChange::Set(_) | CookieChange::Removed => self.store.config.hints.session_cookie(),

@@ -39,7 +39,7 @@ impl ShortCookie {
         if lasts > 0 && !self.told.load(Relaxed) && !self.told.swap(true, Relaxed) {
             event::warn(&format!(
                 "the application lets its session cookie live for {lasts} s, which is less than its sessions may, and does \
-                 not set it again with each answer: browsers drop it while their users are active. Call `slide_cookie`, \
+                 not set it again with each answer: browsers drop it while their users are active. Say `SessionCookie::sliding`, \
                  or set the cookie without `Max-Age` and `Expires`"
             ));
         }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 
 use crate::{
-    cookie::SessionCookie,
+    cookie::CookieSource,
     event::SessionEvent,
     middleware::config::Config,
     rules::{
@@ -62,7 +62,7 @@ impl StoreHandle {
     /// Leaves the session's record with the client, beside the session id that is set, or the one it has. Whether there
     /// was anything to leave, or to take away.
     pub(crate) fn leave_with_client(&self, set: Option<&SessionId<'_>>, headers: &mut HeaderMap) -> bool {
-        let companions = self.config.source.cookie().and_then(SessionCookie::companions);
+        let companions = self.config.source.cookie().and_then(CookieSource::companions);
         let (Some(own), Some(companions)) = (&self.own, companions) else { return false };
         let Some(left) = own.left(set, &self.config.policy) else {
             companions.remove_from_browser(headers);

@@ -9,7 +9,7 @@ use crate::support::{
     with,
 };
 use http::{Request, StatusCode};
-use tower_session_timeout::{CookieAttributes, Decision, EndReason, NewSession, SessionId, Started};
+use tower_session_timeout::{Decision, EndReason, NewSession, SessionCookie, SessionId, Started};
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -331,9 +331,8 @@ async fn the_removal_of_another_cookie_of_the_name_ends_nothing() {
 async fn a_partitioned_cookie_is_another_one_than_an_unpartitioned_one() {
     let (set, removal) = ("sid=B; Path=/; Secure; partitioned", "sid=; Path=/; Secure; Max-Age=0");
     for order in [[set, removal], [removal, set]] {
-        let app = App::with(|builder| {
-            builder.cookie_attributes(CookieAttributes::new().secure(true).partitioned(true))
-        });
+        let app =
+            App::with(|builder| builder.cookie(SessionCookie::new("sid").secure(true).partitioned(true)));
         let response = app.send(order.into_iter().fold(post("/login"), set_cookie)).await;
         assert_eq!(set_cookies(&response), order);
         assert!(app.admits("B").await, "the browser has it");
@@ -353,9 +352,7 @@ async fn a_partitioned_cookie_is_another_one_than_an_unpartitioned_one() {
 /// can say `Partitioned` in a removal.
 #[tokio::test]
 async fn a_removal_that_does_not_say_partitioned_ends_the_session_all_the_same() {
-    let app = App::with(|builder| {
-        builder.cookie_attributes(CookieAttributes::new().secure(true).partitioned(true))
-    });
+    let app = App::with(|builder| builder.cookie(SessionCookie::new("sid").secure(true).partitioned(true)));
     app.send(set_cookie(post("/login"), "sid=A; Path=/; Secure; Partitioned")).await;
     app.send(set_cookie(sid(post("/bye"), "A"), "sid=; Path=/; Secure; Max-Age=0")).await;
     assert_eq!(app.end_reason("A").await, Some(EndReason::SignedOut));

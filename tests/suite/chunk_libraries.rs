@@ -17,7 +17,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    CookieChunks, ManualClock, MemoryStore, SessionBody, SessionTimeoutBuilder, SessionTimeoutLayer,
+    CookieChunks, ManualClock, MemoryStore, SessionBody, SessionCookie, SessionTimeoutBuilder,
+    SessionTimeoutLayer,
 };
 
 const LARGE: usize = 9_000;
@@ -27,6 +28,12 @@ struct Library {
     name: &'static str,
     cookie: &'static str,
     chunks: CookieChunks,
+}
+
+impl Library {
+    fn chunked(&self) -> SessionCookie {
+        SessionCookie::new(self.cookie).chunks(self.chunks)
+    }
 }
 
 const LIBRARIES: [Library; 4] = [
@@ -139,7 +146,7 @@ impl<'a> Browser<'a> {
 #[ignore = "needs what `tests/run parsers` installs"]
 async fn a_large_log_in_is_one_session_that_is_timed() {
     for library in &LIBRARIES {
-        let site = Site::new(library, |builder, library| builder.cookie_chunks(library.chunks));
+        let site = Site::new(library, |builder, library| builder.cookie(library.chunked()));
         let mut browser = Browser::new(&site, library);
         browser.ask("log_in", LARGE).await;
         assert!(
@@ -212,7 +219,7 @@ fn under_another_name(name: &str, chunks: &BTreeMap<String, String>) -> Vec<Stri
 async fn a_refreshed_session_is_the_same_session() {
     for library in &LIBRARIES {
         let site = Site::new(library, |builder, library| {
-            builder.cookie_chunks(library.chunks).absolute_timeout(2 * IDLE)
+            builder.cookie(library.chunked()).absolute_timeout(2 * IDLE)
         });
         let mut browser = Browser::new(&site, library);
         browser.ask("log_in", LARGE).await;
@@ -235,7 +242,7 @@ async fn a_refreshed_session_is_the_same_session() {
 #[ignore = "needs what `tests/run parsers` installs"]
 async fn a_log_out_ends_the_session_and_leaves_nothing_in_the_browser() {
     for library in &LIBRARIES {
-        let site = Site::new(library, |builder, library| builder.cookie_chunks(library.chunks));
+        let site = Site::new(library, |builder, library| builder.cookie(library.chunked()));
         let mut browser = Browser::new(&site, library);
         browser.ask("log_in", LARGE).await;
         let stolen = browser.cookie();
@@ -251,7 +258,7 @@ async fn a_log_out_ends_the_session_and_leaves_nothing_in_the_browser() {
 async fn the_next_log_in_may_be_of_another_size() {
     for library in &LIBRARIES {
         for sizes in [[LARGE, SMALL], [SMALL, LARGE], [2 * LARGE, LARGE]] {
-            let site = Site::new(library, |builder, library| builder.cookie_chunks(library.chunks));
+            let site = Site::new(library, |builder, library| builder.cookie(library.chunked()));
             let mut browser = Browser::new(&site, library);
             browser.ask("log_in", sizes[0]).await;
             site.clock.advance(IDLE);

@@ -9,12 +9,16 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
-    ConfigError, CookieAttributes, CookieChunks, Decision, MAX_CHUNKED_SESSION_ID_LENGTH, NewSession,
-    SessionId, SessionTimeoutBuilder, SessionTimeoutLayer,
+    ConfigError, CookieChunks, Decision, MAX_CHUNKED_SESSION_ID_LENGTH, NewSession, SessionCookie, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
+fn chunked(chunks: CookieChunks) -> SessionCookie {
+    SessionCookie::new("sid").chunks(chunks)
+}
+
 fn app() -> App {
-    App::with(|builder| builder.cookie_chunks(CookieChunks::Supabase))
+    App::with(|builder| builder.cookie(chunked(CookieChunks::Supabase)))
 }
 
 fn request(cookie: &str) -> Request<Full<Bytes>> {
@@ -112,7 +116,7 @@ async fn what_only_looks_like_a_chunk_is_removed() {
     }
     let others = "sid.0=AB; sid-code-verifier=1; sid-code-verifier.0=2; sid.x=3; sidx=4";
     assert_eq!(seen(&app, others).await.unwrap(), others);
-    let app = App::with(|builder| builder.cookie_chunks(CookieChunks::AuthJs));
+    let app = App::with(|builder| builder.cookie(chunked(CookieChunks::AuthJs)));
     live(&app, "AB").await;
     assert_eq!(seen(&app, others).await.unwrap(), "sid.0=AB", "Auth.js would join them all");
     assert_eq!(seen(&app, "sidx=AB; sid.a=1; csid=2").await.unwrap(), "csid=2", "anonymous");
@@ -278,8 +282,8 @@ async fn a_removal_by_the_layer_removes_all_parts_that_came() {
 
 #[tokio::test]
 async fn chunks_slide_together() {
-    let attributes = CookieAttributes::new().max_age(IDLE);
-    let app = App::with(|builder| builder.cookie_chunks(CookieChunks::Supabase).slide_cookie(attributes));
+    let cookie = chunked(CookieChunks::Supabase).max_age(IDLE).sliding();
+    let app = App::with(|builder| builder.cookie(cookie));
     live(&app, "ABCD").await;
     app.advance(Duration::from_secs(45));
     let response = app.send(request("sid.1=CD; sid.0=AB")).await;
@@ -348,23 +352,16 @@ proptest! {
 }
 
 #[test]
-fn chunks_of_no_cookie_are_refused() {
-    let bearer = SessionTimeoutLayer::builder().bearer().cookie_chunks(CookieChunks::Supabase).build();
-    let error = bearer.unwrap_err();
-    assert_eq!(error, ConfigError::ChunksWithoutCookie);
-    assert!(error.to_string().contains("cookie_chunks"));
+fn a_name_that_a_library_would_find_in_others_is_refused() {
+    let build = |name, chunks| {
+        SessionTimeoutLayer::builder().cookie(SessionCookie::new(name).secure(true).chunks(chunks)).build()
+    };
     // `@auth0/nextjs-auth0` would read `myXsid__0`.
-    let pattern = SessionTimeoutLayer::builder()
-        .cookie("my.sid")
-        .cookie_chunks(CookieChunks::Auth0)
-        .build()
-        .unwrap_err();
+    let pattern = build("my.sid", CookieChunks::Auth0).unwrap_err();
     assert!(matches!(&pattern, ConfigError::InvalidCookie { name, .. } if name == "my.sid"));
     assert!(pattern.to_string().contains("regular expression"));
     for (name, chunks) in [("my.sid", CookieChunks::Supabase), ("__Host-my_sid", CookieChunks::Auth0)] {
-        let attributes = CookieAttributes::new().secure(true);
-        let builder = SessionTimeoutLayer::builder().cookie(name).cookie_attributes(attributes);
-        assert!(builder.cookie_chunks(chunks).build().is_ok(), "{name}");
+        assert!(build(name, chunks).is_ok(), "{name}");
     }
 }
 
@@ -372,7 +369,7 @@ fn chunks_of_no_cookie_are_refused() {
 #[tokio::test]
 async fn no_session_begins_under_the_number_of_chunks_that_are_not_declared() {
     for configure in [(|builder| builder) as fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder, |builder| {
-        builder.cookie_chunks(CookieChunks::Supabase)
+        builder.cookie(chunked(CookieChunks::Supabase))
     }] {
         let app = App::with(configure);
         live(&app, "A").await;
@@ -408,7 +405,7 @@ async fn no_session_begins_under_the_number_of_chunks_that_are_not_declared() {
 /// `@auth0/nextjs-auth0`
 #[tokio::test]
 async fn chunks_are_named_as_the_library_names_them() {
-    let app = App::with(|builder| builder.cookie_chunks(CookieChunks::Auth0));
+    let app = App::with(|builder| builder.cookie(chunked(CookieChunks::Auth0)));
     let response = app.send(setting(post("/login"), &["sid__0=AB; Path=/", "sid__1=CD; Path=/"])).await;
     assert_eq!(set_cookies(&response), ["sid__0=AB; Path=/", "sid__1=CD; Path=/"]);
     assert_eq!(seen(&app, "sid__1=CD; x=1; sid__0=AB").await.unwrap(), "sid__1=CD; x=1; sid__0=AB");

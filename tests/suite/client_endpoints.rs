@@ -13,8 +13,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
-    ConfigError, Decision, EndReason, Limits, MemoryStore, NewSession, OwnerlessSessions, RequestHead,
-    SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store, StoreError,
+    ClientEndpoints, ConfigError, Decision, EndReason, Limits, MemoryStore, NewSession, OwnerlessSessions,
+    RequestHead, SessionId, SessionKey, SessionTimeoutBuilder, SessionTimeoutLayer, Started, Store,
+    StoreError,
     contract::{Access, Answer, IdTag, Policy, Restarted, Rotated, Verdict},
 };
 
@@ -25,7 +26,7 @@ const SIGN_OUT: &str = "/_session-timeout/sign-out";
 const DRAFT_KEY: &str = "/_session-timeout/draft-key";
 
 fn configure(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
-    builder.client_endpoints("/_session-timeout").client_secret([7; 32])
+    builder.client_endpoints(ClientEndpoints::at("/_session-timeout").secret([7; 32]))
 }
 
 async fn signed_in(id: &str, owner: &str) -> App {
@@ -424,7 +425,9 @@ async fn a_page_learns_with_its_draft_key_whether_it_says_where_it_is() {
 #[tokio::test]
 async fn digests_and_keys_are_the_same_wherever_the_secret_is() {
     let told = async |secret: [u8; 32]| {
-        let app = App::with(|builder| configure(builder).client_secret(secret));
+        let app = App::with(|builder| {
+            builder.client_endpoints(ClientEndpoints::at("/_session-timeout").secret(secret))
+        });
         log_in(&app, "A", "ada").await;
         let key = app.send(own_page(sid(get(DRAFT_KEY, &[]), "A"))).await;
         (status(&app, "A").await["user"].clone(), parsed(&key)["key"].clone())
@@ -643,7 +646,7 @@ async fn the_timing_of_an_error_says_so_for_browsers_that_do_not() {
 
 #[tokio::test]
 async fn without_owner_and_absolute_timeout_the_timing_says_so() {
-    let app = App::with(|builder| configure(builder).no_absolute_timeout());
+    let app = App::with(|builder| configure(builder).absolute_timeout(None));
     app.log_in("A").await;
     let response = app.send(sid(get("/account", &[]), "A")).await;
     let timing = header(&response, "server-timing");
@@ -881,7 +884,7 @@ async fn the_endpoints_are_no_page_of_the_application() {
 fn a_warning_that_comes_too_late_or_too_early_is_refused() {
     let build = |lead: u64| {
         let builder = SessionTimeoutLayer::builder().cookie("sid").idle_timeout(MINUTE);
-        builder.client_endpoints("/st").warn_before(Duration::from_secs(lead)).build()
+        builder.client_endpoints(ClientEndpoints::at("/st").warn_before(Duration::from_secs(lead))).build()
     };
     for lead in [0, 19, 60, 120] {
         let error = build(lead).unwrap_err();

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tower_session_timeout::{
-    ConfigError, CookieAttributes, Limits, SessionTimeoutBuilder, SessionTimeoutLayer,
-};
+use tower_session_timeout::{ConfigError, Limits, SessionCookie, SessionTimeoutBuilder, SessionTimeoutLayer};
 
 fn refusal(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> ConfigError {
     configure(SessionTimeoutLayer::builder().cookie("sid")).build().unwrap_err()
@@ -53,7 +51,7 @@ fn more_than_400_days_have_to_be_meant() {
     let error = refusal(|b| b.absolute_timeout(DAY * 401));
     assert_eq!(error, ConfigError::Beyond400Days { which: "absolute timeout", value: DAY * 401 });
     assert!(error.to_string().contains("401 days") && error.to_string().contains("allow_beyond_400_days"));
-    refusal(|b| b.idle_timeout(Duration::MAX).no_absolute_timeout());
+    refusal(|b| b.idle_timeout(Duration::MAX).absolute_timeout(None));
     accepted(|b| b.absolute_timeout(DAY * 400));
     accepted(|b| b.idle_timeout(Duration::MAX).absolute_timeout(Duration::MAX).allow_beyond_400_days());
 }
@@ -65,7 +63,7 @@ fn an_idle_timeout_beyond_the_absolute_one_is_refused() {
     let absolute = Duration::from_secs(8 * 3600);
     assert_eq!(error, ConfigError::IdleBeyondAbsolute { idle: DAY, absolute });
     accepted(|b| b.idle_timeout(absolute));
-    accepted(|b| b.idle_timeout(DAY).no_absolute_timeout());
+    accepted(|b| b.idle_timeout(DAY).absolute_timeout(None));
 }
 
 #[test]
@@ -91,28 +89,28 @@ fn cookie_names_that_cannot_be_are_refused() {
 #[test]
 fn the_rules_of_host_cookies_hold() {
     for name in ["__Host-sid", "__host-sid"] {
-        for attributes in
-            [CookieAttributes::new().path("/app"), CookieAttributes::new().domain("example.com")]
-        {
-            let error = refusal(|b| b.cookie(name).cookie_attributes(attributes));
+        let cookie = || SessionCookie::new(name);
+        for cookie in [cookie().path("/app"), cookie().domain("example.com")] {
+            let error = refusal(|b| b.cookie(cookie));
             assert!(error.to_string().contains("Path=/ and no Domain"), "{error}");
         }
     }
-    accepted(|b| b.cookie("__Host-sid").cookie_attributes(CookieAttributes::new().secure(true)));
+    accepted(|b| b.cookie(SessionCookie::new("__Host-sid").secure(true)));
 }
 
 /// T55
 #[test]
 fn cookie_attributes_that_would_break_the_header_are_refused() {
-    for attributes in [
-        CookieAttributes::new().path("app"),
-        CookieAttributes::new().path("/a;b"),
-        CookieAttributes::new().path("/a\r\nx: y"),
-        CookieAttributes::new().domain(""),
-        CookieAttributes::new().domain("a; Secure"),
-        CookieAttributes::new().domain("a b"),
+    let cookie = || SessionCookie::new("sid");
+    for cookie in [
+        cookie().path("app"),
+        cookie().path("/a;b"),
+        cookie().path("/a\r\nx: y"),
+        cookie().domain(""),
+        cookie().domain("a; Secure"),
+        cookie().domain("a b"),
     ] {
-        let error = refusal(|b| b.cookie_attributes(attributes));
+        let error = refusal(|b| b.cookie(cookie));
         assert!(matches!(error, ConfigError::InvalidCookie { .. }));
     }
 }

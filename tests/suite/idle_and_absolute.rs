@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt};
 use tower_session_timeout::{
     Decision, EndReason, Limits, ManualClock, MemoryStore, NewSession, Session, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer, Store,
+    SessionTimeoutLayer, Store,
     contract::{Access, Answer, Policy},
 };
 
@@ -76,7 +76,7 @@ async fn a_renewal_just_before_the_absolute_timeout_does_not_make_immortal() {
 
 #[tokio::test]
 async fn without_an_absolute_timeout_use_keeps_a_session() {
-    let app = App::with(SessionTimeoutBuilder::no_absolute_timeout);
+    let app = App::with(|builder| builder.absolute_timeout(None));
     app.log_in("A").await;
     for _ in 0..1000 {
         app.advance(IDLE - NANO);

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crate::support::{self, App, get, log::Log, post, set_cookie, sid, with};
 use tower_cookies::cookie::{Cookie, time::OffsetDateTime};
 use tower_session_timeout::{
-    CookieAttributes, CookieChunks, Decision, FromExtension, ManualClock, SessionId, SessionTimeoutBuilder,
+    CookieChunks, Decision, FromExtension, ManualClock, SessionCookie, SessionId, SessionTimeoutBuilder,
     SessionTimeoutLayer,
 };
 
@@ -45,13 +45,13 @@ async fn a_cookie_that_browsers_drop_before_its_session_ends_is_told_once() {
                 .await;
             app.send(sid(get("/account", &[("session-activity", "passive")]), id)).await;
             assert_eq!(
-                log.lines_with("slide_cookie"),
+                log.lines_with("SessionCookie::sliding"),
                 usize::from(id == "B"),
                 "{lifetime}: nothing was renewed"
             );
             app.send(sid(get("/account", &[]), id)).await;
             app.send(sid(get("/account", &[]), id)).await;
-            assert_eq!(log.lines_with("slide_cookie"), 1, "{lifetime}");
+            assert_eq!(log.lines_with("SessionCookie::sliding"), 1, "{lifetime}");
         }
         assert!(lifetime == expires || log.lines_with("live for 1800 s") == 1, "{lifetime}");
     }
@@ -60,8 +60,9 @@ async fn a_cookie_that_browsers_drop_before_its_session_ends_is_told_once() {
 #[tokio::test]
 async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
     type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
-    let slide =
-        |builder: SessionTimeoutBuilder| builder.slide_cookie(CookieAttributes::new().max_age(support::IDLE));
+    let slide = |builder: SessionTimeoutBuilder| {
+        builder.cookie(SessionCookie::new("sid").max_age(support::IDLE).sliding())
+    };
     let as_it_is = |builder| builder;
     let cases: [(&str, &str, Configure); 5] = [
         ("the browser's own time", "sid=A", as_it_is),
@@ -77,7 +78,7 @@ async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
         let answer = cookies.lines().fold(support::post("/login"), support::set_cookie);
         app.send(sid(answer, "A")).await;
         app.send(sid(get("/account", &[]), "A")).await;
-        assert_eq!(log.lines_with("slide_cookie"), 0, "{why}");
+        assert_eq!(log.lines_with("SessionCookie::sliding"), 0, "{why}");
     }
     let (log, _guard) = Log::listen();
     let app = App::new();
@@ -85,7 +86,7 @@ async fn no_cookie_that_lives_as_long_as_its_session_is_told_of() {
     for _ in 0..3 {
         app.send(support::set_cookie(sid(get("/account", &[]), "A"), "sid=A; Max-Age=900")).await;
     }
-    assert_eq!(log.lines_with("slide_cookie"), 0, "set again with each answer");
+    assert_eq!(log.lines_with("SessionCookie::sliding"), 0, "set again with each answer");
 }
 
 #[tokio::test]
@@ -94,15 +95,15 @@ async fn chunks_that_are_not_declared_are_hinted_at_once() {
     let app = App::new();
     let answer = |cookie| support::set_cookie(support::post("/login"), cookie);
     app.send(answer("sid.0=; Max-Age=0")).await;
-    assert_eq!(log.lines_with("cookie_chunks"), 0, "a removal is none");
+    assert_eq!(log.lines_with("SessionCookie::chunks"), 0, "a removal is none");
     for _ in 0..3 {
         app.send(answer("sid.0=A")).await;
     }
-    assert_eq!(log.lines_with("call `cookie_chunks`"), 1);
+    assert_eq!(log.lines_with("say `SessionCookie::chunks`"), 1);
     for (configure, chunk) in [
         ((|builder| builder) as fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder, "sid__0"),
         (|builder| builder, "sidC1"),
-        (|builder| builder.cookie_chunks(CookieChunks::Supabase), "sid_0"),
+        (|builder| builder.cookie(SessionCookie::new("sid").chunks(CookieChunks::Supabase)), "sid_0"),
     ] {
         let (log, _guard) = Log::listen();
         let app = App::with(configure);
@@ -111,7 +112,7 @@ async fn chunks_that_are_not_declared_are_hinted_at_once() {
             app.send(support::set_cookie(support::post("/login"), &field)).await;
         }
         assert_eq!(log.lines_with(&format!("{chunk:?}")), 1, "{chunk}");
-        assert_eq!(log.lines_with("call `cookie_chunks`"), 1, "{chunk}");
+        assert_eq!(log.lines_with("say `SessionCookie::chunks`"), 1, "{chunk}");
     }
 }
 

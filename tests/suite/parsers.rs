@@ -19,7 +19,7 @@ use crate::support::{
 use http::{HeaderValue, header::COOKIE};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tower_cookies::cookie::Cookie;
-use tower_session_timeout::CookieChunks;
+use tower_session_timeout::{CookieChunks, SessionCookie};
 
 const LIVE: &str = "LIVE";
 /// The value of no live session.
@@ -360,7 +360,7 @@ async fn no_library_joins_chunks_that_were_not_judged() {
         ("Supabase", CookieChunks::Supabase),
         ("Auth0", CookieChunks::Auth0),
     ] {
-        let app = App::with(|builder| builder.cookie_chunks(chunks));
+        let app = App::with(|builder| builder.cookie(SessionCookie::new("sid").chunks(chunks)));
         try_headers(&app, "sid", Some(joiner), |passed, value, _| passed.is_live && value == LIVE).await;
         // Without the option there are no chunks.
         let app = App::with(|builder| builder.cookie("next-auth.session-token"));

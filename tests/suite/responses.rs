@@ -9,7 +9,7 @@ use crate::support::{
 use http::{Method, Request, Response, StatusCode, header::LOCATION};
 use http_body_util::{Empty, Full, StreamBody};
 use tower_session_timeout::{
-    CookieAttributes, EndReason, ManualClock, SessionTimeoutBuilder, SessionTimeoutLayer, respond,
+    EndReason, ManualClock, SessionCookie, SessionTimeoutBuilder, SessionTimeoutLayer, respond,
 };
 
 const NAVIGATION: (&str, &str) = ("sec-fetch-mode", "navigate");
@@ -202,9 +202,8 @@ async fn a_log_in_page_with_a_query_keeps_it() {
 
 #[tokio::test]
 async fn the_cookie_is_removed_as_it_was_set() {
-    let attributes =
-        CookieAttributes::new().path("/app").domain("example.com").secure(true).partitioned(true);
-    let response = refused_by(|b| b.cookie_attributes(attributes), get("/a", &[NAVIGATION])).await;
+    let cookie = SessionCookie::new("sid").path("/app").domain("example.com").secure(true).partitioned(true);
+    let response = refused_by(|b| b.cookie(cookie), get("/a", &[NAVIGATION])).await;
     let expires = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
     let mut removals = set_cookies(&response);
     for removal in &mut removals {

@@ -28,8 +28,9 @@ use proptest::{
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_session_timeout::{
-    CachedStore, Clock, Decision, EndReason, Limits, ManualClock, MaxSessions, NewSession, Owner,
-    SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, SystemClock, conformance,
+    CachedStore, ClientEndpoints, Clock, Decision, EndReason, Limits, ManualClock, MaxSessions, NewSession,
+    Owner, SessionEvent, SessionId, SessionTimeoutLayer, SharedStore, Started, Store, SystemClock,
+    conformance,
     contract::{Access, Adopted, EventSink, Policy, Restarted, Verdict},
 };
 
@@ -299,8 +300,7 @@ async fn an_activity_that_is_told_late_is_no_younger_for_that() {
         builder
             .idle_timeout(40 * SECOND)
             .store_deadline(10 * SECOND)
-            .client_endpoints("/_session-timeout")
-            .warn_before(20 * SECOND)
+            .client_endpoints(ClientEndpoints::at("/_session-timeout").warn_before(20 * SECOND))
     });
     app.log_in("A").await;
     sleep(30 * SECOND).await;

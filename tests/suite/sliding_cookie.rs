@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use crate::support::{App, IDLE, get, header, post, set_cookie, set_cookies, sid, slow, with};
 use http::StatusCode;
-use tower_session_timeout::{
-    ConfigError, CookieAttributes, Limits, NewSession, SameSite, SessionId, SessionTimeoutLayer,
-};
+use tower_session_timeout::{Limits, NewSession, SameSite, SessionCookie, SessionId, SessionTimeoutLayer};
 
 /// A twentieth of the `Max-Age` of 15 minutes.
 const STEP: Duration = Duration::from_secs(45);
 const SLID: &str = "sid=A; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=990";
 
-fn attributes() -> CookieAttributes {
-    CookieAttributes::new().secure(true).max_age(IDLE)
+fn cookie() -> SessionCookie {
+    SessionCookie::new("sid").secure(true).max_age(IDLE).sliding()
 }
 
 fn app() -> App {
-    App::with(|builder| builder.slide_cookie(attributes()))
+    App::with(|builder| builder.cookie(cookie()))
 }
 
 fn visit() -> http::Request<http_body_util::Full<bytes::Bytes>> {
@@ -129,15 +127,13 @@ async fn longer_limits_of_the_sessions_own_make_a_longer_cookie() {
 
 #[test]
 fn a_cookie_that_cannot_slide_is_refused() {
-    let build = |attributes| SessionTimeoutLayer::builder().cookie("sid").slide_cookie(attributes).build();
-    let invalid = |attributes, reason: &str| {
-        let error = build(attributes).unwrap_err().to_string();
+    let build = |cookie: SessionCookie| SessionTimeoutLayer::builder().cookie(cookie).build();
+    let invalid = |cookie, reason: &str| {
+        let error = build(cookie).unwrap_err().to_string();
         assert!(error.contains("sid") && error.contains(reason), "{error}");
     };
-    invalid(CookieAttributes::new(), "Max-Age");
-    invalid(attributes().max_age(IDLE / 2), "shorter than the idle timeout");
-    invalid(attributes().secure(false).same_site(SameSite::None), "Secure");
-    assert!(build(attributes()).is_ok());
-    let bearer = SessionTimeoutLayer::builder().bearer().slide_cookie(attributes()).build();
-    assert_eq!(bearer.unwrap_err(), ConfigError::SlidesWithoutCookie);
+    invalid(SessionCookie::new("sid").sliding(), "Max-Age");
+    invalid(cookie().max_age(IDLE / 2), "shorter than the idle timeout");
+    invalid(cookie().secure(false).same_site(SameSite::None), "Secure");
+    assert!(build(cookie()).is_ok());
 }

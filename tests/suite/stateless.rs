@@ -14,8 +14,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower_session_timeout::{
-    Clock, ConfigError, CookieAttributes, CookieChunks, Decision, EndReason, KeyError, Limits, Live,
-    ManualClock, MemoryStore, NewSession, OwnerlessSessions, RequestHead, SameSite, SessionEvent, SessionId,
+    Clock, ConfigError, CookieChunks, Decision, EndReason, KeyError, Limits, Live, ManualClock, MemoryStore,
+    NewSession, OwnerlessSessions, RequestHead, SameSite, SessionCookie, SessionEvent, SessionId,
     SessionTimeoutBuilder, SessionTimeoutLayer, Started, StatelessStore, Store,
     contract::{Access, Companion, Policy, RequestStore, Restarted, Rotated},
 };
@@ -36,8 +36,7 @@ fn clock() -> ManualClock {
 
 fn builder(store: StatelessStore) -> SessionTimeoutBuilder {
     SessionTimeoutLayer::builder()
-        .cookie("sid")
-        .cookie_attributes(CookieAttributes::new().secure(true))
+        .cookie(SessionCookie::new("sid").secure(true))
         .idle_timeout(IDLE)
         .absolute_timeout(ABSOLUTE)
         .login_path("/login")
@@ -200,31 +199,32 @@ async fn a_companion_is_private_http_only_and_short() {
 
 #[tokio::test]
 async fn companions_follow_the_session_cookies_attributes() {
-    let names = async |cookie: &str, attributes| {
+    let names = async |cookie: SessionCookie, name: &str| {
         let clock = clock();
         let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
-        let app = around(builder(store).cookie(cookie).cookie_attributes(attributes), &clock);
-        let response = app.send(set_cookie(post("/login"), &format!("{cookie}=A"))).await;
+        let app = around(builder(store).cookie(cookie), &clock);
+        let response = app.send(set_cookie(post("/login"), &format!("{name}=A"))).await;
         set_cookies(&response)[1].split_once('=').map(|(name, rest)| {
             let (_, attributes) = rest.split_once(';').unwrap();
             format!("{name};{attributes}")
         })
     };
-    let expect = async |cookie, attributes, expected: &str| {
-        assert_eq!(names(cookie, attributes).await.as_deref(), Some(expected));
+    let expect = async |cookie: SessionCookie, name, expected: &str| {
+        assert_eq!(names(cookie, name).await.as_deref(), Some(expected));
     };
-    let attributes = CookieAttributes::new;
-    expect("sid", attributes(), "sid-record; HttpOnly; SameSite=Lax; Path=/").await;
-    expect("__Host-sid", attributes(), "__Host-sid-record; HttpOnly; SameSite=Lax; Secure; Path=/").await;
+    let cookie = || SessionCookie::new("sid");
+    expect(cookie(), "sid", "sid-record; HttpOnly; SameSite=Lax; Path=/").await;
+    expect("__Host-sid".into(), "__Host-sid", "__Host-sid-record; HttpOnly; SameSite=Lax; Secure; Path=/")
+        .await;
     expect(
+        cookie().secure(true).path("/app").same_site(SameSite::Strict).http_only(false),
         "sid",
-        attributes().secure(true).path("/app").same_site(SameSite::Strict).http_only(false),
         "__Secure-sid-record; HttpOnly; SameSite=Strict; Secure; Path=/app",
     )
     .await;
     expect(
+        cookie().domain("example.com").max_age(SECOND),
         "sid",
-        attributes().domain("example.com").max_age(SECOND),
         "sid-record; HttpOnly; SameSite=Lax; Path=/; Domain=example.com; Max-Age=28800",
     )
     .await;
@@ -236,8 +236,9 @@ async fn no_companions_name_begins_with_the_session_cookie_of_auth_js() {
     for name in ["authjs.session-token", "__Secure-authjs.session-token"] {
         for chunks in [None, Some(CookieChunks::AuthJs)] {
             let clock = clock();
-            let builder = builder(StatelessStore::new([K1]).unwrap().clock(clock.clone())).cookie(name);
-            let app = around(chunks.into_iter().fold(builder, SessionTimeoutBuilder::cookie_chunks), &clock);
+            let cookie = chunks.into_iter().fold(SessionCookie::new(name), SessionCookie::chunks);
+            let builder = builder(StatelessStore::new([K1]).unwrap().clock(clock.clone())).cookie(cookie);
+            let app = around(builder, &clock);
             let login = app.send(set_cookie(post("/login"), &format!("{name}=A"))).await;
             let cookies = set_cookies(&login);
             assert_eq!(cookies.len(), 2, "{cookies:?}");
@@ -718,7 +719,7 @@ async fn t46_over_plain_http_the_log_says_what_to_change() {
 async fn t46_without_secure_it_works_over_plain_http() {
     let clock = clock();
     let store = StatelessStore::new([K1]).unwrap().clock(clock.clone());
-    let app = around(builder(store).cookie_attributes(CookieAttributes::new()), &clock);
+    let app = around(builder(store).cookie("sid"), &clock);
     let mut browser = Browser { over_plain_http: true, ..Browser::default() };
     browser.log_in(&app, "A").await;
     assert_eq!(browser.visit(&app).await, OK);
@@ -1078,9 +1079,8 @@ fn it_needs_a_session_cookie() {
     assert!(bearer.to_string().contains("cookie"), "{bearer}");
     let nothing = SessionTimeoutLayer::builder().store(store()).build().unwrap_err();
     assert_eq!(nothing, ConfigError::NoSessionId);
-    let cross_site = CookieAttributes::new().same_site(SameSite::None);
-    let insecure =
-        SessionTimeoutLayer::builder().cookie("sid").cookie_attributes(cross_site).store(store()).build();
+    let cross_site = SessionCookie::new("sid").same_site(SameSite::None);
+    let insecure = SessionTimeoutLayer::builder().cookie(cross_site).store(store()).build();
     assert!(insecure.unwrap_err().to_string().contains("Secure"));
 }
 

@@ -16,7 +16,7 @@ use http::{
 
 pub use self::{bearer::BearerToken, extension::FromExtension, header::FromHeader};
 use crate::{
-    cookie::{Keep, Parts, SessionCookie},
+    cookie::{CookieSource, Keep, Parts},
     request::head::RequestHead,
     rules::{
         id::{Label, Owner, SessionId},
@@ -127,7 +127,7 @@ impl<'a> VerifiedId<'a> {
 
 /// Where this layer's session ids travel.
 pub(crate) enum Source {
-    Cookie(SessionCookie),
+    Cookie(CookieSource),
     Custom { extractor: Box<dyn ExtractSessionId>, place: Option<Place> },
 }
 
@@ -154,7 +154,7 @@ impl Source {
         Self::Custom { extractor: Box::new(extractor), place }
     }
 
-    pub(crate) fn cookie(&self) -> Option<&SessionCookie> {
+    pub(crate) fn cookie(&self) -> Option<&CookieSource> {
         match self {
             Self::Cookie(cookie) => Some(cookie),
             Self::Custom { .. } => None,

@@ -64,19 +64,18 @@ type NotBefore = Box<dyn Fn(Option<&Owner>) -> Option<SystemTime> + Send + Sync>
 /// encrypted: whoever has the browser can read the owner, so let it be an opaque id (NIST SP 800-63B-4 §5.1.1), and the label.
 ///
 /// It works with a session [cookie](crate::SessionTimeoutBuilder::cookie) alone. The two cookies are named after it
-/// (`sid-record`, `sid-activity`), take over its [attributes](crate::SessionTimeoutBuilder::cookie_attributes), are
+/// (`sid-record`, `sid-activity`), take over its [attributes](crate::SessionCookie), are
 /// `HttpOnly`, and if they are `Secure` begin with `__Host-` or `__Secure-`. Say `secure(true)` there in production. With a
 /// `Max-Age` among the attributes they outlive the browser, too.
 ///
 /// ```
-/// use tower_session_timeout::{CookieAttributes, SessionTimeoutLayer, StatelessStore};
+/// use tower_session_timeout::{SessionCookie, SessionTimeoutLayer, StatelessStore};
 ///
 /// # let current = "a random key: openssl rand -base64 32";
 /// # let previous = "the one that was used until last week";
 /// // The first key signs. Others are accepted: keep one for as long as the absolute timeout.
 /// let layer = SessionTimeoutLayer::builder()
-///     .cookie("sid")
-///     .cookie_attributes(CookieAttributes::new().secure(true))
+///     .cookie(SessionCookie::new("sid").secure(true))
 ///     .store(StatelessStore::new([current, previous])?)
 ///     .build()?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
