@@ -47,7 +47,7 @@ pub enum SessionEvent {
         /// What its start said of it.
         label: Option<Label>,
     },
-    /// A request was answered by the layer, because its session was over. Where it went on without its id, as on a
+    /// A request was answered by the layer, because its session had ended. Where it went on without its id, as on a
     /// public page, only the use of an old id is told.
     Refused {
         /// Why. [`EndReason::Unknown`]: an id that was made up, or forgotten long ago. [`EndReason::Superseded`]: an old
@@ -120,7 +120,7 @@ pub(crate) fn trace(event: &SessionEvent) {
         }
         SessionEvent::Refused { reason, session, .. } => {
             let session = session.map(SessionKey::tag);
-            tracing::debug!(session, %reason, "request refused: the session is over");
+            tracing::debug!(session, %reason, "request refused: the session has ended");
         }
         SessionEvent::AtCapacity => tracing::error!("session store at capacity: a new session was refused"),
         SessionEvent::TooManySessions { .. } => {

@@ -1,7 +1,7 @@
 //! Idle and absolute session timeouts for any [tower] service: axum, hyper, tonic.
 //!
 //! A [`SessionTimeoutLayer`] sits between the network and the application. It knows when each session was last used,
-//! renews it on each request, and answers instead of the application once the session is over. It owns neither log-in
+//! renews it on each request, and answers instead of the application once the session has ended. It owns neither log-in
 //! nor session data: it watches the session id go by, so it works with whatever session library the application has.
 //!
 //! ```
@@ -38,7 +38,7 @@
 //! 3. The request is *activity*, or *passive*: `OPTIONS`, prefetches, reconnecting event streams,
 //!    `Session-Activity: passive`, and what [`passive_paths`](SessionTimeoutBuilder::passive_paths) and
 //!    [`passive_if`](SessionTimeoutBuilder::passive_if) say.
-//! 4. The store decides, and renews if it is activity, in one atomic operation. An id it does not know is over.
+//! 4. The store decides, and renews if it is activity, in one atomic operation. An id it does not know has ended.
 //! 5. **A live session: it passes**, with a [`Session`] in its extensions. While the handler of an activity request runs,
 //!    the session does not end as idle, and its end is activity.
 //! 6. **An ended session on a public page: it passes without its id**

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Ids and owners are kept hashed (SHA-256); an owner can be read in the records of its sessions.
 ///
-/// What is over stays in the table until [`delete_expired`](Self::delete_expired) is called: do so regularly.
+/// What has ended stays in the table until [`delete_expired`](Self::delete_expired) is called: do so regularly.
 pub struct SqlxStore<DB: Dialect>(SharedStore<Table<DB>>);
 
 impl<DB: Dialect> SqlxStore<DB> {
@@ -72,7 +72,7 @@ impl<DB: Dialect> SqlxStore<DB> {
     /// Deletes records that need not be kept any longer, `limit` at most, and entries of owners' lists whose session is gone.
     /// Once it answers less than `limit`, there are no more.
     ///
-    /// Nothing depends on it but the size of the table: a session that is over is over. Several processes may call it at
+    /// Nothing depends on it but the size of the table: an ended session has ended. Several processes may call it at
     /// the same time.
     ///
     /// # Errors

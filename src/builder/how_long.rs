@@ -91,7 +91,7 @@ impl SessionTimeoutBuilder {
     /// It is also the time an answer with a new id has to arrive in, and the time other answers may take meanwhile: for
     /// twice that time after a new id was set, answers that set their request's own id again leave without it. An answer
     /// that takes longer than the grace, sets its request's own id again, and arrives after a newer id was used, leaves the
-    /// browser with an id that is over.
+    /// browser with an ended id.
     pub fn rotation_grace(self, grace: Duration) -> Self {
         Self { rotation_grace: grace, ..self }
     }

@@ -1,4 +1,4 @@
-//! What answer a request gets whose session is over.
+//! What answer a request gets whose session has ended.
 
 use bytes::Bytes;
 use http::Response;
@@ -13,7 +13,7 @@ use crate::{
 
 /// What answer.
 impl SessionTimeoutBuilder {
-    /// The log-in page. Browsers whose session is over are sent there with `303` and `?next=`; it is public. Without
+    /// The log-in page. Browsers whose session has ended are sent there with `303` and `?next=`; it is public. Without
     /// it, everybody hears `401`. It is neither the [`logout_path`](Self::logout_path) nor below the client endpoints.
     pub fn login_path(self, path: impl Into<String>) -> Self {
         Self { login_path: Some(path.into()), ..self }
@@ -38,7 +38,7 @@ impl SessionTimeoutBuilder {
         Self { logout_methods: LogoutMethods::PostAndGet, ..self }
     }
 
-    /// The answer to requests whose session is over, with any body. Some are ready-made: [`crate::respond`].
+    /// The answer to requests whose session has ended, with any body. Some are ready-made: [`crate::respond`].
     ///
     /// `Cache-Control: no-store`, `Vary`, `Session-Ended` and, for navigations, the cookie's removal are added. A session cookie
     /// of its own does not leave: no session begins with it.

@@ -97,7 +97,7 @@ impl SessionTimeoutBuilder {
     }
 }
 
-/// What becomes of a request whose session is over and had no owner: see
+/// What becomes of a request whose session has ended and had no owner: see
 /// [`ownerless_sessions`](SessionTimeoutBuilder::ownerless_sessions).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OwnerlessSessions {

@@ -125,7 +125,7 @@ impl CookieSource {
     fn sets_stray_chunks(&self, headers: &HeaderMap) -> bool {
         let mut cookies = headers.get_all(SET_COOKIE).iter().map(|field| SetCookie::parse(field.as_bytes()));
         let Some(stray) = cookies.find(|cookie| self.is_stray_chunk(cookie)) else { return false };
-        if !self.told_of_chunks.swap(true, Relaxed) {
+        if !self.warned_of_chunks.swap(true, Relaxed) {
             let name: String = String::from_utf8_lossy(stray.name).chars().take(LONGEST_NAME).collect();
             event::warn(&format!(
                 "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests, and \
@@ -147,7 +147,7 @@ impl CookieSource {
     /// Whether no browser will have this session cookie; the operator is told once.
     fn is_lost(&self, cookie: &SetCookie<'_>) -> bool {
         let is_lost = cookie.is_too_long();
-        if is_lost && !self.told_of_length.swap(true, Relaxed) {
+        if is_lost && !self.warned_of_length.swap(true, Relaxed) {
             event::warn(&format!(
                 "an answer set the session cookie with {} bytes of name and value; browsers pass over cookies of more than \
                  4096, so no session began with it",

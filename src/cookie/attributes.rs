@@ -136,7 +136,7 @@ impl SessionCookie {
     /// session (`503`), for that may be the number of chunks alone. So long sessions of libraries that split them in another
     /// way, such as `OAuth2` Proxy (`NAME_0`) and ASP.NET Core (`NAMEC1`), sign nobody in: keep them short, or on the server.
     ///
-    /// Chunks of which one is missing or is there twice, with different values, are a session that is over. Where both the
+    /// Chunks of which one is missing or is there twice, with different values, are an ended session. Where both the
     /// whole and chunks are there, the live one of them goes on, alone.
     ///
     /// Auth.js reads every cookie whose name begins with that of the session cookie. With [`CookieChunks::AuthJs`], and

@@ -60,8 +60,8 @@ pub(crate) struct CookieSource {
     chunks: Option<CookieChunks>,
     /// Under which the application reads sessions, too; only of a cookie that may be chunked.
     second_name: Option<Box<Name>>,
-    told_of_chunks: AtomicBool,
-    told_of_length: AtomicBool,
+    warned_of_chunks: AtomicBool,
+    warned_of_length: AtomicBool,
     is_set_as_configured: AtomicBool,
     is_set_otherwise: AtomicBool,
     companions: Option<Box<CompanionCookies>>,
@@ -81,8 +81,8 @@ impl CookieSource {
             second_name: chunks
                 .and_then(CookieChunks::second_name)
                 .map(|second| Box::new(Name::new(second, Longer::Chunks))),
-            told_of_chunks: AtomicBool::new(false),
-            told_of_length: AtomicBool::new(false),
+            warned_of_chunks: AtomicBool::new(false),
+            warned_of_length: AtomicBool::new(false),
             is_set_as_configured: AtomicBool::new(false),
             is_set_otherwise: AtomicBool::new(false),
             companions: (!companions.is_empty())

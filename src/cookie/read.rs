@@ -21,7 +21,7 @@ pub(crate) struct Presented<'a> {
     pub(crate) several: bool,
     /// Something has to go before the request goes on.
     pub(crate) disguised: bool,
-    /// There are chunks of a session, and they make no whole: it is over.
+    /// There are chunks of a session, and they make no whole: it has ended.
     pub(crate) is_broken: bool,
 }
 

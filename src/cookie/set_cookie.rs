@@ -29,7 +29,7 @@ pub(super) struct SetCookie<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MaxAge {
     /// Zero or less.
-    Over,
+    Expired,
     Seconds,
 }
 
@@ -76,7 +76,7 @@ impl<'a> SetCookie<'a> {
             || self.value == b"\"\""
             || match (self.max_age, self.expires) {
                 // RFC 6265bis §4.1.2.2: `Max-Age` has precedence.
-                (Some(max_age), _) => max_age == MaxAge::Over,
+                (Some(max_age), _) => max_age == MaxAge::Expired,
                 (None, Some(expires)) => expires <= wall_clock(),
                 (None, None) => false,
             }
@@ -115,7 +115,7 @@ fn read_max_age(value: &[u8]) -> Option<MaxAge> {
         return None;
     }
     let is_over = digits.len() < value.len() || digits.iter().all(|&digit| digit == b'0');
-    Some(if is_over { MaxAge::Over } else { MaxAge::Seconds })
+    Some(if is_over { MaxAge::Expired } else { MaxAge::Seconds })
 }
 
 /// Leaves those of an answer's cookies that are wanted.

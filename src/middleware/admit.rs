@@ -50,7 +50,7 @@ fn admit_or_answer<Q>(
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
     let mut may_go_on = true;
-    if let Admission::Outer(Verdict::Capped(_) | Verdict::Over(_)) = admission
+    if let Admission::Outer(Verdict::Capped(_) | Verdict::Ended(_)) = admission
         && let Some(session) = request.extensions().get::<Session>()
     {
         session.refuse_within();
@@ -100,7 +100,7 @@ fn admit_or_answer<Q>(
             Refused { reason, session, is_owned: owner.is_some(), owner, lives_on: false }
         }
         Admission::Decided { decision: Decision::Capped(reason), .. }
-        | Admission::Outer(Verdict::Capped(reason) | Verdict::Over(reason)) => Refused::live(reason, true),
+        | Admission::Outer(Verdict::Capped(reason) | Verdict::Ended(reason)) => Refused::live(reason, true),
         Admission::SeveralLive { owned } => Refused::live(EndReason::Unknown, owned),
         Admission::TooManyToLogOut => {
             may_go_on = false;

@@ -27,8 +27,8 @@ pin_project! {
     #[project = ProjectedInner]
     enum Inner<P> {
         Application { #[pin] body: P },
-        /// The application's, until the session is over.
-        Stream { #[pin] body: P, over: Mutex<BoxFuture<()>>, last: Last },
+        /// The application's, until the session has ended.
+        Stream { #[pin] body: P, ended: Mutex<BoxFuture<()>>, last: Last },
         /// Boxed, so that a response is no larger than the application's own.
         Refusal { body: Box<RefusalBody> },
     }
@@ -39,10 +39,10 @@ impl<P> SessionBody<P> {
         Self { inner: Inner::Application { body } }
     }
 
-    /// A body that ends when `over` does.
-    pub(crate) fn stream(body: P, over: BoxFuture<()>, is_grpc: bool) -> Self {
+    /// A body that ends when `ended` does.
+    pub(crate) fn stream(body: P, ended: BoxFuture<()>, is_grpc: bool) -> Self {
         let last = if is_grpc { Last::GrpcStatus } else { Last::Nothing };
-        Self { inner: Inner::Stream { body, over: Mutex::new(over), last } }
+        Self { inner: Inner::Stream { body, ended: Mutex::new(ended), last } }
     }
 
     pub(crate) fn refusal(body: RefusalBody) -> Self {
@@ -75,8 +75,8 @@ where
         match self.project().inner.project() {
             ProjectedInner::Application { body } => body.poll_frame(cx),
             ProjectedInner::Stream { last: Last::Done, .. } => Poll::Ready(None),
-            // `over` first: a stream that is never pending must end as well.
-            ProjectedInner::Stream { body, over, last } => match poll_over(over, cx) {
+            // `ended` first: a stream that is never pending must end as well.
+            ProjectedInner::Stream { body, ended, last } => match poll_ended(ended, cx) {
                 Poll::Pending => body.poll_frame(cx),
                 Poll::Ready(()) => match std::mem::replace(last, Last::Done) {
                     Last::GrpcStatus => {
@@ -107,9 +107,9 @@ where
     }
 }
 
-/// Not to be polled again once it is over: `last` sees to that.
-fn poll_over(over: &mut Mutex<BoxFuture<()>>, cx: &mut Context<'_>) -> Poll<()> {
-    over.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
+/// Not to be polled again once it has ended: `last` sees to that.
+fn poll_ended(ended: &mut Mutex<BoxFuture<()>>, cx: &mut Context<'_>) -> Poll<()> {
+    ended.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
 }
 
 impl<P: Default> Default for SessionBody<P> {

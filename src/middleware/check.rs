@@ -252,7 +252,7 @@ async fn only_live_of(
     is_logout: bool,
 ) -> Result<Admission, StoreError> {
     let mut sessions: Vec<(SessionId<'static>, Live)> = Vec::new();
-    let mut over = Decision::UNKNOWN;
+    let mut ended = Decision::UNKNOWN;
     for id in ids {
         if !store.config.is_plausible(&id) {
             continue;
@@ -260,7 +260,7 @@ async fn only_live_of(
         // Whether the request's own limits refuse it is for the check to say.
         match store.ask(store.store().check(&id, &store.config.policy, Access::Peek)).await? {
             Decision::Ended { reason: EndReason::Unknown, .. } => {}
-            ended @ (Decision::Ended { .. } | Decision::Capped(_)) => over = ended,
+            found @ (Decision::Ended { .. } | Decision::Capped(_)) => ended = found,
             Decision::Live(live) => match sessions.iter_mut().find(|(_, known)| known.key == live.key) {
                 // The newest id of a session is the one that goes on.
                 Some(known) if live.id_age < known.1.id_age => *known = (id, live),
@@ -276,7 +276,7 @@ async fn only_live_of(
             Admission::SeveralLive { owned: sessions.iter().any(|(_, live)| live.owner.is_some()) }
         });
     }
-    let Some((id, _)) = sessions.pop() else { return Ok(Admission::decided(over, Access::Peek)) };
+    let Some((id, _)) = sessions.pop() else { return Ok(Admission::decided(ended, Access::Peek)) };
     let decision = store.ask(store.store().check(&id, policy, access)).await?;
     Ok(Admission::Decided { decision, access, one_of_several: Some(id) })
 }

@@ -13,7 +13,7 @@ use crate::{
         admitted::{Admitted, RequestSession},
         body::SessionBody,
         plan::{Leaving, LeavingCookies, Outcome},
-        session::until_over,
+        session::until_ended,
     },
     respond::{
         self,
@@ -127,10 +127,10 @@ impl Admitted {
         }
         let is_grpc = content_type.is_some_and(|kind| respond::is_of_type(kind, respond::GRPC));
         let store = store.clone();
-        let over = Box::pin(async move {
-            until_over(&store, key, policy).await;
+        let ended = Box::pin(async move {
+            until_ended(&store, key, policy).await;
         });
-        response.map(|body| SessionBody::stream(body, over, is_grpc))
+        response.map(|body| SessionBody::stream(body, ended, is_grpc))
     }
 }
 

@@ -278,7 +278,7 @@ async fn renew(keeper: &KeptBy, id: &SessionId<'_>, idle_for: Duration) -> Resul
     let access = Access::RenewAgo(idle_for);
     match store.ask(store.store().check(id, policy, access)).await? {
         Decision::Live(_) => store.ask(store.store().check(id, policy, Access::Peek)).await,
-        over => Ok(over),
+        ended => Ok(ended),
     }
 }
 

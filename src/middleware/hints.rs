@@ -1,4 +1,4 @@
-//! Hints for operators: what was seen so far tells a session that is over from layers in the wrong order, and a quiet
+//! Hints for operators: what was seen so far tells an ended session from layers in the wrong order, and a quiet
 //! site from a cookie of another name.
 
 use std::{

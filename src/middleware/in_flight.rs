@@ -78,8 +78,8 @@ async fn renew_again_and_again(
         is_due.store(renewed.is_err(), Relaxed);
         match renewed {
             Ok(Verdict::Live(left)) => idle = left.idle,
-            // It is over.
-            Ok(Verdict::Over(_) | Verdict::Capped(_)) => return pending().await,
+            // It has ended.
+            Ok(Verdict::Ended(_) | Verdict::Capped(_)) => return pending().await,
             Err(_) => {}
         }
     }

@@ -115,7 +115,7 @@ pub(crate) fn is_of_cookie(answer: &Extensions) -> bool {
     answer.get::<OfCookie>().is_some()
 }
 
-/// The request goes on without its session, which is over.
+/// The request goes on without its session, which has ended.
 pub(crate) fn ended(config: &Arc<Config>, extensions: &mut Extensions, reason: EndReason) {
     extensions.remove::<Session>();
     extensions.insert(reason);

@@ -127,7 +127,7 @@ impl Session {
         self.live.age < time
     }
 
-    /// Waits until the session is over, and says why: for the loop of a WebSocket or an event stream. Other requests
+    /// Waits until the session has ended, and says why: for the loop of a WebSocket or an event stream. Other requests
     /// of the session put it off; waiting is no activity.
     ///
     /// An end by the clocks is told in time, one by a log-out within 30 seconds. Needs tokio's timer.
@@ -138,7 +138,7 @@ impl Session {
     ///     tokio::select! {
     ///         message = next_message() => println!("{message}"),
     ///         reason = session.ended() => {
-    ///             println!("closed with 1008: the session is over ({reason})");
+    ///             println!("closed with 1008: the session has ended ({reason})");
     ///             break;
     ///         }
     ///     }
@@ -146,10 +146,10 @@ impl Session {
     /// # }
     /// ```
     pub async fn ended(&self) -> EndReason {
-        until_over(&self.store, self.live.key, self.policy()).await
+        until_ended(&self.store, self.live.key, self.policy()).await
     }
 
-    /// Signs the user out: the session is over, under all its ids. `false` if it was already.
+    /// Signs the user out: the session has ended, under all its ids. `false` if it was already.
     ///
     /// A session cookie in the answer to this request then begins another session, if its value is new to the store; any
     /// other value is replaced by a removal.
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// The user proved again who they are: both clocks begin anew (NIST SP 800-63B-4 §5.2), and ids that a newer
-    /// one superseded end at once. `false` if the session is over.
+    /// one superseded end at once. `false` if the session has ended.
     ///
     /// If the answer gives the browser a new id, put a [`NewSession`] into its extensions instead: then the present
     /// id ends at once, too.
@@ -177,7 +177,7 @@ impl Session {
     }
 
     /// Gives the session a further id, for a client that is told it outside the session cookie. (A new session
-    /// cookie is noticed by the layer itself.) `false` if the session is over.
+    /// cookie is noticed by the layer itself.) `false` if the session has ended.
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl Sessions {
         store.ask(store.store().check(id, &store.config.policy, Access::Peek)).await
     }
 
-    /// Ends the session of this id from outside. `false` if it was over already.
+    /// Ends the session of this id from outside. `false` if it had ended already.
     ///
     /// # Errors
     ///
@@ -330,11 +330,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a session. While the store fails, nobody knows, and the wait goes on.
-pub(crate) async fn until_over(store: &StoreHandle, key: SessionKey, policy: Policy) -> EndReason {
+pub(crate) async fn until_ended(store: &StoreHandle, key: SessionKey, policy: Policy) -> EndReason {
     loop {
         let wait = match store.ask(store.store().remaining(key, &policy)).await {
             Ok(Verdict::Live(remaining)) => remaining.shortest().min(LOOK_AGAIN),
-            Ok(Verdict::Over(reason) | Verdict::Capped(reason)) => return reason,
+            Ok(Verdict::Ended(reason) | Verdict::Capped(reason)) => return reason,
             Err(_) => TRY_AGAIN,
         };
         tokio::time::sleep(wait).await;

@@ -108,7 +108,7 @@ async fn may_log_in_after(store: &StoreHandle, key: SessionKey) -> bool {
     use EndReason::{Absolute, Idle, Revoked, Superseded};
     matches!(
         store.ask(store.store().remaining(key, &store.config.policy)).await,
-        Ok(Verdict::Over(Idle | Absolute | Revoked | Superseded))
+        Ok(Verdict::Ended(Idle | Absolute | Revoked | Superseded))
     )
 }
 
@@ -145,7 +145,7 @@ async fn log_in_under_new_id(
 /// The user proved who they are, and the session keeps its id.
 async fn restart(store: &StoreHandle, key: SessionKey, new: &NewSession) -> Outcome {
     match store.restart(key, new).await {
-        Ok(Restarted::Done | Restarted::Over) => Outcome::Pass,
+        Ok(Restarted::Done | Restarted::Ended) => Outcome::Pass,
         Ok(Restarted::TooMany) => Outcome::TooManySessions,
         Err(_) => Outcome::Unavailable,
     }

@@ -99,7 +99,7 @@ pub struct Ended<'a> {
 }
 
 impl<'a> Ended<'a> {
-    /// Why the session is over.
+    /// Why the session has ended.
     pub fn reason(&self) -> EndReason {
         self.reason
     }
@@ -175,7 +175,7 @@ impl fmt::Debug for Ended<'_> {
     }
 }
 
-/// The answer to a request whose session is over. `lives_on`: merely a cap refused it.
+/// The answer to a request whose session has ended. `lives_on`: merely a cap refused it.
 pub(crate) fn ended(
     refusals: &Refusals,
     source: &Source,

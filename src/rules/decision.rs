@@ -36,7 +36,7 @@ impl Access {
 pub enum Decision {
     /// The session is live.
     Live(Live),
-    /// The session is over.
+    /// The session has ended.
     Ended {
         /// Why.
         reason: EndReason,

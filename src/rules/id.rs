@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 /// The longest session id that is looked at, in bytes: what a browser accepts for a whole cookie
-/// (RFC 6265bis §5.6). A longer one is over before it is hashed. Of a session cookie that may be
+/// (RFC 6265bis §5.6). A longer one has ended before it is hashed. Of a session cookie that may be
 /// [chunked](crate::CookieChunks), it is [`MAX_CHUNKED_SESSION_ID_LENGTH`](crate::MAX_CHUNKED_SESSION_ID_LENGTH).
 pub const MAX_SESSION_ID_LENGTH: usize = 4096;
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 /// How long a session may live: idle (since its last activity) and absolute (since it began).
 ///
-/// A session is over once `elapsed >= limit`: the boundary itself is already over, in every store.
+/// A session has ended once `elapsed >= limit`: the boundary itself is already over, in every store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -122,7 +122,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a session is over.
+/// Why a session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -216,7 +216,7 @@ impl Policy {
     pub fn judge(&self, own: Option<Limits>, idle_for: Duration, age: Duration) -> Verdict {
         let remaining = match own.unwrap_or(self.limits).judge(idle_for, age) {
             Ok(remaining) => remaining,
-            Err(reason) => return Verdict::Over(reason),
+            Err(reason) => return Verdict::Ended(reason),
         };
         match self.cap.map(|cap| cap.judge(idle_for, age)) {
             None => Verdict::Live(remaining),
@@ -242,8 +242,8 @@ impl Policy {
 pub enum Verdict {
     /// Live, with this much time left.
     Live(Remaining),
-    /// The session is over, for good.
-    Over(EndReason),
+    /// The session has ended, for good.
+    Ended(EndReason),
     /// The session lives, but this request's cap refuses it.
     Capped(EndReason),
 }

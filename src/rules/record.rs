@@ -62,7 +62,7 @@ pub(crate) struct IssuedId {
 pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) now: u64,
-    /// Of all layers, if the store knows them. A session that is over by these may be ended by a look.
+    /// Of all layers, if the store knows them. A ended session by these may be ended by a look.
     pub(crate) widest: Widest,
     /// `None`: every activity is recorded.
     pub(crate) granularity: Option<Granularity>,
@@ -167,7 +167,7 @@ impl Record {
         Duration::from_nanos(now.saturating_sub(issued))
     }
 
-    /// Now, while a request is in flight; or why it is over.
+    /// Now, while a request is in flight; or why it has ended.
     fn last_activity(&self, now: u64) -> Result<u64, EndReason> {
         match self.state {
             State::Live { active, in_flight: 0 } => Ok(active),
@@ -183,14 +183,14 @@ impl Record {
                 let idle_for = Duration::from_nanos(now.saturating_sub(active));
                 (policy.judge(self.own_limits(), idle_for, self.age(now)), idle_for)
             }
-            Err(reason) => (Verdict::Over(reason), Duration::ZERO),
+            Err(reason) => (Verdict::Ended(reason), Duration::ZERO),
         }
     }
 
     /// Judges for an activity: who is refused by a layer's own limits is refused for good.
     fn judge_and_end(&mut self, policy: &Policy, now: u64, effects: &mut Effects) -> (Verdict, Duration) {
         let judged = self.judge(policy, now);
-        if let (Verdict::Over(reason), _) = judged {
+        if let (Verdict::Ended(reason), _) = judged {
             self.end(reason, now, effects);
         }
         judged
@@ -199,8 +199,8 @@ impl Record {
     /// Judges for a mere look, which changes no later decision of any layer.
     pub(crate) fn look(&mut self, context: &Context<'_>, effects: &mut Effects) -> (Verdict, Duration) {
         let judged = self.judge(context.policy, context.now);
-        if matches!(judged.0, Verdict::Over(_)) {
-            self.end_if_over_for_all(context.widest, context.now, effects);
+        if matches!(judged.0, Verdict::Ended(_)) {
+            self.end_if_expired_for_all(context.widest, context.now, effects);
         }
         judged
     }
@@ -286,7 +286,7 @@ impl Record {
             Standing::Works => {}
             Standing::Unknown => return Decision::UNKNOWN,
             Standing::Superseded => {
-                let Verdict::Over(reason) = self.judge(policy, now).0 else {
+                let Verdict::Ended(reason) = self.judge(policy, now).0 else {
                     return self.ended(EndReason::Superseded, key);
                 };
                 return self.ended(reason, key);
@@ -299,7 +299,7 @@ impl Record {
         };
         let mut remaining = match verdict {
             Verdict::Live(remaining) => remaining,
-            Verdict::Over(reason) => return self.ended(reason, key),
+            Verdict::Ended(reason) => return self.ended(reason, key),
             Verdict::Capped(reason) => return Decision::Capped(reason),
         };
         let age = self.age(now);
@@ -349,7 +349,7 @@ impl Record {
         Decision::Ended { reason, session: Some(key), owner: self.owner().cloned() }
     }
 
-    /// It was active so long ago, whichever of its ids is in use; unless it is over.
+    /// It was active so long ago, whichever of its ids is in use; unless it has ended.
     pub(crate) fn renew(&mut self, ago: Duration, context: &Context<'_>, effects: &mut Effects) -> Verdict {
         let Context { policy, now, .. } = *context;
         let (verdict, idle_for) = self.judge_and_end(policy, now, effects);
@@ -396,7 +396,7 @@ impl Record {
     ) -> Option<SessionInfo> {
         let policy = Policy { cap: None, ..*context.policy };
         match self.look(&Context { policy: &policy, ..*context }, effects) {
-            (Verdict::Over(_), _) => None,
+            (Verdict::Ended(_), _) => None,
             (_, idle_for) => {
                 let info = SessionInfo::new(key, idle_for, self.age(context.now));
                 Some(info.with_label(self.label().cloned()))
@@ -404,15 +404,15 @@ impl Record {
         }
     }
 
-    /// Whether the session is over, which ends it. A cap does not.
-    pub(crate) fn end_if_over(&mut self, policy: &Policy, now: u64, effects: &mut Effects) -> bool {
-        matches!(self.judge_and_end(policy, now, effects), (Verdict::Over(_), _))
+    /// Whether the session has ended, which ends it. A cap does not.
+    pub(crate) fn end_if_expired(&mut self, policy: &Policy, now: u64, effects: &mut Effects) -> bool {
+        matches!(self.judge_and_end(policy, now, effects), (Verdict::Ended(_), _))
     }
 
     /// Where no layer asks: by its own limits, or the most generous ones any layer asks by.
-    pub(crate) fn end_if_over_for_all(&mut self, widest: Widest, now: u64, effects: &mut Effects) {
+    pub(crate) fn end_if_expired_for_all(&mut self, widest: Widest, now: u64, effects: &mut Effects) {
         if let Some(limits) = self.own_limits().or_else(|| widest.limits()) {
-            self.end_if_over(&Policy::new(limits), now, effects);
+            self.end_if_expired(&Policy::new(limits), now, effects);
         }
     }
 
@@ -425,7 +425,8 @@ impl Record {
         now: u64,
         effects: &mut Effects,
     ) -> bool {
-        matches!(self.standing(id, first_id, now), Standing::Works) && !self.end_if_over(policy, now, effects)
+        matches!(self.standing(id, first_id, now), Standing::Works)
+            && !self.end_if_expired(policy, now, effects)
     }
 
     /// `false` if it had ended before.

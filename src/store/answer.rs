@@ -59,7 +59,7 @@ pub enum Started {
 pub enum Adopted {
     /// A new session.
     New(SessionKey),
-    /// The id is known already: live, or over.
+    /// The id is known already: live, or ended.
     Known,
     /// The store is full of sessions that are live or have to be remembered. Nothing was begun.
     AtCapacity,
@@ -72,8 +72,8 @@ pub enum Adopted {
 pub enum Restarted {
     /// Both clocks have begun anew.
     Done,
-    /// The session is over.
-    Over,
+    /// The session has ended.
+    Ended,
     /// The owner it would have has as many sessions as [allowed](crate::MaxSessions::refuse_new). It stays as nobody's.
     TooMany,
 }

@@ -68,7 +68,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Puts a session on the list of its owner's, which is kept for so long at least, or for good. Answers with a few
-    /// sessions that have been on the list for an hour, if there are any: they may be over. If there is no room for the entry:
+    /// sessions that have been on the list for an hour, if there are any: they may have ended. If there is no room for the entry:
     /// [`StoreError::no_room`]. Default: there is no index of owners.
     fn list(
         &self,

@@ -21,9 +21,9 @@ use crate::{
 /// Every method is one atomic operation on one session. There is no `get` and no `set`, so no store can be written
 /// whose renewal races a log-out.
 ///
-/// - **An id the store does not know is over** ([`EndReason::Unknown`]).
+/// - **An id the store does not know has ended** ([`EndReason::Unknown`]).
 /// - **Only a start creates a session.** Nothing else brings one into being or back.
-/// - The boundary is closed: a session is over once `elapsed >= limit` .
+/// - The boundary is closed: a session has ended once `elapsed >= limit` .
 /// - A look ends nothing for a layer with laxer limits. An activity that is refused ends the session for all.
 /// - An ended session keeps its reason for 5 minutes, so that parallel requests hear the same one; and for as long as any
 ///   layer could adopt its id ([`Found::Verified`](crate::Found::Verified)).
@@ -33,16 +33,16 @@ use crate::{
 /// - Arguments are ages and durations: each store has a clock of its own.
 /// - Ids are kept hashed.
 pub trait Store: Send + Sync + 'static {
-    /// Is this id's session live? With [`Access::Renew`] its last activity is now, unless it is over.
+    /// Is this id's session live? With [`Access::Renew`] its last activity is now, unless it has ended.
     #[doc(hidden)]
     fn check(&self, id: &SessionId<'_>, policy: &Policy, access: Access) -> Answer<Decision>;
 
-    /// What this session has left, whichever of its ids is used; or why it is over. It renews nothing. Whoever waits
+    /// What this session has left, whichever of its ids is used; or why it has ended. It renews nothing. Whoever waits
     /// for the end of a session asks again and again.
     #[doc(hidden)]
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict>;
 
-    /// This session was active so long `ago`: its last activity moves there, unless it is over, and never back. What it has
+    /// This session was active so long `ago`: its last activity moves there, unless it has ended, and never back. What it has
     /// left.
     ///
     /// Asked of stores that do not [hold](Live::held): again and again while a request is under way, and once it was
@@ -71,7 +71,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes `new` an id of this session. `presented` is the id the request came with.
     ///
-    /// Refused if this session is over. Refused, too, if `new` is the presented id itself, and was superseded meanwhile
+    /// Refused if this session has ended. Refused, too, if `new` is the presented id itself, and was superseded meanwhile
     /// or a newer one was set less than twice [`Policy::rotation_grace`] ago: a slow answer must not bring the old id back.
     /// Any other id of this session is set again thereby, and is the newest.
     #[doc(hidden)]

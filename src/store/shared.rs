@@ -260,7 +260,7 @@ impl<B: Backend> SharedStore<B> {
         }
     }
 
-    /// The session is over as far as anybody is concerned; but somebody should look at that backend.
+    /// The session has ended as far as anybody is concerned; but somebody should look at that backend.
     fn tell_if_foreign(&self, error: &StoreError) {
         if let (true, Some(sink)) = (error.is::<Foreign>(), self.process.sink.get()) {
             sink.send(&SessionEvent::StoreFailed { error: Foreign.to_string() });
@@ -636,7 +636,7 @@ impl<B: Backend> SharedStore<B> {
         asked.await.into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// The live session of this id, if there is one. What is found to be over ends.
+    /// The live session of this id, if there is one. What is found to have expired ends.
     async fn live_session_of(
         &self,
         id: Key,
@@ -741,7 +741,7 @@ impl<B: Backend> SharedStore<B> {
         let (id, first_id) = (hash_of(new), hash_of(session));
         let issued = self
             .change(session, Write::ByAllMeans, |record, now, effects| {
-                if record.end_if_over(&policy, now, effects) {
+                if record.end_if_expired(&policy, now, effects) {
                     return (Reissued::Stale, None);
                 }
                 let issued = record.reissue(id, first_id, is_presented, policy.rotation_grace, now);
@@ -802,7 +802,7 @@ impl<B: Backend> SharedStore<B> {
         let found = self.load_known(session).await?;
         let Some((mut record, now)) = found.and_then(|found| Some((found.entry.record?.content, found.now)))
         else {
-            return Ok(Verdict::Over(EndReason::Unknown));
+            return Ok(Verdict::Ended(EndReason::Unknown));
         };
         record.set_back_to(now);
         Ok(record.look(&self.context(policy, now), &mut Effects::default()).0)
@@ -1039,7 +1039,7 @@ impl<B: Backend> Store for SharedStore<B> {
                 store.keep_aliases(session).await?;
             }
             Ok(match renewed {
-                None => Verdict::Over(EndReason::Unknown),
+                None => Verdict::Ended(EndReason::Unknown),
                 Some(((_, as_recorded), Swapped::Full, _)) => as_recorded,
                 Some(((verdict, _), ..)) => verdict,
             })
@@ -1085,7 +1085,7 @@ impl<B: Backend> Store for SharedStore<B> {
             store.list_owner(session, &new, &policy).await?;
             let restarted = store
                 .change(session, Write::ByAllMeans, |record, now, effects| {
-                    let is_over = record.end_if_over(&policy, now, effects);
+                    let is_over = record.end_if_expired(&policy, now, effects);
                     let was_owned = record.owner().is_some();
                     if !is_over {
                         record.restart(hash_of(session), &new, now, effects);
@@ -1093,7 +1093,7 @@ impl<B: Backend> Store for SharedStore<B> {
                     (!is_over, was_owned)
                 })
                 .await?;
-            let Some(((true, was_owned), swapped, dropped)) = restarted else { return Ok(Restarted::Over) };
+            let Some(((true, was_owned), swapped, dropped)) = restarted else { return Ok(Restarted::Ended) };
             if swapped == Swapped::Full {
                 return Err(full());
             }

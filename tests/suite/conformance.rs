@@ -34,7 +34,7 @@ enum Mistake {
     RotationResetsStart,
     /// What is renewed by its name is not judged before.
     RenewalRevives,
-    /// A list has what is over, too.
+    /// A list has what has ended, too.
     ListsTheDead,
     /// A label is lost on the way.
     LosesLabels,
@@ -127,7 +127,7 @@ impl Simple {
         let early = Duration::from_nanos(u64::from(self.mistake == Mistake::LateBoundary));
         let since = |instant: Duration| self.clock.now().saturating_sub(instant).saturating_sub(early);
         match record.ended {
-            Some(reason) => Verdict::Over(reason),
+            Some(reason) => Verdict::Ended(reason),
             None => policy.judge(None, since(record.active), since(record.started)),
         }
     }
@@ -181,7 +181,7 @@ impl Simple {
         let idle_for = now.saturating_sub(record.active);
         let age = now.saturating_sub(record.started);
         match self.judge(&record, policy) {
-            Verdict::Over(reason) => {
+            Verdict::Ended(reason) => {
                 sessions.end(number, reason, self.mistake);
                 return (Decision::Ended { reason, session: None, owner: None }, None);
             }
@@ -231,7 +231,7 @@ impl Store for Simple {
     fn remaining(&self, session: SessionKey, policy: &Policy) -> Answer<Verdict> {
         let record = self.sessions.lock().unwrap().records.get(number_of(session)).cloned();
         Answer::Ready(Ok(
-            record.map_or(Verdict::Over(EndReason::Unknown), |record| self.judge(&record, policy))
+            record.map_or(Verdict::Ended(EndReason::Unknown), |record| self.judge(&record, policy))
         ))
     }
 
@@ -334,7 +334,7 @@ impl Store for Simple {
     }
 
     fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
-        Answer::Ready(Ok(Restarted::Over))
+        Answer::Ready(Ok(Restarted::Ended))
     }
 
     fn end(&self, session: SessionKey, reason: EndReason) -> Answer<bool> {
@@ -371,14 +371,14 @@ async fn each_mistake_is_caught_by_the_promise_it_breaks() {
         ("clocks", Mistake::UpsertOnRenew, "a renewal creates nothing"),
         ("clocks", Mistake::UnknownIsNew, "a renewal creates nothing"),
         ("clocks", Mistake::LateBoundary, "over at the idle timeout itself"),
-        ("clocks", Mistake::RenewalRevives, "a session that is over is not renewed by its name"),
+        ("clocks", Mistake::RenewalRevives, "a session that has ended is not renewed by its name"),
         ("rotations", Mistake::RotationResetsStart, "a rotation resets no clock"),
         ("races", Mistake::GetThenSet, "no renewal revives"),
-        ("owners", Mistake::ListsTheDead, "has no session that is over"),
+        ("owners", Mistake::ListsTheDead, "has no session that has ended"),
         ("owners", Mistake::LosesLabels, "a session keeps its label"),
         ("owners", Mistake::SparesNone, "an end of all says how many were live"),
         ("owners", Mistake::TellsAgain, "each end is told, once"),
-        ("owners", Mistake::CountsWrong, "for one more, the longest idle one is over"),
+        ("owners", Mistake::CountsWrong, "for one more, the longest idle one has ended"),
         ("owners", Mistake::CountsFirst, "however many log in at once"),
         ("in flight", Mistake::ForgetsAnswers, "a session with a request under way is not idle"),
         ("in flight", Mistake::KeepsWithdrawn, "a request that was refused after all is no activity"),

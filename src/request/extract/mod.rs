@@ -56,7 +56,7 @@ pub enum Found<'a> {
     /// A session id out of a token that was issued elsewhere and that the extractor has verified. Of what has ended, the store
     /// has to know: see [`VerifiedId`].
     Verified(VerifiedId<'a>),
-    /// Something that stands for a session, but not for one in particular (two tokens, say). It is over.
+    /// Something that stands for a session, but not for one in particular (two tokens, say). It has ended.
     Unusable,
     /// The application is put together wrongly: the request is answered `500`, and the log says this.
     Misconfigured(&'static str),

@@ -36,27 +36,27 @@ pub async fn adoptions<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     tried.clock.advance(IDLE.saturating_sub(MILLISECOND));
     let again = tried.adopt("token", &NewSession::new()).await;
     keeps(again == Adopted::Known, "what has ended is remembered for the idle timeout", again);
-    tried.is_over("token", EndReason::SignedOut, "what has ended is not adopted again").await;
+    tried.has_ended("token", EndReason::SignedOut, "what has ended is not adopted again").await;
 
     let tried = Tried::new(make);
     tried.adopt("token", &NewSession::new().age(IDLE / 2)).await;
     tried.clock.advance(IDLE / 2);
     tried
-        .is_over("token", EndReason::Idle, "an adopted session was not active since its authentication")
+        .has_ended("token", EndReason::Idle, "an adopted session was not active since its authentication")
         .await;
 
     let tried = Tried::new(make);
     tried.adopt("token", &NewSession::new().age(ABSOLUTE.saturating_sub(MILLISECOND))).await;
     tried.clock.advance(MILLISECOND);
     let again = tried.adopt("token", &NewSession::new()).await;
-    keeps(again == Adopted::Known, "what is over is known", again);
+    keeps(again == Adopted::Known, "what has ended is known", again);
 
     let tried = Tried::new(make);
     let limited = NewSession::new().owner("alice").max_sessions(MaxSessions::refuse_new(1));
     if tried.store.start(&SessionId::from("id"), &limited, &tried.policy).await.is_ok_and(is_new) {
         let refused = tried.adopt("token", &limited).await;
         keeps(refused == Adopted::TooMany, "no token gets round the number of sessions", refused);
-        tried.is_over("token", EndReason::Unknown, "what was refused has not begun").await;
+        tried.has_ended("token", EndReason::Unknown, "what was refused has not begun").await;
     }
 }
 

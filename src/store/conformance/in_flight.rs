@@ -44,7 +44,7 @@ pub async fn in_flight<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     keeps(matches!(looked, Decision::Live(_)), "that a request was answered is activity", looked);
     tried.clock.advance(MILLISECOND);
     tried
-        .is_over("id", EndReason::Idle, "a session is held until its request was answered, and no longer")
+        .has_ended("id", EndReason::Idle, "a session is held until its request was answered, and no longer")
         .await;
 
     let tried = Tried::new(make);
@@ -59,7 +59,7 @@ pub async fn in_flight<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
         tried.store.release(key);
     }
     tried.renew(key).await;
-    tried.is_over("id", EndReason::SignedOut, "that a request was answered brings nothing back").await;
+    tried.has_ended("id", EndReason::SignedOut, "that a request was answered brings nothing back").await;
 
     withdrawals(make).await;
 }
@@ -76,7 +76,7 @@ async fn withdrawals<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     let looked = tried.decide("id", Access::Peek).await;
     keeps(matches!(looked, Decision::Live(_)), "what is taken back is one activity", looked);
     tried.clock.advance(MILLISECOND);
-    tried.is_over("id", EndReason::Idle, "a request that was refused after all is no activity").await;
+    tried.has_ended("id", EndReason::Idle, "a request that was refused after all is no activity").await;
 
     let tried = Tried::new(make);
     tried.begin("id").await;

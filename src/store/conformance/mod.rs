@@ -131,7 +131,7 @@ impl<S: Store> Tried<S> {
         }
     }
 
-    async fn is_over(&self, id: &str, reason: EndReason, promise: &str) {
+    async fn has_ended(&self, id: &str, reason: EndReason, promise: &str) {
         for access in [Access::Renew, Access::Peek] {
             let decision = self.decide(id, access).await;
             keeps(is_ended(&decision, reason), promise, decision);
@@ -150,7 +150,7 @@ fn is_ended(decision: &Decision, expected: EndReason) -> bool {
 /// If the store breaks a promise.
 pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let tried = Tried::new(make);
-    tried.is_over("unknown", EndReason::Unknown, "a renewal creates nothing").await;
+    tried.has_ended("unknown", EndReason::Unknown, "a renewal creates nothing").await;
 
     tried.begin("idle").await;
     tried.clock.advance(IDLE.saturating_sub(MILLISECOND));
@@ -158,12 +158,12 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     keeps(live.idle_for == IDLE.saturating_sub(MILLISECOND), "idle since the last activity", &live);
     keeps(live.remaining.idle == IDLE, "a renewal gives the whole idle timeout again", &live);
     tried.clock.advance(IDLE);
-    tried.is_over("idle", EndReason::Idle, "over at the idle timeout itself").await;
+    tried.has_ended("idle", EndReason::Idle, "over at the idle timeout itself").await;
     tried.clock.advance(Duration::from_secs(4 * 60));
-    tried.is_over("idle", EndReason::Idle, "an ended session keeps its reason for 5 minutes").await;
+    tried.has_ended("idle", EndReason::Idle, "an ended session keeps its reason for 5 minutes").await;
     keeps(
         matches!(tried.start("idle", &NewSession::new()).await, Started::New(_)),
-        "a start replaces what is over",
+        "a start replaces what has ended",
         "not new",
     );
     let again = tried.live("idle", "a session begun anew is live").await;
@@ -182,7 +182,7 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let again = tried.start("absolute", &NewSession::new()).await;
     keeps(again == Started::AlreadyLive(key), "a start leaves a live session as it is", again);
     tried.clock.advance(step);
-    tried.is_over("absolute", EndReason::Absolute, "over at the absolute timeout itself").await;
+    tried.has_ended("absolute", EndReason::Absolute, "over at the absolute timeout itself").await;
 
     looks(make).await;
     renewals(make).await;
@@ -212,7 +212,7 @@ async fn looks<S: Store>(make: &impl Fn(ManualClock) -> S) {
         looked,
     );
     tried.clock.advance(MILLISECOND);
-    tried.is_over("id", EndReason::Idle, "a look renews nothing").await;
+    tried.has_ended("id", EndReason::Idle, "a look renews nothing").await;
 }
 
 /// A request that takes its time, of which the store is told again and again.
@@ -239,11 +239,11 @@ async fn renewals<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.clock.advance(MILLISECOND);
     let renewed = tried.renew(key).await;
     keeps(
-        renewed == Verdict::Over(EndReason::Idle),
-        "a session that is over is not renewed by its name",
+        renewed == Verdict::Ended(EndReason::Idle),
+        "a session that has ended is not renewed by its name",
         renewed,
     );
-    tried.is_over("id", EndReason::Idle, "such a renewal brings nothing back").await;
+    tried.has_ended("id", EndReason::Idle, "such a renewal brings nothing back").await;
 }
 
 /// What a request may demand, and what not.
@@ -266,12 +266,12 @@ async fn starts<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.clock.advance((2 * IDLE).saturating_sub(MILLISECOND));
     tried.live("own", "a session's own limits take the place of the layer's").await;
     tried.clock.advance(2 * IDLE);
-    tried.is_over("own", EndReason::Idle, "a session's own limits end it").await;
+    tried.has_ended("own", EndReason::Idle, "a session's own limits end it").await;
 
     let aged = NewSession::new().age(ABSOLUTE.saturating_sub(IDLE / 2));
     tried.start("aged", &aged).await;
     tried.clock.advance(IDLE / 2);
-    tried.is_over("aged", EndReason::Absolute, "the absolute clock counts from the authentication").await;
+    tried.has_ended("aged", EndReason::Absolute, "the absolute clock counts from the authentication").await;
 }
 
 /// How sessions begin, end, and begin anew.
@@ -285,12 +285,12 @@ pub async fn ends<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let live = tried.live("id", "a session that has begun is live").await;
     keeps(tried.end(key, EndReason::SignedOut).await, "an end says that the session was live", false);
     keeps(!tried.end(key, EndReason::Revoked).await, "a session ends once", true);
-    tried.is_over("id", EndReason::SignedOut, "an end is final, and keeps its reason").await;
+    tried.has_ended("id", EndReason::SignedOut, "an end is final, and keeps its reason").await;
     keeps(!tried.restart(key).await, "an ended session is not restarted", true);
     let rotated = tried.rotate(&live, "other").await;
     keeps(rotated == Rotated::Refused, "an ended session gets no further id", rotated);
-    tried.is_over("id", EndReason::SignedOut, "nothing revives an ended session").await;
-    tried.is_over("other", EndReason::Unknown, "what was refused leads nowhere").await;
+    tried.has_ended("id", EndReason::SignedOut, "nothing revives an ended session").await;
+    tried.has_ended("other", EndReason::Unknown, "what was refused leads nowhere").await;
 
     let key = tried.begin("restarted").await;
     tried.clock.advance(IDLE / 2);
@@ -331,17 +331,17 @@ pub async fn rotations<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.clock.advance(GRACE.saturating_sub(MILLISECOND));
     tried.live("first", "an old id works for the grace after a newer one is first used").await;
     tried.clock.advance(MILLISECOND);
-    tried.is_over("first", EndReason::Superseded, "an old id is over after the grace").await;
+    tried.has_ended("first", EndReason::Superseded, "an old id has ended after the grace").await;
     let again = tried.rotate(&first, "first").await;
     keeps(again == Rotated::Refused, "a slow answer does not bring a superseded id back", again);
-    tried.is_over("first", EndReason::Superseded, "an old id is over after the grace").await;
+    tried.has_ended("first", EndReason::Superseded, "an old id has ended after the grace").await;
 
     let second = tried.live("second", "the newest id works").await;
     let rotated = tried.rotate(&second, "third").await;
     keeps(rotated == Rotated::New, "a session may get several ids", rotated);
     keeps(tried.end(second.key, EndReason::SignedOut).await, "an end says that the session was live", false);
     for id in ["second", "third"] {
-        tried.is_over(id, EndReason::SignedOut, "an end is that of all ids").await;
+        tried.has_ended(id, EndReason::SignedOut, "an end is that of all ids").await;
     }
 
     sets_of_ids(make).await;
@@ -418,11 +418,11 @@ async fn many_ids<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.live("first", "the id in use works").await;
     tried.live("id-99", "the newest id works").await;
     tried.clock.advance(GRACE);
-    tried.is_over("id-98", EndReason::Superseded, "an old id is over after the grace").await;
+    tried.has_ended("id-98", EndReason::Superseded, "an old id has ended after the grace").await;
     tried.clock.advance(Duration::from_secs(5 * 60));
     let live = tried.live("id-99", "the newest id works").await;
     tried.rotate(&live, "last").await;
-    tried.is_over("id-98", EndReason::Unknown, "long after its grace an id is forgotten").await;
+    tried.has_ended("id-98", EndReason::Unknown, "long after its grace an id is forgotten").await;
     tried.live("last", "a further id leads to its session").await;
 }
 
@@ -460,7 +460,7 @@ pub async fn races<S: Store>(make: &impl Fn(ManualClock) -> S, rounds: usize) {
         for renewal in renewals {
             renewal.await.expect("a renewal does not panic");
         }
-        tried.is_over(&id, EndReason::SignedOut, "no renewal revives a session that was ended").await;
+        tried.has_ended(&id, EndReason::SignedOut, "no renewal revives a session that was ended").await;
         let rotated = tried.decide(&format!("{id}-rotated"), Access::Peek).await;
         keeps(matches!(rotated, Decision::Ended { .. }), "no rotation outlives the end", rotated);
         keeps(ended == 1, "of several ends, one is told that it ended the session", ended);

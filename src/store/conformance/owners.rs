@@ -81,7 +81,7 @@ async fn lists<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     tried.clock.advance(MILLISECOND);
     let listed = tried.sessions_of("alice").await;
     let only = matches!(&listed[..], [two] if two.key != labelled);
-    keeps(only, "a list renews nothing, and has no session that is over", &listed);
+    keeps(only, "a list renews nothing, and has no session that has ended", &listed);
 
     let tried = Tried::new(make);
     for id in ["one", "two", "three"] {
@@ -94,7 +94,7 @@ async fn lists<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     let ended = tried.end_all("alice", Some(two.key)).await;
     keeps(matches!(ended, Ok(2)), "an end of all says how many were live", &ended);
     for id in ["one", "one, rotated", "three"] {
-        tried.is_over(id, EndReason::Revoked, "an end of all is that of each, under all its ids").await;
+        tried.has_ended(id, EndReason::Revoked, "an end of all is that of each, under all its ids").await;
     }
     tried.live("two", "an end of all but one spares that one").await;
     tried.live("other", "an end of all is that of one owner's").await;
@@ -118,10 +118,10 @@ async fn events<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     let key = tried.log_in("id", of("alice").label("a telephone")).await;
     tried.end(key, EndReason::SignedOut).await;
     tried.end(key, EndReason::Revoked).await;
-    tried.is_over("id", EndReason::SignedOut, "an end is final, and keeps its reason").await;
+    tried.has_ended("id", EndReason::SignedOut, "an end is final, and keeps its reason").await;
     tried.log_in("idle", of("alice")).await;
     tried.clock.advance(IDLE);
-    tried.is_over("idle", EndReason::Idle, "over at the idle timeout itself").await;
+    tried.has_ended("idle", EndReason::Idle, "over at the idle timeout itself").await;
     let told = told.lock().expect("no test panics while it listens");
     let once = told.iter().filter(|(session, ..)| *session == key).count() == 1 && told.len() == 2;
     keeps(once, "each end is told, once", told.len());
@@ -143,8 +143,8 @@ async fn limits<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     tried.rotate(&one, "one, rotated").await;
     tried.clock.advance(MILLISECOND);
     tried.log_in("three", limited("alice")).await;
-    tried.is_over("two", EndReason::Revoked, "for one more, the longest idle one is over").await;
-    tried.live("one, rotated", "for one more, none but the longest idle one is over").await;
+    tried.has_ended("two", EndReason::Revoked, "for one more, the longest idle one has ended").await;
+    tried.live("one, rotated", "for one more, none but the longest idle one has ended").await;
     tried.live("other", "the sessions of one owner are no other's").await;
     let again = tried.start("three", &limited("alice")).await;
     keeps(matches!(again, Started::AlreadyLive(_)), "a session that is live is no further one", again);
@@ -157,7 +157,7 @@ async fn limits<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     let two = tried.log_in("two", limited.clone()).await;
     let refused = tried.start("three", &limited).await;
     keeps(refused == Started::TooMany, "one more than allowed is refused", refused);
-    tried.is_over("three", EndReason::Unknown, "what was refused has not begun").await;
+    tried.has_ended("three", EndReason::Unknown, "what was refused has not begun").await;
     let again = tried.start("two", &limited).await;
     keeps(again == Started::AlreadyLive(two), "a session that is live is no further one", again);
     tried.clock.advance(IDLE / 2);

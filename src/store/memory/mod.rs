@@ -45,7 +45,7 @@ use crate::{
 
 const SHARDS: u32 = 64;
 const DEFAULT_CAPACITY: usize = 1_000_000;
-/// How many slots one ordinary call looks at to clear away what is over.
+/// How many slots one ordinary call looks at to clear away what has ended.
 const SLOTS_PER_CHECK: u32 = 1;
 const SLOTS_PER_START: u32 = 4;
 /// How many slots a sweep looks at before it lets others have the shard.
@@ -152,7 +152,7 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// Clears away every session that is over, a few at a time, and tells of those nobody came back to.
+    /// Clears away every ended session, a few at a time, and tells of those nobody came back to.
     pub fn sweep(&self) {
         let (widest, keep_ended) = (self.widest(), self.keep_ended());
         for shard in &self.shards {
@@ -353,7 +353,7 @@ impl MemoryStore {
         let verdict = self.with_session(session, |record, _, now, effects| {
             judge(record, &self.context(policy, now), effects)
         });
-        verdict.map(|verdict| verdict.unwrap_or(Verdict::Over(EndReason::Unknown))).into()
+        verdict.map(|verdict| verdict.unwrap_or(Verdict::Ended(EndReason::Unknown))).into()
     }
 
     fn start_hashed(&self, id: IdHash, new: &NewSession, policy: &Policy) -> Result<Started, Closed> {
@@ -535,7 +535,7 @@ impl MemoryStore {
         let is_full = self.ids.fetch_add(1, Relaxed) >= self.capacity;
         let room = if is_full { IDS_WHEN_FULL } else { usize::MAX };
         let joined = self.with_session(session, |record, first_id, now, effects| {
-            let is_over = record.end_if_over(policy, now, effects);
+            let is_over = record.end_if_expired(policy, now, effects);
             if !is_over {
                 record.add_id(id, first_id, now, room, effects);
             }
@@ -653,7 +653,7 @@ impl Store for MemoryStore {
         self.widen(policy.limits);
         let known = self.with_session(session, |record, first_id, now, effects| {
             let is_presented = id.tag() == presented;
-            if record.end_if_over(policy, now, effects) {
+            if record.end_if_expired(policy, now, effects) {
                 Reissued::Stale
             } else {
                 record.reissue(id, first_id, is_presented, policy.rotation_grace, now)
@@ -673,7 +673,7 @@ impl Store for MemoryStore {
         let restarted = self.listed(new, Some(session), &mut deferred, |deferred| {
             let restarted =
                 self.with_session_deferring(session, deferred, |record, first_id, now, effects| {
-                    let is_over = record.end_if_over(policy, now, effects);
+                    let is_over = record.end_if_expired(policy, now, effects);
                     if !is_over {
                         record.restart(first_id, new, now, effects);
                     }
@@ -681,7 +681,7 @@ impl Store for MemoryStore {
                 })?;
             Ok(match restarted.flatten() {
                 Some(is_its_owners) => (Restarted::Done, is_its_owners.then_some(session)),
-                None => (Restarted::Over, None),
+                None => (Restarted::Ended, None),
             })
         });
         self.finish(deferred);
@@ -725,7 +725,7 @@ impl Store for MemoryStore {
         let others = self.owners.sessions_of(owner).into_iter().filter(|&key| Some(key) != except);
         let ended = others.map(|key| {
             let end = |record: &mut Record, _, now, effects: &mut Effects| {
-                record.end_if_over_for_all(widest, now, effects);
+                record.end_if_expired_for_all(widest, now, effects);
                 record.end(EndReason::Revoked, now, effects)
             };
             self.with_session(key, end).map(|ended| usize::from(ended == Some(true)))

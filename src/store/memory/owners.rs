@@ -96,7 +96,7 @@ mod tests {
         key
     }
 
-    /// Each log-in would pay for all of its owner's sessions that are over.
+    /// Each log-in would pay for all of its owner's ended sessions.
     #[test]
     fn sessions_that_have_ended_are_off_the_list() {
         let store = MemoryStore::new();

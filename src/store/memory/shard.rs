@@ -188,7 +188,7 @@ impl Shard {
         work.freed += 1;
     }
 
-    /// Looks at the next few slots and clears away what is over.
+    /// Looks at the next few slots and clears away what has ended.
     pub(super) fn tidy(
         &mut self,
         slots: u32,
@@ -204,7 +204,7 @@ impl Shard {
         }
     }
 
-    /// Ends the session in this slot if it is over; frees the slot if it ended long enough ago.
+    /// Ends the session in this slot if it has ended; frees the slot if it ended long enough ago.
     pub(super) fn clear(
         &mut self,
         slot: u32,
@@ -233,7 +233,7 @@ impl Shard {
     ) {
         let Content::Session(session) = self.content(slot) else { return };
         let mut effects = Effects::default();
-        session.end_if_over_for_all(widest, now, &mut effects);
+        session.end_if_expired_for_all(widest, now, &mut effects);
         let is_forgotten = session.ended_at().is_some_and(|at| now.saturating_sub(at) >= keep_ended);
         deferred.add(self.key(slot), effects);
         if is_forgotten {

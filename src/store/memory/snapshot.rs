@@ -100,7 +100,7 @@ impl MemoryStore {
     /// take over; a warning says so in the log (feature `tracing`).
     ///
     /// **A process that is killed loses nobody it has not heard of since.** The file stays until the next one is whole, so
-    /// whoever starts next takes the same sessions over again. Those that ended meanwhile are over: each
+    /// whoever starts next takes the same sessions over again. Those that ended meanwhile stay so: each
     /// end is noted in the file before it is answered; and so are those that were given another id, as if they
     /// had ended. What else happened since then (log-ins, activities, new ids) goes with the process. If an end cannot be
     /// noted, for the disk is full, say, the file is removed. A machine that loses its power may lose the last
@@ -179,7 +179,7 @@ impl MemoryStore {
         Some(((file.len() - torn.len()) as u64, in_it))
     }
 
-    /// Notes in the file they came from that these sessions are over.
+    /// Notes in the file they came from that these sessions have ended.
     pub(super) fn note_ends(&self, events: &[SessionEvent]) {
         self.taken_over.note(events.iter().filter_map(|event| match event {
             SessionEvent::Ended { session, reason, .. } => Some((*session, *reason)),

@@ -134,7 +134,7 @@ impl StatelessStore {
         self.with(|settings| settings.granularity = Some(granularity))
     }
 
-    /// From when on sessions of this owner count; `None`: all do. One that began before is over
+    /// From when on sessions of this owner count; `None`: all do. One that began before has ended
     /// ([`EndReason::Revoked`]). It is asked with every request: be quick.
     ///
     /// ```
@@ -178,7 +178,7 @@ impl Store for StatelessStore {
     }
 
     fn remaining(&self, _: SessionKey, _: &Policy) -> Answer<Verdict> {
-        Answer::Ready(Ok(Verdict::Over(EndReason::Unknown)))
+        Answer::Ready(Ok(Verdict::Ended(EndReason::Unknown)))
     }
 
     fn start(&self, _: &SessionId<'_>, _: &NewSession, _: &Policy) -> Answer<Started> {
@@ -191,7 +191,7 @@ impl Store for StatelessStore {
     }
 
     fn restart(&self, _: SessionKey, _: &NewSession, _: &Policy) -> Answer<Restarted> {
-        Answer::Ready(Ok(Restarted::Over))
+        Answer::Ready(Ok(Restarted::Ended))
     }
 
     fn end(&self, _: SessionKey, _: EndReason) -> Answer<bool> {

@@ -141,7 +141,7 @@ impl Request {
     }
 
     fn is_over(&self, known: &mut Known, policy: &Policy) -> bool {
-        matches!(self.judge(known, policy), Verdict::Over(_))
+        matches!(self.judge(known, policy), Verdict::Ended(_))
     }
 
     fn renew(&self, known: &mut Known, policy: &Policy) {
@@ -253,7 +253,7 @@ impl Store for Request {
         let mut all = self.known();
         let known = all.iter_mut().rfind(|known| known.named.key == session);
         let verdict = known.map(|known| self.judge(known, policy));
-        Answer::Ready(Ok(verdict.unwrap_or(Verdict::Over(EndReason::Unknown))))
+        Answer::Ready(Ok(verdict.unwrap_or(Verdict::Ended(EndReason::Unknown))))
     }
 
     fn start(&self, id: &SessionId<'_>, new: &NewSession, policy: &Policy) -> Answer<Started> {
@@ -274,7 +274,7 @@ impl Store for Request {
         if new.limit().is_some() {
             return Answer::Ready(Err(no_owners()));
         }
-        let mut restarted = Restarted::Over;
+        let mut restarted = Restarted::Ended;
         for known in self.known().iter_mut().filter(|known| known.named.key == session) {
             if !self.is_over(known, policy) {
                 known.named.record.restart(THIS_ID, new, self.now(), &mut Effects::default());
