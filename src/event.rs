@@ -70,6 +70,14 @@ pub enum SessionEvent {
         /// What the store said.
         error: String,
     },
+    /// Something about the application or the configuration that the operator may have to put right. Told once by each layer,
+    /// as soon as requests or answers show it; what fails requests, with each of them.
+    Misconfigured {
+        /// What was seen, and what to do about it.
+        hint: String,
+        /// Whether requests are answered `500` for it.
+        fails: bool,
+    },
 }
 
 impl SessionEvent {
@@ -127,7 +135,34 @@ pub(crate) fn trace(event: &SessionEvent) {
             tracing::info!("an owner has as many sessions as allowed: a new one was refused");
         }
         SessionEvent::StoreFailed { error } => tracing::error!(%error, "session store failed"),
+        SessionEvent::Misconfigured { hint, fails: true } => tracing::error!("{hint}"),
+        SessionEvent::Misconfigured { hint, fails: false } => tracing::warn!("{hint}"),
     }
+}
+
+/// Whom to tell what may have to be put right.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operator(Option<EventSink>);
+
+impl Operator {
+    pub(crate) fn new(sink: Option<EventSink>) -> Self {
+        Self(sink)
+    }
+
+    pub(crate) fn warn(&self, hint: impl Into<String>) {
+        if let Some(sink) = &self.0 {
+            sink.send(&SessionEvent::Misconfigured { hint: hint.into(), fails: false });
+        }
+    }
+}
+
+/// How a request was let through: for whoever wonders why.
+#[inline]
+pub(crate) fn passed(how: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::trace!("request let through: {how}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = how;
 }
 
 /// Something the operator may have to put right.

@@ -7,6 +7,7 @@ use super::ClientEndpoints;
 use super::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder, SourceChoice, validate::has_prefix};
 use crate::{
     cookie::{CookieSource, SessionCookie},
+    event::Operator,
     middleware::{config::Config, hints::Hints, layer::SessionTimeoutLayer},
     request::extract::Source,
     respond::{LoginPath, Refusals, refusals_vary},
@@ -47,6 +48,10 @@ impl SessionTimeoutBuilder {
     /// Says which value is wrong, and why.
     pub fn build(self) -> Result<SessionTimeoutLayer, ConfigError> {
         self.validate()?;
+        let sink = self.on_event;
+        #[cfg(feature = "tracing")]
+        let sink = Some(log(sink));
+        let operator = Operator::new(sink.clone());
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
             SourceChoice::Custom(source) => source,
@@ -55,7 +60,7 @@ impl SessionTimeoutBuilder {
                 let needs_secure =
                     has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-");
                 let cookie = SessionCookie { secure: cookie.secure || needs_secure, ..*cookie };
-                Source::Cookie(CookieSource::new(cookie, store.companions()))
+                Source::Cookie(CookieSource::new(cookie, store.companions(), operator.clone()))
             }
         };
         let settings = LayerSettings {
@@ -74,9 +79,6 @@ impl SessionTimeoutBuilder {
         ];
         let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
         let vary = refusals_vary(&source);
-        let sink = self.on_event;
-        #[cfg(feature = "tracing")]
-        let sink = Some(log(sink));
         if let Some(sink) = &sink {
             store.events(sink.clone());
         }
@@ -108,7 +110,7 @@ impl SessionTimeoutBuilder {
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
             outermost_only,
-            hints: Hints::default(),
+            hints: Hints::new(operator),
         }))
     }
 }

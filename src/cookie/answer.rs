@@ -11,7 +11,6 @@ use super::{
     chunks::{Jar, Part, Parts, is_mark_and_number},
     set_cookie::{SetCookie, retain},
 };
-use crate::event;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// How much of a cookie's name is told.
@@ -127,7 +126,7 @@ impl CookieSource {
         let Some(stray) = cookies.find(|cookie| self.is_stray_chunk(cookie)) else { return false };
         if !self.warned_of_chunks.swap(true, Relaxed) {
             let name: String = String::from_utf8_lossy(stray.name).chars().take(LONGEST_NAME).collect();
-            event::warn(&format!(
+            self.operator.warn(format!(
                 "an answer set {name:?}, which reads as a chunk of the session cookie: it is taken out of requests, and \
                  no session begins with an answer that sets both. If the session library splits long sessions over several \
                  cookies, say `SessionCookie::chunks`; if it does so in another way than that knows, keep its sessions short or \
@@ -148,7 +147,7 @@ impl CookieSource {
     fn is_lost(&self, cookie: &SetCookie<'_>) -> bool {
         let is_lost = cookie.is_too_long();
         if is_lost && !self.warned_of_length.swap(true, Relaxed) {
-            event::warn(&format!(
+            self.operator.warn(format!(
                 "an answer set the session cookie with {} bytes of name and value; browsers pass over cookies of more than \
                  4096, so no session began with it",
                 cookie.name.len() + cookie.value.len()

@@ -34,7 +34,10 @@ use self::{
     chunks::Part,
     name::{Longer, Name},
 };
-use crate::rules::id::{MAX_SESSION_ID_LENGTH, SessionId};
+use crate::{
+    event::Operator,
+    rules::id::{MAX_SESSION_ID_LENGTH, SessionId},
+};
 
 /// Most distinct session cookies of one request that are tried.
 pub(crate) const MAX_DUPLICATES: usize = 4;
@@ -65,11 +68,16 @@ pub(crate) struct CookieSource {
     is_set_as_configured: AtomicBool,
     is_set_otherwise: AtomicBool,
     companions: Option<Box<CompanionCookies>>,
+    operator: Operator,
 }
 
 impl CookieSource {
     /// The cookie is valid: the builder has looked.
-    pub(crate) fn new(cookie: SessionCookie, companions: &'static [&'static str]) -> Self {
+    pub(crate) fn new(
+        cookie: SessionCookie,
+        companions: &'static [&'static str],
+        operator: Operator,
+    ) -> Self {
         let SessionCookie { name, chunks, .. } = &cookie;
         let is_auth_js = *chunks == Some(CookieChunks::AuthJs)
             || chunks.is_none() && AUTH_JS.iter().any(|auth_js| name.ends_with(auth_js));
@@ -88,6 +96,7 @@ impl CookieSource {
             companions: (!companions.is_empty())
                 .then(|| Box::new(CompanionCookies::new(companions, &cookie, is_auth_js))),
             attributes: Box::new(cookie),
+            operator,
         }
     }
 

@@ -256,12 +256,12 @@ impl<'a> Iterator for Pairs<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cookie::SessionCookie;
+    use crate::{cookie::SessionCookie, event::Operator};
 
     /// No server lets these bytes into a header value, but one that did would find them harmless.
     #[test]
     fn control_characters_around_a_name_disguise_nothing() {
-        let cookie = CookieSource::new(SessionCookie::new("sid"), &[]);
+        let cookie = CookieSource::new(SessionCookie::new("sid"), &[], Operator::default());
         let disguises: [&[u8]; 7] = [
             b"\0sid=EVIL",
             b"sid\0=EVIL",

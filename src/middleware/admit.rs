@@ -6,7 +6,7 @@ use http::{Method, Request, Response, header::COOKIE};
 
 use crate::{
     cookie::{ClientCookies, CookieSource, Keep},
-    event,
+    event::{self, SessionEvent},
     middleware::{
         admitted::{Admitted, Hold, Rare, RequestSession},
         check::Admission,
@@ -36,8 +36,12 @@ pub(crate) fn admit<Q>(
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
     match admission {
-        Admission::Anonymous => Ok(admitted(store, request, RequestSession::None)),
+        Admission::Anonymous => {
+            event::passed("without a session id");
+            Ok(admitted(store, request, RequestSession::None))
+        }
         Admission::Decided { decision: Decision::Live(live), access, one_of_several: None } => {
+            event::passed(if access.renews() { "live, renewed" } else { "live, passive" });
             Ok(admit_live(store, request, live, access))
         }
         admission => admit_or_answer(store, request, admission),
@@ -57,7 +61,10 @@ fn admit_or_answer<Q>(
     }
     let refused = match admission {
         Admission::Anonymous => return Ok(admitted(store, request, RequestSession::None)),
-        Admission::Outer(Verdict::Live(_)) => return Ok(admitted(store, request, RequestSession::Outer)),
+        Admission::Outer(Verdict::Live(_)) => {
+            event::passed("live, to a layer further out");
+            return Ok(admitted(store, request, RequestSession::Outer));
+        }
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
             let (Some(id), Source::Cookie(cookie)) = (one_of_several, &store.config.source) else {
                 return Ok(admit_live(store, request, live, access));
@@ -81,6 +88,7 @@ fn admit_or_answer<Q>(
         }
         Admission::Failed => {
             if store.config.admit_on_store_failure {
+                event::passed("unchecked, for the store failed");
                 return Ok(admitted(store, request, RequestSession::Unchecked));
             }
             let head = RequestHead::of(request);
@@ -93,7 +101,7 @@ fn admit_or_answer<Q>(
         #[cfg(feature = "client")]
         Admission::Answered(response) => return Err(response),
         Admission::Misconfigured(what) => {
-            event::error(what);
+            store.config.tell(&SessionEvent::Misconfigured { hint: what.to_owned(), fails: true });
             return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
         }
         Admission::Decided { decision: Decision::Ended { reason, session, owner }, .. } => {
@@ -121,6 +129,7 @@ fn admit_or_answer<Q>(
             if reason == EndReason::Superseded {
                 refused.tell(&config);
             }
+            event::passed("public, without the id of its session, which has ended");
             nest::ended(&config, request.extensions_mut(), reason);
             return Ok(stripped);
         }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 use crate::{
     cookie::{CompanionCookies, CookieSource},
-    event,
+    event::Operator,
     middleware::short_cookie::ShortCookie,
 };
 
@@ -27,6 +27,7 @@ const LONGEST_NAME: usize = 64;
 /// What a layer has seen.
 #[derive(Default)]
 pub(crate) struct Hints {
+    operator: Operator,
     a_session: AtomicBool,
     the_cookie: AtomicBool,
     an_unknown_id: AtomicBool,
@@ -43,6 +44,10 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
+    pub(crate) fn new(operator: Operator) -> Self {
+        Self { operator, ..Self::default() }
+    }
+
     /// A session began, or was live: the layer sees what it has to.
     pub(crate) fn session(&self) {
         // A store would take the line from other processors at each request.
@@ -60,7 +65,7 @@ impl Hints {
     pub(crate) fn unknown_id(&self, cookie: Option<&CookieSource>) {
         if !self.a_session.load(Relaxed) {
             if !self.an_unknown_id.swap(true, Relaxed) {
-                event::warn(
+                self.operator.warn(
                     "a session id was refused as unknown, and no session has begun yet: if this is no cookie from \
                      before a restart, is the log-in route inside the timeout layer?",
                 );
@@ -72,12 +77,17 @@ impl Hints {
             && !self.a_companion.load(Relaxed)
             && !self.a_missing_companion.swap(true, Relaxed)
         {
-            event::warn(
+            self.operator.warn(
                 "session cookies come back, but none of the Secure cookies set beside them with the sessions' records: \
                  over plain http, browsers drop those. For development without TLS, say \
                  `cookie(SessionCookie::new(..).secure(false))`",
             );
         }
+    }
+
+    /// An answer to an activity of a live session did not set its cookie.
+    pub(crate) fn cookie_not_set(&self) {
+        self.short_cookie.was_not_set(&self.operator);
     }
 
     /// An answer said something about the session cookie.
@@ -98,7 +108,7 @@ impl Hints {
         if self.other_session_cookies.fetch_add(1, Relaxed) + 1 == MANY_ANSWERS {
             let name: String = other.name().chars().take(LONGEST_NAME).collect();
             let ours = String::from_utf8_lossy(cookie.name());
-            event::warn(&format!(
+            self.operator.warn(format!(
                 "{MANY_ANSWERS} answers have set a cookie that looks like a session's, the last one {name:?}; none has \
                  set {ours:?}, and no session has begun: is the session cookie's name right?"
             ));
@@ -120,7 +130,7 @@ impl Hints {
     /// An answer to a live session announced a log-in, and set another cookie that may be the one of its session.
     pub(crate) fn ambiguous_login(&self) {
         if !self.an_ambiguous_login.swap(true, Relaxed) {
-            event::warn(
+            self.operator.warn(
                 "an answer announced a log-in (`NewSession`), set no session cookie of this layer's, and one that may be \
                  another session's: this layer's session goes on as it is. If it is this one's user who proved again who \
                  they are, call `Session::reauthenticated` instead",
@@ -131,7 +141,7 @@ impl Hints {
     /// An answer announced a log-in of somebody else than the owner of its request's live session, and set no session cookie.
     pub(crate) fn login_of_another_owner(&self) {
         if !self.a_login_of_another_owner.swap(true, Relaxed) {
-            event::warn(
+            self.operator.warn(
                 "an answer announced a log-in (`NewSession`) of another owner than that of its request's session, but set no \
                  session cookie: this layer's session goes on as it is",
             );
@@ -141,7 +151,7 @@ impl Hints {
     /// An answer announced a log-in, but neither set the session cookie nor had a live session.
     pub(crate) fn login_without_cookie(&self) {
         if !self.a_login_without_cookie.swap(true, Relaxed) {
-            event::warn(
+            self.operator.warn(
                 "an answer announced a log-in (`NewSession`), but set no session cookie, and there is no live session: none \
                  began in this layer. That is right only if a layer further out has the session",
             );
@@ -153,7 +163,7 @@ impl Hints {
         if let Some(options) = outermost_only
             && !self.an_inner_layer.swap(true, Relaxed)
         {
-            event::warn(&format!(
+            self.operator.warn(format!(
                 "a layer further out keeps the session of the same cookie, so {options} has no effect here: say it there"
             ));
         }
@@ -162,7 +172,7 @@ impl Hints {
     /// `fresh_login` took an answer for a log-in where a new id proves nothing.
     pub(crate) fn doubtful_login(&self) {
         if !self.a_doubtful_login.swap(true, Relaxed) {
-            event::warn(
+            self.operator.warn(
                 "`fresh_login` has no effect: this application changes its session ids on other answers than log-ins, \
                  too, so that a new id proves none. The absolute timeout goes on; put a `NewSession` into the \
                  extensions of a log-in's answer",

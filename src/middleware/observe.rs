@@ -155,7 +155,7 @@ impl Admitted {
         let is_activity =
             matches!(self.session, RequestSession::Live { hold: Hold::Store | Hold::Layer { .. }, .. });
         if is_activity && *change == CookieChange::None {
-            self.store.config.hints.short_cookie.was_not_set();
+            self.store.config.hints.cookie_not_set();
         }
     }
 

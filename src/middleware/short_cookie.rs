@@ -9,7 +9,7 @@ use std::{
 use cookie::Cookie;
 use http::{HeaderMap, header::SET_COOKIE};
 
-use crate::{clock::wall_clock, event};
+use crate::{clock::wall_clock, event::Operator};
 
 /// No browser keeps a cookie longer (RFC 6265bis §5.6.1).
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -34,10 +34,10 @@ impl ShortCookie {
     }
 
     /// An answer to an activity of a live session did not set it.
-    pub(crate) fn was_not_set(&self) {
+    pub(crate) fn was_not_set(&self, operator: &Operator) {
         let lasts = self.lasts.load(Relaxed);
         if lasts > 0 && !self.told.load(Relaxed) && !self.told.swap(true, Relaxed) {
-            event::warn(&format!(
+            operator.warn(format!(
                 "the application lets its session cookie live for {lasts} s, which is less than its sessions may, and does \
                  not set it again with each answer: browsers drop it while their users are active. Say `SessionCookie::sliding`, \
                  or set the cookie without `Max-Age` and `Expires`"

@@ -304,3 +304,23 @@ async fn failures_of_the_store_are_told_with_what_it_said() {
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("StoreFailed") && told[0].contains("connection refused"), "{told:?}");
 }
+
+#[tokio::test]
+async fn what_the_operator_has_to_put_right_is_told_once_and_names_no_id() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let app = App::with(|builder| {
+        builder.on_event(move |event| {
+            if let SessionEvent::Misconfigured { hint, fails: false } = event {
+                sink.lock().unwrap().push(hint.clone());
+            }
+        })
+    });
+    let lone_chunk = "sid.0=0123456789abcdef";
+    for _ in 0..3 {
+        app.send(set_cookie(post("/login"), lone_chunk)).await;
+    }
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("SessionCookie::chunks") && !told[0].contains("0123456789abcdef"), "{told:?}");
+}

@@ -328,3 +328,20 @@ async fn an_option_that_has_no_effect_inside_another_layer_is_told_once() {
         assert_eq!(log.lines_with("rotate_after has no effect here"), usize::from(is_inner));
     }
 }
+
+#[tokio::test]
+async fn why_a_request_went_through_is_traced() {
+    let (log, _guard) = Log::listen();
+    let app = App::with(|builder| builder.public_paths(["/public"]));
+    app.log_in("A").await;
+    let lines = |how: &str| log.lines_with(&format!("request let through: {how}"));
+    let before = lines("without a session id");
+    app.send(get("/account", &[])).await;
+    assert_eq!(lines("without a session id"), before + 1);
+    app.send(sid(get("/account", &[]), "A")).await;
+    assert_eq!(lines("live, renewed"), 1);
+    app.send(sid(get("/account", &[("session-activity", "passive")]), "A")).await;
+    assert_eq!(lines("live, passive"), 1);
+    app.send(sid(get("/public", &[]), "made-up")).await;
+    assert_eq!(lines("public, without the id of its session"), 1);
+}
