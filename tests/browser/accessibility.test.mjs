@@ -271,7 +271,7 @@ test('A9 nothing of a veiled page can be read, found or printed', async (t) => {
   await s.become(page, 'hidden');
   await s.advance(60_000);
   await s.opened(page, 'veil');
-  assert.equal((await page.evaluate(() => document.body.innerText)).trim(), '');
+  assert.equal((await page.evaluate(() => document.documentElement.innerText)).trim(), '');
   assert.equal(await page.evaluate(() => window.find('secret')), false);
   assert.equal(prints(await page.pdf(), 'Ж'), false);
 });

@@ -695,7 +695,7 @@ test('T34 a page of a session of nobody is not shown to whoever comes next', asy
   await page.evaluate(() => void globalThis.sessionTimeout.check());
   await s.becomes(page, 'replaced');
   assert.match(await s.text(page, 'veil'), /another session/);
-  assert.equal((await page.evaluate(() => document.body.innerText)).trim(), '');
+  assert.equal((await page.evaluate(() => document.documentElement.innerText)).trim(), '');
   assert.equal(s.seen('event', 'resumed'), 0);
   await s.part(page, 'signin').click();
   await s.until('it is loaded again', () => s.stub.requests('/').length === 2);

@@ -45,7 +45,7 @@ test('T28 without a network the page is veiled and goes nowhere; the session liv
   await s.context.setOffline(false);
   await s.closed(page, 'veil');
   await s.becomes(page, 'active');
-  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+  assert.equal(await page.evaluate(() => document.body.checkVisibility()), true);
 });
 
 test('T28 the session is over: to the log-in', async (t) => {

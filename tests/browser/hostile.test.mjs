@@ -648,7 +648,7 @@ test('T55 it is hidden until the server says that it is of who is signed in, and
   await page.goto('/account');
   await s.until('the server is asked', () => answer);
   assert.equal(s.stub.requests('/account').length, 1, 'it came out of the cache');
-  assert.equal(await page.evaluate(() => document.body.innerText.trim()), '');
+  assert.equal(await page.evaluate(() => document.documentElement.innerText.trim()), '');
   answer(json({}, 503));
   await s.opened(page, 'veil');
   s.stub.instead = {};

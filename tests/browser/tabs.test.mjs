@@ -61,7 +61,7 @@ test('T22 logging out in one tab of the example veils the other, and deletes the
   await a.click('header form button, form#logout button');
   await s.opened(b, 'veil');
   assert.ok(Date.now() - began < 1_000 * PACE, `${Date.now() - began} ms`);
-  assert.equal((await b.evaluate(() => document.body.innerText)).trim(), '');
+  assert.equal((await b.evaluate(() => document.documentElement.innerText)).trim(), '');
   assert.match(await s.text(b, 'veil'), /another tab/i);
   assert.equal(new URL(b.url()).pathname, '/notes', 'hidden tabs go nowhere');
   await s.until('the drafts are gone', async () => (await s.drafts(b)).every((draft) => !/half/.test(draft)) && (await s.drafts(b)).length === 0);
@@ -109,7 +109,7 @@ test('T23 a page of another user is veiled, renews nothing and shows no draft, i
   });
   await s.opened(b, 'veil');
   assert.match(await s.text(b, 'veil'), /someone else/i);
-  assert.equal((await b.evaluate(() => document.body.innerText)).trim(), '');
+  assert.equal((await b.evaluate(() => document.documentElement.innerText)).trim(), '');
   await b.evaluate(() => globalThis.sessionTimeout.keepAlive());
   assert.equal(await s.state(b), 'replaced');
   assert.equal(await a.evaluate(async (base) => (await fetch(`${base}/keep-alive`, { method: 'POST', headers: { 'Session-Idle-For': '0', 'Session-User': 'ada' } })).status, BASE), 409);
@@ -182,7 +182,7 @@ test('T24 after a log-in elsewhere the page goes on with everything in it', asyn
   await s.until('the other tab goes on', async () => !(await s.isOpen(b, 'veil')));
   await s.becomes(b, 'active');
   assert.equal(await b.inputValue('#free'), 'work in progress');
-  assert.equal(await b.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+  assert.equal(await b.evaluate(() => document.body.checkVisibility()), true);
   assert.equal(s.seen('event', 'resumed', b), 1);
 });
 
@@ -271,11 +271,11 @@ test('T25 of ten tabs one goes to the log-in page', async (t) => {
 });
 
 const PROBE = `addEventListener('pageshow', (event) => {
-  const visibility = getComputedStyle(document.body).visibility;
+  const visibility = document.body.checkVisibility() ? 'visible' : 'hidden';
   fetch('/log?page=' + location.pathname.slice(1) + '&persisted=' + event.persisted + '&visibility=' + visibility);
 }, true);
 document.addEventListener('session-timeout:renewed', () => fetch('/log?event=renewed'));
-setInterval(() => { if (globalThis.sessionTimeout) fetch('/log?state=' + sessionTimeout.state + '&visibility=' + getComputedStyle(document.body).visibility); }, 100);`;
+setInterval(() => { if (globalThis.sessionTimeout) fetch('/log?state=' + sessionTimeout.state + '&visibility=' + (document.body.checkVisibility() ? 'visible' : 'hidden')); }, 100);`;
 
 /** A page that was left, whose console nobody hears while it is kept: what it does it tells the server. */
 async function leftPage(t) {
@@ -325,11 +325,11 @@ test('T26 a page that comes back without a network stays hidden, and says why', 
   });
   await s.opened(page, 'veil');
   assert.match(await s.text(page, 'veil'), /connection/i);
-  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'hidden');
+  assert.equal(await page.evaluate(() => document.body.checkVisibility()), false);
   s.stub.instead = {};
   await s.advance(2_100);
   await s.closed(page, 'veil');
-  assert.equal(await page.evaluate(() => getComputedStyle(document.body).visibility), 'visible');
+  assert.equal(await page.evaluate(() => document.body.checkVisibility()), true);
 });
 
 test('a frame of the same site tells the page around it of activity, and leaves all else to it', async (t) => {

@@ -6,7 +6,7 @@ const STYLE = `:host{display:contents!important;visibility:visible!important;opa
 dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem);width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
 dialog::backdrop{background:var(--st-backdrop,rgb(0 0 0/.6))}
 .veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5rem,calc(50vw - 15rem))}
-.veil::backdrop{background:var(--st-bg,Canvas)}
+.veil::backdrop{background:linear-gradient(var(--st-bg,Canvas) 0 0)Canvas}
 h2{margin:0 0 .5rem;font-size:1.25em;line-height:1.3}p{margin:0 0 1rem}
 .clock{font-weight:600}.status:empty{display:none}
 .spoken{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
@@ -17,8 +17,11 @@ button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5rem 1rem
 @media(forced-colors:active){.main{border-color:ButtonText}}
 @media print{:host{display:none!important}}`;
 
-/** Everything of the application's is out of sight, of reach and of the printer; its state stays as it is. */
-const HIDDEN = 'body,body *{visibility:hidden!important}';
+/**
+ * Everything of the application's is out of sight, of reach and of the printer; its state stays as it is. Styles within undo
+ * nothing of a box that is not there, and those of the page do not get in front of an important inline one.
+ */
+const HIDDEN = { display: 'none', 'transition-property': 'none' };
 
 /** @param {string} text */
 export const sheet = (text) => {
@@ -27,13 +30,14 @@ export const sheet = (text) => {
   return made;
 };
 
-const hiding = sheet(HIDDEN);
-/** Nothing within can undo this, nor any style but one with the same name in the same place. */
-const COVER = 'content-visibility';
-/** What was there before, and how far the page was scrolled. @type {Map<HTMLElement, [value: string, priority: string]>} */
-const covered = new Map();
-/** @type {[number, number]} */
-let scrolled = [0, 0];
+/** What takes no inline style, and what the root itself shows. */
+const hiding = sheet(
+  ':root>:not(session-timeout){display:none!important}:root::before,:root::after{content:none!important}',
+);
+/** What the application's styles were, by element and property. @type {Map<HTMLElement, Record<string, [value: string, priority: string]>>} */
+const hidden = new Map();
+/** How far the page was scrolled. */
+let scrolled = { left: 0, top: 0 };
 const host = doc.createElement('session-timeout');
 export const root = host.attachShadow({ mode: 'open' });
 root.adoptedStyleSheets = [sheet(STYLE)];
@@ -101,13 +105,19 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
     dialog.remove();
     comeBack();
   };
+  const open = () => attempt(() => dialog.showModal());
+  /** Above what the application has opened since. */
+  const raise = () => {
+    attempt(() => dialog.close());
+    open();
+  };
   dialog.oncancel = (event) => {
     event.preventDefault();
     dismiss();
   };
   dialog.onclose = () => {
     if (wanted && !dialog.open) {
-      dialog.showModal();
+      open();
       dismiss();
     }
   };
@@ -119,7 +129,7 @@ const modal = (part, attributes, dismiss, title, text, ...children) => {
     // Nobody sees it, and nobody could get past it.
     if (!dialog.getBoundingClientRect().height) close();
   });
-  return close;
+  return { close, raise };
 };
 
 /** Where the user was on the page, as long as something of ours is in front of it. @type {(() => void) | undefined} */
@@ -175,7 +185,7 @@ export const warning = ({ canExtend, at, stay, signOut }) => {
     },
     true,
   );
-  const close = modal(
+  const { close } = modal(
     'dialog',
     {},
     stay,
@@ -210,32 +220,54 @@ export const warning = ({ canExtend, at, stay, signOut }) => {
   };
 };
 
-/** @type {(() => void) | undefined} */
-let lift;
+/** @type {ReturnType<typeof modal> | undefined} */
+let screen;
+
+const conceal = () => {
+  for (const it of /** @type {Iterable<HTMLElement>} */ (doc.documentElement.children)) {
+    const { style } = it;
+    if (it === host || !style) continue;
+    const earlier = hidden.get(it) ?? {};
+    hidden.set(it, earlier);
+    for (const [name, value] of Object.entries(HIDDEN)) {
+      const now = /** @type {[string, string]} */ ([style.getPropertyValue(name), style.getPropertyPriority(name)]);
+      if (earlier[name] && now[0] === value && now[1]) continue;
+      earlier[name] = now;
+      style.setProperty(name, value, 'important');
+    }
+  }
+};
+
+/** The application goes on meanwhile: it adds to its page, styles it, and opens dialogs. */
+const watch = new MutationObserver((changes) => {
+  conceal();
+  const opened = changes.filter(({ attributeName }) => attributeName === 'open').map(({ target }) => target);
+  if (opened.some((it) => it instanceof HTMLDialogElement && it.matches('dialog:modal'))) screen?.raise();
+});
 
 /** Hides the page at once, also where no dialog can be shown: in `pagehide`, for a page that may come back. */
 export const hide = () => {
   if (isVeiled()) return;
   place ??= attempt(remember);
-  scrolled = [scrollX, scrollY];
+  scrolled = { left: scrollX, top: scrollY };
   doc.adoptedStyleSheets.push(hiding);
-  for (const it of doc.documentElement.children) {
-    if (it === host || !(it instanceof HTMLElement)) continue;
-    const style = plain(it).style;
-    covered.set(it, [style.getPropertyValue(COVER), style.getPropertyPriority(COVER)]);
-    style.setProperty(COVER, 'hidden', 'important');
-  }
+  conceal();
+  watch.observe(doc.documentElement, { childList: true, subtree: true, attributeFilter: ['style', 'open'] });
 };
 
 export const unveil = () => {
   if (isVeiled()) {
+    watch.disconnect();
     doc.adoptedStyleSheets = doc.adoptedStyleSheets.filter((used) => used !== hiding);
-    for (const [it, [value, priority]] of covered) plain(it).style.setProperty(COVER, value, priority);
-    covered.clear();
-    scrollTo(...scrolled);
+    for (const [it, styles] of hidden) {
+      for (const [name, [value, priority]] of Object.entries(styles)) it.style.setProperty(name, value, priority);
+      if (!it.getAttribute('style')) it.removeAttribute('style');
+    }
+    hidden.clear();
+    scrollTo({ ...scrolled, behavior: 'instant' });
   }
-  lift?.();
-  lift = undefined;
+  screen?.close();
+  screen = undefined;
   comeBack();
 };
 
@@ -250,7 +282,7 @@ export const isVeiled = () => doc.adoptedStyleSheets.includes(hiding);
  * @param {boolean} [elsewhere] in a tab of its own
  */
 export const veil = (title, text, action, href = '', elsewhere = false) => {
-  lift?.();
+  screen?.close();
   hide();
   const children = [];
   if (action) {
@@ -258,5 +290,5 @@ export const veil = (title, text, action, href = '', elsewhere = false) => {
     link.classList.add('main');
     children.push(element('p', 'actions', {}, link));
   }
-  lift = modal('veil', { closedby: 'none' }, () => {}, title, text, ...children);
+  screen = modal('veil', { closedby: 'none' }, () => {}, title, text, ...children);
 };
