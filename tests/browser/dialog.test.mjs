@@ -40,6 +40,29 @@ test('T1 the warning is styled under a strict Content-Security-Policy, in the ex
   await s.closed(page);
 });
 
+for (const css of [
+  'session-timeout { pointer-events: none; user-select: none; cursor: none }',
+  'session-timeout { font-size: 0 !important; color: transparent; -webkit-text-fill-color: transparent; text-indent: -9999px }',
+  'html { font-size: 5px; letter-spacing: 2em; line-height: 0; text-transform: uppercase; word-spacing: 5em }',
+  'session-timeout { animation: fade 1s infinite } @keyframes fade { from { font-size: 1px; visibility: hidden } }',
+  ':not(:defined) { display: none; opacity: 0; visibility: hidden } * { transition: all 9s }',
+])
+  test(`T1 no style of the page reaches the warning: ${css.slice(0, 40)}`, async (t) => {
+    const s = await stubScene(t, { server: { csp: null } });
+    s.stub.page('/styled', { head: `<style>${css}</style>`, body: FORM });
+    const looks = async (page) => {
+      await s.opened(page);
+      return s.part(page, 'stay').evaluate((button) => {
+        const { width, height } = button.getBoundingClientRect();
+        const { fontSize, visibility, pointerEvents, color, webkitTextFillColor, textIndent, letterSpacing, cursor } = getComputedStyle(button);
+        return { width, height, fontSize, visibility, pointerEvents, color, webkitTextFillColor, textIndent, letterSpacing, cursor };
+      });
+    };
+    const [plain, styled] = [await s.open(), await s.open('/styled')];
+    await s.warn(styled);
+    assert.deepEqual(await looks(styled), await looks(plain));
+  });
+
 test('T5 Stay waits for the answer, then gives focus and selection back', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

@@ -2,16 +2,16 @@ import { now, since } from './clock.js';
 import { attempt, doc, focused, plain } from './dom.js';
 import { language, message } from './messages.js';
 
-const STYLE = `:host{display:contents!important;visibility:visible!important;opacity:1!important;font:var(--st-font,max(1rem,16px)/1.5 system-ui,sans-serif)}
-dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5rem);width:100%;max-width:min(var(--st-max-width,30rem),100vw);max-height:100dvh;overflow:auto;padding:1.5rem;overflow-wrap:anywhere}
+const STYLE = `:host{all:initial!important;display:contents!important;color-scheme:inherit!important;font:var(--st-font,max(1rem,16px)/1.5 system-ui,sans-serif)!important}
+dialog{box-sizing:border-box;border:1px solid var(--st-border,GrayText);background:var(--st-bg,Canvas);color:var(--st-fg,CanvasText);border-radius:var(--st-radius,.5em);width:100%;max-width:min(var(--st-max-width,30em),100vw);max-height:100dvh;overflow:auto;padding:1.5em;overflow-wrap:anywhere}
 dialog::backdrop{background:var(--st-backdrop,rgb(0 0 0/.6))}
-.veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5rem,calc(50vw - 15rem))}
+.veil{border:0;border-radius:0;margin:0;max-width:none;width:100vw;height:100dvh;padding:15vh max(1.5em,calc(50vw - 15em))}
 .veil::backdrop{background:linear-gradient(var(--st-bg,Canvas) 0 0)Canvas}
-h2{margin:0 0 .5rem;font-size:1.25em;line-height:1.3}p{margin:0 0 1rem}
+h2{margin:0 0 .4em;font-size:1.25em;line-height:1.3}p{margin:0 0 1em}
 .clock{font-weight:600}.status:empty{display:none}
 .spoken{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-.actions{display:flex;flex-wrap:wrap;gap:.75rem}
-button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5rem 1rem;border:1px solid currentColor;border-radius:var(--st-radius,.5rem);background:transparent;color:inherit;font:inherit;text-decoration:none;cursor:pointer}
+.actions{display:flex;flex-wrap:wrap;gap:.75em}
+button,a{box-sizing:border-box;min-height:44px;min-width:44px;padding:.5em 1em;border:1px solid currentColor;border-radius:var(--st-radius,.5em);background:transparent;color:inherit;font:inherit;text-decoration:none;cursor:pointer}
 .main{border-color:transparent;background:var(--st-accent,#1b4fb3);color:var(--st-accent-fg,#fff)}
 :focus-visible{outline:3px solid var(--st-fg,CanvasText);outline-offset:2px}
 @media(forced-colors:active){.main{border-color:ButtonText}}
@@ -230,9 +230,9 @@ const conceal = () => {
     const earlier = hidden.get(it) ?? {};
     hidden.set(it, earlier);
     for (const [name, value] of Object.entries(HIDDEN)) {
-      const now = /** @type {[string, string]} */ ([style.getPropertyValue(name), style.getPropertyPriority(name)]);
-      if (earlier[name] && now[0] === value && now[1]) continue;
-      earlier[name] = now;
+      const had = /** @type {[string, string]} */ ([style.getPropertyValue(name), style.getPropertyPriority(name)]);
+      if (earlier[name] && had[0] === value && had[1]) continue;
+      earlier[name] = had;
       style.setProperty(name, value, 'important');
     }
   }
