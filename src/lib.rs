@@ -4,6 +4,40 @@
 //! renews it on each request, and answers instead of the application once the session has ended. It owns neither log-in
 //! nor session data: it watches the session id go by, so it works with whatever session library the application has.
 //!
+//! With axum (feature `axum`), a log-in included:
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Extension, Router, http::header::SET_COOKIE, response::{IntoResponse, Redirect}, routing::{get, post}};
+//! use std::time::Duration;
+//! use tower_session_timeout::{ConfigError, NewSession, Session, SessionTimeoutLayer};
+//!
+//! fn app() -> Result<Router, ConfigError> {
+//!     let timeout = SessionTimeoutLayer::builder()
+//!         .cookie("sid")
+//!         .idle_timeout(Duration::from_secs(15 * 60))
+//!         .absolute_timeout(Duration::from_secs(8 * 3600))
+//!         .login_path("/login")
+//!         .logout_path("/logout")
+//!         .build()?;
+//!     Ok(Router::new().route("/login", post(log_in)).route("/account", get(account)).layer(timeout))
+//! }
+//!
+//! async fn log_in() -> impl IntoResponse {
+//!     // After the password was found right. As a rule, a session library sets the cookie.
+//!     let cookie = "sid=8Qm3vR0c9tY5wK1nB7xJ2g; Path=/; Secure; HttpOnly; SameSite=Lax";
+//!     (Extension(NewSession::new().owner("user-4711")), [(SET_COOKIE, cookie)], Redirect::to("/account"))
+//! }
+//!
+//! async fn account(session: Session) -> String {
+//!     format!("{} seconds left", session.remaining().as_secs())
+//! }
+//! # app().unwrap();
+//! # }
+//! ```
+//!
+//! It is a tower layer like any other:
+//!
 //! ```
 //! use std::time::Duration;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -28,6 +62,14 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Guides
+//!
+//! [Configuration](_docs::configuration), [what happens to a request](_docs::requests), [where the layer
+//! goes](_docs::layer_order), [where sessions are kept](_docs::stores) and [how far that goes](_docs::scale), [warn the
+//! user](_docs::warn_the_user), [recipes](_docs::recipes), [coming from Flask](_docs::flask), [security
+//! notes](_docs::security). Programs to run are in the repository's
+//! [`examples`](https://github.com/tower-session-timeout/tower-session-timeout/tree/main/examples).
 //!
 //! # Which requests pass, in order
 //!
@@ -221,18 +263,39 @@ pub mod contract {
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
 
-#[cfg(doctest)]
-#[doc = include_str!("../docs/layer-order.md")]
-struct LayerOrderDoctests;
+/// The guides.
+#[cfg(any(doc, doctest))]
+pub mod _docs {
+    /// A guide, as it is in the repository. There its links are to the other files, here to the other modules.
+    macro_rules! guide {
+        ($name:ident, $file:literal) => {
+            #[doc = "[configuration]: self::configuration"]
+            #[doc = "[layer-order]: self::layer_order"]
+            #[doc = "[recipes]: self::recipes"]
+            #[doc = "[requests]: self::requests"]
+            #[doc = "[scale]: self::scale"]
+            #[doc = "[server-settings]: self::stores#settings-of-the-server"]
+            #[doc = "[snapshot]: self::recipes#sessions-that-outlive-a-restart"]
+            #[doc = "[sql]: self::stores#postgres-and-sqlite"]
+            #[doc = "[stateless]: self::stores#stateless"]
+            #[doc = "[stores]: self::stores"]
+            #[doc = "[warn-the-user]: self::warn_the_user"]
+            #[doc = ""]
+            #[doc = include_str!($file)]
+            pub mod $name {}
+        };
+    }
 
-#[cfg(doctest)]
-#[doc = include_str!("../docs/recipes.md")]
-struct RecipeDoctests;
-
-#[cfg(all(doctest, feature = "stateless", feature = "test-util"))]
-#[doc = include_str!("../docs/stores.md")]
-struct StoresDoctests;
-
-#[cfg(all(doctest, feature = "client"))]
-#[doc = include_str!("../docs/warn-the-user.md")]
-struct WarnTheUserDoctests;
+    guide!(configuration, "../docs/configuration.md");
+    guide!(flask, "../docs/flask.md");
+    guide!(layer_order, "../docs/layer-order.md");
+    guide!(requests, "../docs/requests.md");
+    guide!(scale, "../docs/scale.md");
+    guide!(security, "../docs/security.md");
+    #[cfg(any(doc, all(feature = "axum", feature = "shared", feature = "test-util")))]
+    guide!(recipes, "../docs/recipes.md");
+    #[cfg(any(doc, all(feature = "stateless", feature = "test-util")))]
+    guide!(stores, "../docs/stores.md");
+    #[cfg(any(doc, feature = "client"))]
+    guide!(warn_the_user, "../docs/warn-the-user.md");
+}

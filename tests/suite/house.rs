@@ -148,3 +148,11 @@ fn names_are_used_from_the_module_that_owns_them() {
         }
     }
 }
+
+/// So that what is pasted from there is what was run here.
+#[test]
+fn the_readme_has_the_quick_start_as_the_example_has_it() {
+    let example = include_str!("../../examples/quick_start.rs");
+    let (_, program) = example.split_once("\n\n").unwrap();
+    assert!(include_str!("../../README.md").contains(&format!("```rust,no_run\n{program}```")));
+}
