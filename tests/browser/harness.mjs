@@ -147,7 +147,7 @@ class Scene {
 
   async finish() {
     // Chromium may not come back from closing a page that was kept for the Back button; it goes with the browser.
-    await Promise.race([this.context.close(), pause(2_000)]);
+    await Promise.race([this.context?.close(), pause(2_000)]);
     assert.deepEqual(this.errors.filter((error) => !this.allow.some((allowed) => allowed.test(error))), [], 'errors on the console');
   }
 
@@ -321,8 +321,9 @@ export async function startExample(t, ...args) {
 /** With the example; `logIn(page, user, next)` leads there. */
 export async function exampleScene(t, { args = ['--idle', '40', '--warn', '25', '--absolute', '120'], ...options } = {}) {
   const scene = new Scene();
-  scene.url = await startExample(t, ...args);
+  // Hooks run in this order: a page that still asks a server that is gone would count as an error.
   t.after(() => scene.finish());
+  scene.url = await startExample(t, ...args);
   await scene.begin({ clock: false, ...options });
   scene.logIn = async (page, user, next = '/account') => {
     await page.goto(`/login?next=${encodeURIComponent(next)}`);
