@@ -28,6 +28,37 @@ use crate::middleware::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Which services
+///
+/// The inner service is cloned, as tower's services are wont to be: one that waits for a store is put aside, and its clone
+/// takes its place. One that is not `Clone` goes into tower's `Buffer`.
+///
+/// Response bodies have [`Bytes`](bytes::Bytes) for data, as those of axum, hyper and tonic do. Other data become `Bytes` on
+/// the way:
+///
+/// ```
+/// use std::{collections::VecDeque, convert::Infallible};
+/// use bytes::Buf;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_session_timeout::SessionTimeoutLayer;
+///
+/// # fn main() -> Result<(), tower_session_timeout::ConfigError> {
+/// let timeout = SessionTimeoutLayer::builder().cookie("sid").build()?;
+/// let service = ServiceBuilder::new()
+///     .layer(timeout)
+///     .map_response(|response: Response<Full<VecDeque<u8>>>| {
+///         response.map(|body| body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))))
+///     })
+///     .service(service_fn(|_: Request<()>| async {
+///         Ok::<_, Infallible>(Response::new(Full::new(VecDeque::from(*b"hello"))))
+///     }));
+/// # let _ = tower::ServiceExt::oneshot(service, Request::new(()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SessionTimeoutLayer {
     config: Arc<Config>,
