@@ -1,17 +1,16 @@
-#!/usr/bin/env python3
-"""Puts examples/proxy.rs before applications that hang, hang up and stream: tests/proxy.py"""
+"""The proxy example before applications that hang, hang up and stream."""
 
 import contextlib
 import http.client
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from apps import PACE, PATIENCE, PROXY, ROOT, Servers, ask, run
+import pytest
+from plain_http import ask
+from programs import EXAMPLES, PACE, PATIENCE
 
 ANSWER_TIMEOUT = 1.0 * PACE
 IDLE = 2.0 * PACE
@@ -66,34 +65,37 @@ def answer(connection, text="hello", *fields):
     connection.sendall(("\r\n".join(head) + "\r\n\r\n" + text).encode())
 
 
-def start(servers, serve, *options):
-    application = Application(serve)
-    proxy = servers.start(
-        PROXY,
-        *("--listen", "127.0.0.1:0", "--upstream", f"http://{application.address}", "--cookie", "sid"),
-        *("--idle", str(IDLE), *options),
-    )
-    return application, proxy
+@pytest.fixture
+def proxied(start):
+    """An application that serves its connections like this, and the proxy before it."""
+
+    def proxied(serve, *options):
+        application = Application(serve)
+        upstream = f"http://{application.address}"
+        proxy = start("proxy", "--upstream", upstream, "--cookie", "sid", "--idle", IDLE, *options)
+        return application, proxy.address
+
+    return proxied
 
 
-def an_application_that_hangs_is_not_waited_for(check, servers):
+def test_an_application_that_hangs_is_not_waited_for(proxied):
     def serve(application, connection):
         if application.read(connection) != "GET /hangs":
             answer(connection)
         else:
             time.sleep(PATIENCE)
 
-    _, proxy = start(servers, serve, "--answer-timeout", str(ANSWER_TIMEOUT))
+    _, proxy = proxied(serve, "--answer-timeout", ANSWER_TIMEOUT)
     began = time.monotonic()
     page = ask(proxy, "GET", "/hangs", {"Accept": "text/html"})
     lasted = time.monotonic() - began
-    check.equal("it is answered instead", (page.status, page.text), (504, "The application takes too long to answer."))
-    check(f"after {lasted:.2f} s", ANSWER_TIMEOUT <= lasted < PATIENCE / 2, ANSWER_TIMEOUT)
-    check.equal("others are answered", ask(proxy, "GET", "/", {}).text, "hello")
+    assert (page.status, page.text) == (504, "The application takes too long to answer."), "it is answered instead"
+    assert ANSWER_TIMEOUT <= lasted < PATIENCE / 2, (f"after {lasted:.2f} s", ANSWER_TIMEOUT)
+    assert ask(proxy, "GET", "/", {}).text == "hello", "others are answered"
 
 
-def one_that_never_reads_a_request_is_not_waited_for_either(check, servers):
-    _, proxy = start(servers, lambda *_: time.sleep(PATIENCE), "--answer-timeout", str(ANSWER_TIMEOUT))
+def test_one_that_never_reads_a_request_is_not_waited_for_either(proxied):
+    _, proxy = proxied(lambda *_: time.sleep(PATIENCE), "--answer-timeout", ANSWER_TIMEOUT)
     # More than the buffers on the way take.
     connection = http.client.HTTPConnection(proxy, timeout=PATIENCE)
     connection.putrequest("POST", "/upload")
@@ -106,15 +108,15 @@ def one_that_never_reads_a_request_is_not_waited_for_either(check, servers):
     except OSError:
         pass
     connection.sock.settimeout(PATIENCE)
-    check("its answer comes though the upload stands still", b"HTTP/1.1 504" in connection.sock.recv(100))
+    assert b"HTTP/1.1 504" in connection.sock.recv(100), "its answer comes though the upload stands still"
 
 
-def an_upload_may_take_longer_than_an_answer(check, servers):
+def test_an_upload_may_take_longer_than_an_answer(proxied):
     def serve(application, connection):
         application.read(connection)
         answer(connection)
 
-    application, proxy = start(servers, serve, "--answer-timeout", str(ANSWER_TIMEOUT))
+    application, proxy = proxied(serve, "--answer-timeout", ANSWER_TIMEOUT)
     connection = http.client.HTTPConnection(proxy, timeout=PATIENCE)
     connection.putrequest("POST", "/upload")
     connection.putheader("Content-Length", "8")
@@ -125,35 +127,35 @@ def an_upload_may_take_longer_than_an_answer(check, servers):
         connection.send(b"x")
     page = connection.getresponse()
     lasted = time.monotonic() - began
-    check.equal(f"it arrives after {lasted:.1f} s", (page.status, application.requests), (200, ["POST /upload"]))
-    check("which is longer than that", lasted > 2 * ANSWER_TIMEOUT, lasted)
+    assert (page.status, application.requests) == (200, ["POST /upload"]), f"it arrives after {lasted:.1f} s"
+    assert lasted > 2 * ANSWER_TIMEOUT, ("which is longer than that", lasted)
 
 
-def an_answer_that_has_begun_may_take_longer(check, servers):
+def test_an_answer_that_has_begun_may_take_longer(proxied):
     def serve(application, connection):
         application.read(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
         time.sleep(2 * ANSWER_TIMEOUT)
         connection.sendall(b" half"[:5])
 
-    _, proxy = start(servers, serve, "--answer-timeout", str(ANSWER_TIMEOUT))
-    check.equal("all of it arrives", ask(proxy, "GET", "/", {}).text, "first half")
+    _, proxy = proxied(serve, "--answer-timeout", ANSWER_TIMEOUT)
+    assert ask(proxy, "GET", "/", {}).text == "first half", "all of it arrives"
 
 
-def an_application_that_hangs_up_after_each_answer_loses_nobody(check, servers):
+def test_an_application_that_hangs_up_after_each_answer_loses_nobody(proxied):
     """Without `Connection: close`: the proxy takes the connection for one to use again."""
 
     def serve(application, connection):
         if application.read(connection):
             answer(connection)
 
-    application, proxy = start(servers, serve)
+    application, proxy = proxied(serve)
     visits = [(method, f"/{n}") for n in range(40) for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         statuses = list(threads.map(lambda visit: ask(proxy, *visit, {}).status, visits))
-    failed = [(visit, status) for visit, status in zip(visits, statuses) if status != 200]
-    check(f"none of {len(visits)} requests fails", not failed, failed)
-    check.equal("nor is one heard of twice", sorted(application.requests), sorted(map(" ".join, visits)))
+    failed = [(visit, status) for visit, status in zip(visits, statuses, strict=True) if status != 200]
+    assert not failed, (f"none of {len(visits)} requests fails", failed)
+    assert sorted(application.requests) == sorted(map(" ".join, visits)), "nor is one heard of twice"
 
 
 def hang_up_on_the_second(answered):
@@ -168,25 +170,25 @@ def hang_up_on_the_second(answered):
     return serve
 
 
-def a_request_that_meets_a_closing_connection_is_asked_again(check, servers):
+def test_a_request_that_meets_a_closing_connection_is_asked_again(proxied):
     for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
         answered = threading.Semaphore(0)
-        application, proxy = start(servers, hang_up_on_the_second(answered))
-        check.equal(f"{method}: the first is answered", ask(proxy, "GET", "/1", {}).status, 200)
-        check.equal(f"{method}: the second as well", ask(proxy, method, "/2", {}).status, 200)
-        check.equal(f"{method}: on a new connection", application.requests, ["GET /1", f"{method} /2", f"{method} /2"])
+        application, proxy = proxied(hang_up_on_the_second(answered))
+        assert ask(proxy, "GET", "/1", {}).status == 200, f"{method}: the first is answered"
+        assert ask(proxy, method, "/2", {}).status == 200, f"{method}: the second as well"
+        assert application.requests == ["GET /1", f"{method} /2", f"{method} /2"], f"{method}: on a new connection"
 
 
-def all_connections_may_be_closing(check, servers):
+def test_all_connections_may_be_closing(proxied):
     answered = threading.Semaphore(0)
-    application, proxy = start(servers, hang_up_on_the_second(answered))
+    application, proxy = proxied(hang_up_on_the_second(answered))
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for _ in range(5):
             statuses = list(threads.map(lambda n: ask(proxy, "GET", f"/{n}", {}).status, range(AT_ONCE)))
-            check.equal(f"all {AT_ONCE} are answered", statuses, [200] * AT_ONCE)
+            assert statuses == [200] * AT_ONCE, f"all {AT_ONCE} are answered"
 
 
-def what_must_not_be_done_twice_is_not_asked_again(check, servers):
+def test_what_must_not_be_done_twice_is_not_asked_again(proxied):
     for method, body, headers in [
         ("POST", None, {"Content-Length": "0"}),
         ("PATCH", None, {"Content-Length": "0"}),
@@ -195,21 +197,21 @@ def what_must_not_be_done_twice_is_not_asked_again(check, servers):
         ("PUT", "a=1", {}),
     ]:
         answered = threading.Semaphore(0)
-        application, proxy = start(servers, hang_up_on_the_second(answered))
+        application, proxy = proxied(hang_up_on_the_second(answered))
         ask(proxy, "GET", "/1", {})
         status = ask(proxy, method, "/2", headers, body).status
         what = f"{method} with {len(body or '')} bytes"
-        check.equal(f"{what} fails", status, 502)
-        check.equal(f"{what} is heard of once", application.requests, ["GET /1", f"{method} /2"])
+        assert status == 502, f"{what} fails"
+        assert application.requests == ["GET /1", f"{method} /2"], f"{what} is heard of once"
 
 
-def what_is_closed_again_is_not_asked_a_third_time(check, servers):
-    application, proxy = start(servers, lambda application, connection: application.read(connection))
-    check.equal("it fails", ask(proxy, "GET", "/", {}).status, 502)
-    check.equal("after two times", application.requests, ["GET /", "GET /"])
+def test_what_is_closed_again_is_not_asked_a_third_time(proxied):
+    application, proxy = proxied(lambda application, connection: application.read(connection))
+    assert ask(proxy, "GET", "/", {}).status == 502, "it fails"
+    assert application.requests == ["GET /", "GET /"], "after two times"
 
 
-def a_stream_ends_with_its_session(check, servers):
+def test_a_stream_ends_with_its_session(proxied):
     """Of the types that were named; the others go on."""
 
     def serve(application, connection):
@@ -226,7 +228,7 @@ def a_stream_ends_with_its_session(check, servers):
             connection.sendall(b"0\r\n\r\n")
 
     types = ("--end-streams", "text/event-stream", "--end-streams", "application/x-ndjson")
-    _, proxy = start(servers, serve, *types)
+    _, proxy = proxied(serve, *types)
     ask(proxy, "POST", "/login", {"Content-Length": "0"})
 
     def lasts(path):
@@ -236,12 +238,12 @@ def a_stream_ends_with_its_session(check, servers):
 
     with ThreadPoolExecutor(3) as threads:
         (*ended, (_, other)) = threads.map(lasts, ["/events", "/lines", "/other"])
-    for path, (status, lasted) in zip(["/events", "/lines"], ended):
-        check(f"{path} after {lasted:.1f} s", status == 200 and 0.9 * IDLE <= lasted < 1.7 * IDLE, status)
-    check(f"/other goes on for {other:.1f} s", other >= 1.9 * IDLE)
+    for path, (status, lasted) in zip(["/events", "/lines"], ended, strict=True):
+        assert status == 200 and 0.9 * IDLE <= lasted < 1.7 * IDLE, (f"{path} after {lasted:.1f} s", status)
+    assert other >= 1.9 * IDLE, f"/other goes on for {other:.1f} s"
 
 
-def what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(check, servers):
+def test_what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(proxied):
     """Servers put trailers among the fields of a request (uvicorn), where a cookie would be a session."""
     arrived = []
 
@@ -261,7 +263,7 @@ def what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(check, servers
                 b"5\r\nhello\r\n0\r\nSet-Cookie: sid=late; Path=/\r\nX-Late: 1\r\n\r\n"
             )
 
-    _, proxy = start(servers, serve)
+    _, proxy = proxied(serve)
     host, port = proxy.split(":")
     with socket.create_connection((host, port), PATIENCE) as connection:
         connection.sendall(
@@ -270,17 +272,17 @@ def what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(check, servers
             b"3\r\nabc\r\n0\r\nCookie: sid=ended\r\nX-Trailer: 1\r\n\r\n"
         )
         seen = b"".join(iter(lambda: connection.recv(65536), b""))
-    check("its answer arrives", seen.startswith(b"HTTP/1.1 200") and b"\r\nhello\r\n" in seen, seen)
-    check("without its trailers", b"late" not in seen.lower() and b"trailer:" not in seen.lower(), seen)
-    check.equal("the application hears once", len(arrived), 1)
+    assert seen.startswith(b"HTTP/1.1 200") and b"\r\nhello\r\n" in seen, ("its answer arrives", seen)
+    assert b"late" not in seen.lower() and b"trailer:" not in seen.lower(), ("without its trailers", seen)
+    assert len(arrived) == 1, "the application hears once"
     for head, trailers in arrived:
-        check.equal("no trailers", trailers, [])
+        assert trailers == [], "no trailers"
         names = {field.partition(b":")[0].lower() for field in head}
-        check("nor of any", not names & {b"trailer", b"cookie", b"te"}, head)
-        check("and of the host that was asked for", b"host: example.com\r\n" in head, head)
+        assert not names & {b"trailer", b"cookie", b"te"}, ("nor of any", head)
+        assert b"host: example.com\r\n" in head, ("and of the host that was asked for", head)
 
 
-def mistakes_are_explained(check, _):
+def test_mistakes_are_explained():
     needed = ["--upstream", "http://127.0.0.1:1", "--cookie", "sid"]
     for arguments, problem in [
         (["--answer-timeout", "0"], "an answer timeout of 0 leaves no time for an answer"),
@@ -289,50 +291,16 @@ def mistakes_are_explained(check, _):
         (["--end-streams", "events"], '"events" is no media type'),
         (["--end-streams", "text/event-stream; charset=utf-8"], '"text/event-stream; charset=utf-8" is no media type'),
     ]:
-        ended = subprocess.run([PROXY, *needed, *arguments], capture_output=True, text=True, timeout=PATIENCE)
-        check(problem, ended.returncode == 2 and ended.stderr.startswith(problem), ended)
+        ended = subprocess.run(
+            [EXAMPLES / "proxy", *needed, *arguments], capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert ended.returncode == 2 and ended.stderr.startswith(problem), (problem, ended)
 
 
-def a_very_long_answer_timeout_is_none(check, servers):
+def test_a_very_long_answer_timeout_is_none(proxied):
     def serve(application, connection):
         application.read(connection)
         answer(connection)
 
-    _, proxy = start(servers, serve, "--answer-timeout", "10000000000000000000")
-    check.equal("it is answered", ask(proxy, "GET", "/", {}).status, 200)
-
-
-SCENARIOS = [
-    an_application_that_hangs_is_not_waited_for,
-    one_that_never_reads_a_request_is_not_waited_for_either,
-    an_upload_may_take_longer_than_an_answer,
-    an_answer_that_has_begun_may_take_longer,
-    an_application_that_hangs_up_after_each_answer_loses_nobody,
-    a_request_that_meets_a_closing_connection_is_asked_again,
-    all_connections_may_be_closing,
-    what_must_not_be_done_twice_is_not_asked_again,
-    what_is_closed_again_is_not_asked_a_third_time,
-    a_stream_ends_with_its_session,
-    what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one,
-    a_very_long_answer_timeout_is_none,
-    mistakes_are_explained,
-]
-
-
-def main():
-    build = ["cargo", "build", "--quiet", "--locked", "--all-features", "--example", "proxy"]
-    if subprocess.run(build, cwd=ROOT).returncode:
-        return True
-    with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(max_workers=len(SCENARIOS)) as threads:
-        servers = Servers(work)
-        try:
-            failures = list(threads.map(lambda scenario: run(scenario, "proxy", servers), SCENARIOS))
-        finally:
-            servers.stop()
-    failed = sum(failures_of_one > 0 for failures_of_one in failures)
-    print(f"{len(failures)} scenarios, {failed} of them failed")
-    return failed > 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    _, proxy = proxied(serve, "--answer-timeout", "10000000000000000000")
+    assert ask(proxy, "GET", "/", {}).status == 200, "it is answered"

@@ -1,0 +1,39 @@
+"""Mistakes on the command line are explained."""
+
+import subprocess
+
+import pytest
+from programs import EXAMPLES, PATIENCE
+
+
+def run(program, *arguments):
+    ended = subprocess.run([EXAMPLES / program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("program", ["axum", "hyper"])
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        (["--ilde", "5"], ["--ilde"]),
+        (["--idle", "soon"], ["soon"]),
+        (["--idle"], ["--idle", "value"]),
+        (["--idle", "9", "--absolute", "3"], ["the idle timeout of 9s is longer"]),
+    ],
+)
+def test_a_mistake_is_named(program, arguments, problems):
+    status, said = run(program, *arguments)
+    assert status == 2, said
+    assert all(problem in said for problem in problems), said
+
+
+def test_an_unknown_store_is_refused():
+    status, said = run("axum", "--store", "nowhere")
+    assert status == 2, said
+    assert "nowhere" in said
+
+
+def test_the_example_explains_itself():
+    status, said = run("axum", "--help")
+    assert status == 0
+    assert "Usage: axum" in said
