@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    sync::{LazyLock, Mutex},
 };
 
 use syn::visit::Visit;
@@ -39,10 +40,16 @@ impl Visit<'_> for Tests {
 }
 
 fn is_test(file: &str, name: &str) -> bool {
+    static READ: LazyLock<Mutex<BTreeMap<String, Tests>>> = LazyLock::new(Mutex::default);
     let path = if file.contains('/') { file.to_owned() } else { format!("tests/suite/{file}") };
-    let Ok(text) = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)) else { return false };
-    let mut tests = Tests::default();
-    tests.visit_file(&syn::parse_file(&text).unwrap());
+    let mut read = READ.lock().unwrap();
+    let tests = read.entry(path).or_insert_with_key(|path| {
+        let mut tests = Tests::default();
+        if let Ok(text) = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)) {
+            tests.visit_file(&syn::parse_file(&text).unwrap());
+        }
+        tests
+    });
     tests.0.contains(name)
 }
 
