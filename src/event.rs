@@ -166,6 +166,7 @@ pub(crate) fn passed(how: &'static str) {
 }
 
 /// Something the operator may have to put right.
+#[cfg(feature = "snapshot")]
 pub(crate) fn warn(message: &str) {
     #[cfg(feature = "tracing")]
     tracing::warn!("{message}");

@@ -11,6 +11,8 @@ use crate::clock::wall_clock;
 
 /// Of how many bytes a cookie's name and value are together at most.
 const LONGEST_COOKIE: usize = 4096;
+/// Browsers pass over attributes whose value is longer (RFC 6265bis §5.6).
+const LONGEST_ATTRIBUTE: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct SetCookie<'a> {
@@ -45,7 +47,9 @@ impl<'a> SetCookie<'a> {
         // Of several attributes of one name, the last that can be read counts.
         for attribute in parts {
             let (name, value) = split_at_equals(attribute).unwrap_or((trim(attribute), b""));
-            cookie.read_attribute(name, value);
+            if value.len() <= LONGEST_ATTRIBUTE {
+                cookie.read_attribute(name, value);
+            }
         }
         cookie
     }
@@ -204,6 +208,17 @@ mod tests {
             assert!(!is_removal(&format!("Expires={unreadable_or_future}")), "{unreadable_or_future}");
         }
         assert!(is_removal("Expires=soon; Expires=1 Jan 1970 00:00:00; Expires=never"));
+    }
+
+    #[test]
+    fn attributes_that_browsers_find_too_long_are_passed_over() {
+        let zeros = |number| "0".repeat(number);
+        assert!(is_removal(&format!("Max-Age={}", zeros(1024))));
+        assert!(!is_removal(&format!("Max-Age={}", zeros(1025))));
+        assert!(is_removal(&format!("Expires=1 Jan 1970 00:00:00 {}", zeros(1003))));
+        assert!(!is_removal(&format!("Expires=1 Jan 1970 00:00:00 {}", zeros(1005))));
+        let long = format!("sid=A; Path=/{}; Domain={}", zeros(1024), zeros(1025));
+        assert!(SetCookie::parse(long.as_bytes()).may_be_set_with(&SessionCookie::new("sid")));
     }
 
     #[test]

@@ -33,6 +33,7 @@ const USUAL_LENGTH: usize = 96;
 
 /// What is kept under the hash of an id. Both, if the id began a session that lives on under newer ids, and is another
 /// session's by now.
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Entry {
     /// The id is one of the session that is kept under this key.
@@ -44,6 +45,7 @@ pub(crate) struct Entry {
 }
 
 /// Something, and the instant until which it has to be kept.
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Kept<T> {
     pub(crate) content: T,
@@ -227,5 +229,120 @@ impl EndReason {
         let all =
             [Self::Idle, Self::Absolute, Self::SignedOut, Self::Revoked, Self::Superseded, Self::Unknown];
         all.into_iter().find(|reason| reason.to_code() == code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*, sample::select};
+
+    use super::*;
+
+    const KEY: [u8; 16] = [7; 16];
+
+    fn kept<T: std::fmt::Debug>(content: impl Strategy<Value = T>) -> impl Strategy<Value = Option<Kept<T>>> {
+        option::of((content, any::<u64>()).prop_map(|(content, until)| Kept { content, until }))
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        let reason = select(
+            &[
+                EndReason::Idle,
+                EndReason::Absolute,
+                EndReason::SignedOut,
+                EndReason::Revoked,
+                EndReason::Superseded,
+            ][..],
+        );
+        prop_oneof![
+            any::<u64>().prop_map(|active| State::Live { active, in_flight: 0 }),
+            (any::<u64>(), reason).prop_map(|(at, reason)| State::Ended { at, reason }),
+        ]
+    }
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        (any::<u64>(), option::of(any::<u64>())).prop_map(|(idle, absolute)| {
+            let idle = Duration::from_nanos(idle);
+            absolute
+                .map_or(Limits::idle_only(idle), |absolute| Limits::new(idle, Duration::from_nanos(absolute)))
+        })
+    }
+
+    fn issued() -> impl Strategy<Value = IssuedId> {
+        let works_until = option::of(0..u64::MAX);
+        (any::<[u8; 16]>(), any::<u64>(), any::<[u32; 2]>(), any::<u64>(), works_until).prop_map(
+            |(id, issued, [first_set, last_set], last_set_at, works_until)| IssuedId {
+                id: IdHash::from_bytes(id),
+                issued,
+                first_set,
+                last_set,
+                last_set_at,
+                works_until,
+            },
+        )
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let text = || option::of(".{0,40}");
+        let ids = prop::collection::vec(issued(), 0..4);
+        let rare = (option::of(limits()), text(), text(), any::<bool>(), ids).prop_map(
+            |(limits, owner, label, adopted, ids)| {
+                let (owner, label) = (owner.map(Owner::from), label.map(Label::from));
+                Rare { limits, owner, label, adopted, ids }
+            },
+        );
+        (any::<u64>(), state(), rare).prop_map(|(started, state, rare)| {
+            let rare = (rare != Rare::default()).then(|| Box::new(rare));
+            Record { started, state, rare }
+        })
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let roster = prop::collection::vec(any::<[u8; 16]>(), 0..4);
+        (kept(any::<[u8; 16]>()), kept(record()), kept(roster)).prop_map(|(alias, record, roster)| Entry {
+            alias,
+            record,
+            roster,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_was_written_is_read(entry in entry()) {
+            prop_assert!(Entry::decode(&KEY, &entry.encode(&KEY)).is_some_and(|read| read == entry));
+        }
+
+        #[test]
+        fn what_was_changed_cut_lengthened_or_is_of_another_key_is_not_read(
+            entry in entry(),
+            at in any::<prop::sample::Index>(),
+            bits in 1..=u8::MAX,
+            more in prop::collection::vec(any::<u8>(), 1..20),
+        ) {
+            let text = entry.encode(&KEY);
+            let at = at.index(text.len());
+            let mut changed = text.clone();
+            changed[at] ^= bits;
+            let longer = [&text[..], &more].concat();
+            for other in [&changed, &text[..at], &text[at + 1..], &longer] {
+                prop_assert!(Entry::decode(&KEY, other).is_none());
+            }
+            prop_assert!(Entry::decode(&[8; 16], &text).is_none());
+        }
+
+        #[test]
+        fn no_bytes_at_all_make_it_panic(mut text in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Entry::decode(&KEY, &text);
+            // With the version, and a sum that is right: flags and lengths are what was made up.
+            if let [version, ..] = &mut text[..] {
+                *version = VERSION;
+            }
+            text.extend(checksum(&KEY, &text));
+            if let Some(read) = Entry::decode(&KEY, &text) {
+                prop_assert_eq!(read.encode(&KEY), text);
+            }
+        }
     }
 }

@@ -70,6 +70,7 @@ impl Granularity {
 }
 
 /// A session id as stores keep it: 128 bits of a hash.
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "snapshot", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct IdHash {

@@ -12,6 +12,7 @@ use crate::rules::{
     new_session::{NewSession, SessionInfo},
 };
 
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Record {
     pub(super) started: u64,
@@ -20,6 +21,7 @@ pub(crate) struct Record {
     pub(super) rare: Option<Box<Rare>>,
 }
 
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum State {
     /// `in_flight` counts the requests that hold it: as long as there are any, it is in use. What they renew is recorded
@@ -34,6 +36,7 @@ pub(super) enum State {
     },
 }
 
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Rare {
     pub(super) limits: Option<Limits>,
@@ -45,6 +48,7 @@ pub(super) struct Rare {
     pub(super) ids: Vec<IssuedId>,
 }
 
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, PartialEq)]
 pub(crate) struct IssuedId {
     pub(crate) id: IdHash,

@@ -571,6 +571,17 @@ test('T39 a draft of yesterday is removed', async (t) => {
   assert.equal(await page.inputValue('#text'), '');
 });
 
+test('T39 a draft of 21 hours ago is filled in', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await page.fill('#text', 'of last evening');
+  await s.draftSaved(page);
+  await expired(s, page);
+  await s.advance(21 * 3_600_000);
+  await back(s, page, 'ada');
+  await s.until('it is there', async () => (await page.inputValue('#text')) === 'of last evening');
+});
+
 test('T39 what is no draft, or damaged, is neither kept nor told', async (t) => {
   const s = await stubScene(t);
   const page = await s.open();

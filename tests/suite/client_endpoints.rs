@@ -1,5 +1,7 @@
-//! What a page asks the layer itself, and what the application's answers tell it. T-numbers of the page's cases.
+//! What a page asks the layer itself, and what the application's answers tell it. `T` numbers are those of `tests/browser`,
+//! unless they are said to be of the security cases.
 #![cfg(feature = "client")]
+#![allow(clippy::unchecked_time_subtraction)] // of constants
 
 use std::{collections::HashSet, sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -77,7 +79,7 @@ async fn the_status_of_a_live_session_is_told_in_relative_times() {
     assert_eq!(told, expected);
 }
 
-/// T4 of the page's cases, I10.
+/// T4, I10; T72 of the security cases.
 #[tokio::test]
 async fn asking_for_the_status_changes_nothing() {
     let app = signed_in("A", "ada").await;
@@ -162,7 +164,7 @@ async fn what_both_limits_end_at_once_cannot_be_extended() {
     assert_eq!((&told["limit"], &told["can_extend"]), (&json!("absolute"), &json!(false)));
 }
 
-/// T46
+/// T46; T70 of the security cases.
 #[tokio::test]
 async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
     let app = signed_in("A", "ada").await;
@@ -195,6 +197,51 @@ async fn only_the_sites_own_pages_keep_alive_sign_out_or_get_a_key() {
         "shop.example:8443",
     );
     assert_eq!(app.send(older_browser).await.status(), StatusCode::OK);
+}
+
+/// T64 of the security cases: what a page of another site can tell of an answer that it may not read, its status and whether
+/// it loaded at all, is the same whoever is signed in.
+#[tokio::test]
+async fn a_page_of_another_site_cannot_tell_who_is_signed_in() {
+    let app = signed_in("A", "ada").await;
+    let elsewhere =
+        |request| with(with(request, "sec-fetch-site", "cross-site"), "origin", "https://evil.example");
+    let seen = async |request: Request<Full<Bytes>>| {
+        let response = app.send(elsewhere(request)).await;
+        let mut names: Vec<_> = response.headers().keys().map(ToString::to_string).collect();
+        names.sort();
+        assert!(
+            names.iter().all(|name| !name.starts_with("access-control-") && name != "timing-allow-origin")
+        );
+        assert_eq!(header(&response, "cross-origin-resource-policy"), "same-origin");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff");
+        assert!(set_cookies(&response).is_empty());
+        (response.status(), names)
+    };
+    for request in [get(STATUS, &[]), post(KEEP_ALIVE), post(SIGN_OUT), get(DRAFT_KEY, &[])] {
+        let path = request.uri().path().to_owned();
+        let nobody = seen(request.clone()).await;
+        for id in ["A", "made-up"] {
+            assert_eq!(seen(sid(request.clone(), id)).await, nobody, "{path} with {id}");
+        }
+    }
+    assert!(app.admits("A").await);
+}
+
+/// T76 of the security cases: a script that never tires.
+#[tokio::test]
+async fn no_keep_alive_outlives_the_absolute_timeout() {
+    let app = signed_in("A", "ada").await;
+    for minute in 1..ABSOLUTE.as_secs() / 60 {
+        app.advance(MINUTE);
+        let told = parsed(&app.send(keep_alive("A", Duration::ZERO)).await);
+        let left = (ABSOLUTE - MINUTE * u32::try_from(minute).unwrap()).as_millis();
+        assert!(u128::from(told["expires_in_ms"].as_u64().unwrap()) <= left, "minute {minute}");
+    }
+    app.advance(MINUTE);
+    let told = parsed(&app.send(keep_alive("A", Duration::ZERO)).await);
+    assert_eq!((&told["state"], &told["reason"]), (&json!("ended"), &json!("absolute")));
+    assert!(!app.admits("A").await);
 }
 
 /// As in HTTP/2, which has no `Host`.

@@ -1,6 +1,7 @@
 //! What is told of a session's life.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -115,6 +116,72 @@ async fn an_end_that_is_asked_for_again_is_told_once() {
     app.store.sweep();
     let told: Vec<_> = told.lock().unwrap().iter().map(|(what, _)| *what).collect();
     assert_eq!(told, ["started", "ended"]);
+}
+
+/// T141: the layer knows nothing of the application's data; the application hears in time that it may forget it.
+#[tokio::test]
+async fn what_the_application_keeps_for_a_session_can_go_with_it() {
+    let kept = Arc::new(Mutex::new(HashMap::new()));
+    let forget = Arc::clone(&kept);
+    let app = App::with(|builder| {
+        builder.on_event(move |event| {
+            if let SessionEvent::Ended { session, .. } = event {
+                forget.lock().unwrap().remove(&session.tag());
+            }
+        })
+    });
+    for id in ["A", "B"] {
+        app.log_in(id).await;
+        let tag = header(&app.visit(id).await, "x-tag").to_owned();
+        kept.lock().unwrap().insert(tag, id);
+    }
+    let left = || kept.lock().unwrap().values().copied().collect::<Vec<_>>();
+    app.send(sid(post("/logout"), "B")).await;
+    assert_eq!(left(), ["A"], "a log-out");
+    app.send(set_cookie(sid(get("/account", &[]), "A"), "sid=A2")).await;
+    assert!(app.admits("A2").await);
+    assert_eq!(left(), ["A"], "a new id is no end");
+    app.advance(IDLE);
+    app.store.sweep();
+    assert_eq!(left(), [""; 0], "a timeout, though nobody came back");
+}
+
+/// T152: what is counted by is not the client's to choose.
+#[tokio::test]
+async fn the_reasons_to_count_by_stay_few_however_many_ids_and_owners_come() {
+    let labels = Arc::new(Mutex::new(BTreeSet::new()));
+    let count = Arc::clone(&labels);
+    let app = App::with(|builder| {
+        builder.on_event(move |event| {
+            let (what, reason) = match event {
+                SessionEvent::Started { .. } => ("started", None),
+                SessionEvent::Ended { reason, .. } => ("ended", Some(reason.as_str())),
+                SessionEvent::Refused { reason, .. } => ("refused", Some(reason.as_str())),
+                other => panic!("{other:?}"),
+            };
+            count.lock().unwrap().insert((what, reason));
+        })
+    });
+    for number in 0..1_000 {
+        let id = format!("id-{number}");
+        let log_in = set_cookie(post("/login"), &format!("sid={id}"));
+        app.send(with(log_in, "x-login", &format!("user-{number}"))).await;
+        app.visit(&format!("made-up-{number}")).await;
+        if number % 2 == 0 {
+            app.send(sid(post("/logout"), &id)).await;
+        }
+        app.visit(&id).await;
+    }
+    app.advance(IDLE);
+    app.store.sweep();
+    let expected = [
+        ("ended", Some("idle")),
+        ("ended", Some("signed-out")),
+        ("refused", Some("signed-out")),
+        ("refused", Some("unknown")),
+        ("started", None),
+    ];
+    assert_eq!(*labels.lock().unwrap(), BTreeSet::from(expected));
 }
 
 /// What was refused, and why.

@@ -271,6 +271,7 @@ async fn what_remains_is_told_by_the_requests_limits() {
 }
 
 /// `limits_for` may only shorten.
+/// T145: nor if it were a client who chose it.
 #[tokio::test]
 async fn a_cap_wider_than_the_limits_extends_nothing() {
     let app = App::with(|builder| builder.limits_for(|_| Some(Limits::idle_only(Duration::MAX))));

@@ -10,6 +10,7 @@ use tower_session_timeout::{CachedStore, Decision, EndReason};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// T03
 #[tokio::test]
 async fn an_upload_longer_than_the_idle_timeout_keeps_its_session() {
     let app = App::new();
@@ -27,6 +28,7 @@ async fn an_upload_longer_than_the_idle_timeout_keeps_its_session() {
     assert_eq!(app.end_reason("A").await, Some(EndReason::Idle));
 }
 
+/// T03
 #[tokio::test]
 async fn the_absolute_timeout_ends_a_session_in_flight() {
     let app = App::new();

@@ -17,6 +17,7 @@ mod configuration;
 mod conformance;
 mod cookies;
 mod events;
+mod evidence;
 mod house;
 mod idle_and_absolute;
 mod in_flight;

@@ -522,6 +522,43 @@ async fn a_log_in_to_a_full_store_hears_503() {
     assert_eq!(set_cookies(&response), ["sid=A2"], "a rotation always has room");
 }
 
+/// T110: whoever finds ids that collide, finds them for one process, whose key nobody is told.
+#[test]
+fn ids_that_collide_in_one_process_do_not_in_another() {
+    let (here, there) = (MemoryStore::new(), MemoryStore::new());
+    let place =
+        |store: &MemoryStore, id: &str| store.tag(&SessionId::from(id)).unwrap().to_bytes()[0] as usize % 16;
+    let ids = (0..).map(|number: u32| number.to_string());
+    let mut filled = [0; 16];
+    for id in ids.filter(|id| place(&here, id) == 0).take(1_000) {
+        filled[place(&there, &id)] += 1;
+    }
+    // 62.5 each, on average.
+    assert!(filled.iter().all(|number| (10..150).contains(number)), "{filled:?}");
+}
+
+/// T113: each knows of what it was asked itself.
+#[tokio::test]
+async fn processes_that_share_no_store_let_nobody_in_for_longer_and_hear_of_no_log_out() {
+    let (one, other) = (App::new(), App::new());
+    one.log_in("A").await;
+    assert!(!other.admits("A").await, "nobody has told it of the log-in");
+    // Nor of the activity, where both know the session.
+    other.log_in("A").await;
+    let half = IDLE / 2;
+    for _ in 0..2 {
+        one.advance(half);
+        other.advance(half);
+        assert!(one.admits("A").await);
+    }
+    assert!(!other.admits("A").await);
+    for app in [&one, &other] {
+        app.log_in("B").await;
+    }
+    one.send(sid(post("/logout"), "B")).await;
+    assert!(!one.admits("B").await && other.admits("B").await, "so it is a store for one process");
+}
+
 /// T90–T92: not the wall clock, and not one that stops while the machine sleeps.
 #[test]
 fn the_system_clock_is_the_one_that_goes_on_in_suspend() {

@@ -141,3 +141,123 @@ proptest! {
         });
     }
 }
+
+type Unify = fn(&[u8]) -> Vec<u8>;
+
+/// How somebody's parser may read `Cookie` fields: what is between pairs, and what becomes of a name.
+struct Grammar {
+    separates: fn(u8) -> bool,
+    unify: Unify,
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn decoded(name: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(name).collect()
+}
+
+const SEPARATORS: [fn(u8) -> bool; 6] = [
+    |byte| byte == b';',
+    |byte| b";,".contains(&byte),
+    |byte| b"; \t".contains(&byte),
+    |byte| b";\"".contains(&byte),
+    |byte| b";,:{}()<>@/\\?".contains(&byte),
+    |byte| byte != b'=' && !is_token(byte),
+];
+
+/// Of a name with what separates it from others.
+const READ: [Unify; 5] = [
+    |name| name.trim_ascii().to_vec(),
+    |name| name.trim_ascii().to_ascii_lowercase(),
+    |name| decoded(name.trim_ascii()).to_ascii_lowercase(),
+    |name| {
+        let spaces: Vec<u8> = name.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+        decoded(&spaces).trim_ascii().to_ascii_lowercase()
+    },
+    // Characters outside of ASCII are white space to some.
+    |name| {
+        let start = name.iter().position(u8::is_ascii_graphic).unwrap_or(name.len());
+        let end = name.iter().rposition(u8::is_ascii_graphic).map_or(start, |last| last + 1);
+        name[start..end].to_vec()
+    },
+];
+
+/// Of a name that nothing but `;` ends.
+const CLEANED: [Unify; 3] = [
+    // As PHP does.
+    |name| {
+        let name = decoded(name.trim_ascii());
+        let end = name.iter().position(|byte| b"[\0".contains(byte)).unwrap_or(name.len());
+        name[..end].to_vec()
+    },
+    |name| {
+        name.iter().copied().filter(|byte| !b"\"\\".contains(byte)).collect::<Vec<_>>().trim_ascii().to_vec()
+    },
+    |name| name.iter().copied().filter(|&byte| is_token(byte)).collect::<Vec<_>>().to_ascii_lowercase(),
+];
+
+fn grammars() -> impl Iterator<Item = Grammar> {
+    let read = SEPARATORS.iter().flat_map(|separates| READ.iter().map(move |unify| (*separates, *unify)));
+    let cleaned = CLEANED.iter().map(|unify| (SEPARATORS[0], *unify));
+    read.chain(cleaned).map(|(separates, unify)| Grammar { separates, unify })
+}
+
+impl Grammar {
+    fn sessions<'a>(&self, field: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        field.split(|&byte| (self.separates)(byte)).filter_map(|pair| {
+            let equals = pair.iter().position(|&byte| byte == b'=')?;
+            ((self.unify)(&pair[..equals]) == b"sid").then_some(pair[equals + 1..].trim_ascii())
+        })
+    }
+}
+
+/// What cookies are made of that are to be taken for the session's.
+fn suspicious() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(
+        &["sid", "sid", "SID", "s%69d", "%73id", "s\"id", "sid[]", "sid%00", "+sid", "a", "si", "d", ""][..],
+    );
+    let value = prop::sample::select(&["live", "evil", "evil", "\"evil\"", "\"", "b]", "1", ""][..]);
+    let between = prop_oneof![
+        4 => Just(b"; ".to_vec()),
+        1 => Just(b";".to_vec()),
+        4 => (0x20..=0xff_u8).prop_filter("no header has it", |byte| *byte != 0x7f).prop_map(|byte| vec![byte]),
+        1 => Just(b"\t".to_vec()),
+        1 => Just(Vec::new()),
+    ];
+    let equals = prop::sample::select(&["=", "=", "=", "", " = ", "=="][..]);
+    let pair = (name, equals, value, between).prop_map(|(name, equals, value, between)| {
+        [name.as_bytes(), equals.as_bytes(), value.as_bytes(), &between].concat()
+    });
+    prop::collection::vec(pair, 1..5).prop_map(|pairs| pairs.concat())
+}
+
+proptest! {
+    #![proptest_config(crate::support::cases())]
+
+    /// What real parsers read, `tests/run parsers` asks them.
+    #[test]
+    fn no_lax_grammar_finds_a_session_that_was_not_judged(cookies in prop::collection::vec(suspicious(), 1..3)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let app = App::with(|builder| builder.public_if(|_| true));
+            app.log_in("live").await;
+            let mut request = Request::new(Full::default());
+            for cookie in &cookies {
+                request.headers_mut().append(COOKIE, HeaderValue::from_bytes(cookie).unwrap());
+            }
+            let response = app.send(request).await;
+            let fields: Vec<&[u8]> = response.body().split(|&byte| byte == b'\n').collect();
+            let mut read: Vec<_> = fields.iter().map(|field| (field.to_vec(), false)).collect();
+            // HTTP/2 servers put several together with `; `, others with a comma, which is no end of a value to all.
+            read.extend([(fields.join(&b"; "[..]), false), (fields.join(&b", "[..]), true)]);
+            for (field, has_comma) in &read {
+                for grammar in grammars().filter(|grammar| !has_comma || (grammar.separates)(b',')) {
+                    let found: Vec<_> = grammar.sessions(field).collect();
+                    assert!(found.iter().all(|id| *id == b"live"), "{}", field.escape_ascii());
+                }
+            }
+        });
+    }
+}

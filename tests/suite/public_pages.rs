@@ -289,7 +289,7 @@ async fn log_in_as(app: &App, id: &str, owner: &str) {
     app.send(with(set_cookie(post("/login"), &format!("sid={id}")), "x-login", owner)).await;
 }
 
-/// Applications that give every visitor a session.
+/// T144: applications that give every visitor a session.
 #[tokio::test]
 async fn sessions_of_nobody_may_go_on_without_their_id_while_those_of_users_are_refused() {
     let app = App::with(|builder| builder.ownerless_sessions(OwnerlessSessions::ContinueWithoutId));

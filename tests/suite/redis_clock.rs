@@ -133,6 +133,7 @@ async fn after_the_clock_was_set_back_a_session_nobody_uses_ends_once_it_has_cau
     assert_eq!(site.end_reason("A").await, Some(EndReason::Idle));
 }
 
+/// T91
 #[tokio::test]
 async fn what_was_over_before_the_clock_was_set_back_stays_so() {
     let mut site = Site::new().await;

@@ -194,6 +194,27 @@ async fn the_referer_is_never_a_target() {
     assert_eq!(header(&response, "location"), "/login");
 }
 
+/// T56: a page behind a link that is a secret.
+#[tokio::test]
+async fn the_address_asked_for_is_told_to_the_log_in_page_of_this_site_alone_and_need_not_be() {
+    let asked = || get("/reset?token=s3cret", &[NAVIGATION]);
+    let redirect = refused(asked()).await;
+    assert_eq!(header(&redirect, "location"), "/login?next=%2Freset%3Ftoken%3Ds3cret");
+    assert_eq!(header(&redirect, "referrer-policy"), "no-referrer", "nobody hears of it on the way");
+    let without_return = |b: SessionTimeoutBuilder| {
+        b.expired_response(respond::redirect(http::HeaderValue::from_static("/login")))
+    };
+    let redirect = refused_by(without_return, asked()).await;
+    assert!(redirect.headers().values().all(|value| !value.to_str().unwrap().contains("s3cret")));
+    let public = |b: SessionTimeoutBuilder| b.public_paths(["/reset"]);
+    let app = App::with(public);
+    assert_eq!(
+        app.send(sid(asked(), "dead")).await.status(),
+        StatusCode::OK,
+        "such a page belongs to nobody"
+    );
+}
+
 #[tokio::test]
 async fn a_log_in_page_with_a_query_keeps_it() {
     let response = refused_by(|b| b.login_path("/login?tenant=1"), get("/a", &[NAVIGATION])).await;

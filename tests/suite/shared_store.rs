@@ -172,6 +172,7 @@ async fn with_and_without_a_cache_it_decides_as_the_model_does() {
     }
 }
 
+/// T98
 #[tokio::test]
 async fn a_renewal_within_the_granularity_takes_one_look_up_and_writes_nothing() {
     let site = Site::new();
@@ -465,6 +466,56 @@ async fn a_clock_that_is_set_back_lets_no_session_live_longer_than_that() {
     assert_eq!(live.remaining.idle, IDLE);
     clock.0.fetch_add(4, SeqCst);
     assert!(!is_live(&store, "A").await, "idle since the clock was set back");
+}
+
+/// T93: what decides is the table's clock.
+#[tokio::test]
+async fn processes_whose_clocks_differ_decide_alike_and_at_the_same_instant() {
+    let site = Site::new();
+    let clocks = [Duration::ZERO, 30 * SECOND, 3600 * SECOND].map(|ahead| {
+        let clock = ManualClock::new();
+        clock.advance(ahead);
+        clock
+    });
+    let on_clock = |clock: &ManualClock| SharedStore::on_clock(site.table.clone(), clock.clone());
+    let processes = clocks.each_ref().map(on_clock).map(|store| store.granularity(Duration::ZERO));
+    let advance = |by| [&site.clock].into_iter().chain(&clocks).for_each(|clock| clock.advance(by));
+    start(&processes[0], "A").await;
+    for renewing in processes.iter().cycle().take(6) {
+        advance(IDLE - SECOND);
+        assert!(matches!(check(renewing, "A", Access::Renew).await, Decision::Live(_)));
+        for store in &processes {
+            let Decision::Live(live) = check(store, "A", Access::Peek).await else { panic!("it lives") };
+            assert_eq!(live.remaining.idle, IDLE);
+        }
+    }
+    advance(IDLE - Duration::from_nanos(1));
+    for store in &processes {
+        assert!(is_live(store, "A").await);
+    }
+    advance(Duration::from_nanos(1));
+    for store in &processes {
+        assert!(!is_live(store, "A").await);
+    }
+}
+
+/// T114: how far a look-up gets in an index of keys tells nothing of how near a guess is.
+#[tokio::test]
+async fn keys_of_ids_that_are_nearly_the_same_have_nothing_in_common() {
+    let site = Site::new();
+    let store = site.process();
+    let mut keys = Vec::new();
+    for last in 'a'..='z' {
+        start(&store, &format!("{}{last}", "k".repeat(31))).await;
+        keys.push(site.table.written_last().to_bytes());
+    }
+    for (number, key) in keys.iter().enumerate() {
+        for other in &keys[..number] {
+            let in_common = key.iter().zip(other).filter(|(byte, other)| byte == other).count();
+            assert!(in_common <= 3, "of 16 bytes: {key:?} {other:?}");
+            assert_ne!(key[..3], other[..3]);
+        }
+    }
 }
 
 /// Two processes on a table, whose layers have other limits, and a log-in of alice's under these.
