@@ -39,8 +39,8 @@ const make = async (source, format, banner = '') => {
 };
 
 const scripts = {
-  // A second tag with the script (Turbo swaps bodies) only looks at the new forms. (Markup can name an element so, too.)
-  'client.min.js': await make('main.js', 'iife', 'Object.hasOwn(window,"sessionTimeout")?sessionTimeout.scan():'),
+  // A second tag with the script (Turbo swaps bodies) only looks at the new forms.
+  'client.min.js': await make('main.js', 'iife', 'window[Symbol.for("session-timeout")]?window[Symbol.for("session-timeout")].scan():'),
   'drafts.min.js': await make('drafts.js', 'esm'),
 };
 

@@ -551,3 +551,20 @@ test('a renewal answered with another user ends the page', async (t) => {
   await s.becomes(page, 'replaced');
   await s.opened(page, 'veil');
 });
+
+test('a renewal that takes its time is asked for once, however often Escape is pressed', async (t) => {
+  const s = await stubScene(t);
+  const page = await s.open();
+  await s.warn(page);
+  let answer;
+  s.stub.instead['keep-alive'] = () => new Promise((resolve) => (answer = resolve));
+  for (let time = 0; time < 3; time += 1) {
+    await page.keyboard.press('Escape');
+    await s.advance(1_000);
+  }
+  await s.until('it is asked for', () => answer);
+  assert.equal(s.keepAlives(), 1);
+  s.stub.instead = {};
+  answer();
+  await s.closed(page);
+});

@@ -656,3 +656,29 @@ test('T55 it is hidden until the server says that it is of who is signed in, and
   await s.becomes(page, 'active');
   assert.match(await page.evaluate(() => document.body.innerText), /IBAN/);
 });
+
+test("an application's own sessionTimeout stays what it is, and the script works", async (t) => {
+  const s = await stubScene(t, { server: { csp: null } });
+  s.stub.page('/own', { head: '<script>var sessionTimeout = 1800</script>', body: FORM });
+  const page = await s.context.newPage();
+  const warnings = [];
+  page.on('console', (message) => message.type() === 'warning' && warnings.push(message.text()));
+  await page.goto('/own');
+  await s.settle(page);
+  assert.equal(await page.evaluate(() => globalThis.sessionTimeout), 1800);
+  assert.equal(warnings.filter((text) => /sessionTimeout/.test(text)).length, 1);
+  // A second tag is no second script.
+  await page.evaluate((src) => document.head.append(Object.assign(document.createElement('script'), { src })), `${BASE}/client.js`);
+  await s.settle(page);
+  await s.warn(page);
+  assert.equal(await page.evaluate(() => document.querySelectorAll('session-timeout').length), 1);
+  assert.equal(warnings.filter((text) => /sessionTimeout/.test(text)).length, 1);
+});
+
+test('a tag that makes the script a module is told why it does nothing', async (t) => {
+  const s = await stubScene(t, { allow: [/module/] });
+  s.stub.page('/module', { body: FORM, tag: `<script type="module" src="${BASE}/client.js"></script>` });
+  const page = await s.context.newPage();
+  await page.goto('/module');
+  await s.until('it is said', () => s.errors.some((error) => /not type="?module/.test(error)));
+});

@@ -168,3 +168,42 @@ test('a veil shows nothing through, of whatever colour the page makes it', async
   const corner = await page.evaluate(() => getComputedStyle(globalThis.part('veil'), '::backdrop').backgroundColor);
   assert.doesNotMatch(corner, /rgba|\//);
 });
+
+test('an application that undoes at once what hides it does not keep the page from running', async (t) => {
+  const { s, page } = await secretive(t);
+  await page.evaluate(() => {
+    globalThis.rounds = 0;
+    // It gives up in the end, for a test that fails to come to its end.
+    const again = (act) => (globalThis.rounds += 1) < 20_000 && act();
+    new MutationObserver(() => {
+      if (document.body.style.display === 'none') again(() => document.body.style.setProperty('display', 'block'));
+    }).observe(document.body, { attributeFilter: ['style'] });
+  });
+  await leave(page);
+  await s.settle(page);
+  const rounds = await page.evaluate(() => globalThis.rounds);
+  assert.ok(rounds > 0 && rounds < 1_000, `${rounds} rounds`);
+});
+
+test('nor does one that opens its dialog again as soon as it loses the focus', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST], server: { csp: null, attributes: 'data-login-url="/login" data-on-expire="screen"' } });
+  s.stub.page('/greedy', { body: '<p>secret</p><dialog id="own"><button>Own</button></dialog>' });
+  const page = await s.open('/greedy');
+  await s.advance(60_000);
+  await s.opened(page, 'veil');
+  await page.evaluate(() => {
+    globalThis.rounds = 0;
+    const own = document.querySelector('#own');
+    const open = () => {
+      if ((globalThis.rounds += 1) > 20_000) return;
+      own.close();
+      own.showModal();
+    };
+    addEventListener('focusin', open);
+    open();
+  });
+  await s.settle(page);
+  const rounds = await page.evaluate(() => globalThis.rounds);
+  assert.ok(rounds > 1 && rounds < 1_000, `${rounds} rounds`);
+  assert.equal(await page.evaluate(() => document.documentElement.innerText.trim()), '');
+});

@@ -18,6 +18,8 @@ import { hide, isVeiled, unveil, veil, warning } from './view.js';
  * @typedef {'starting' | 'active' | 'warning' | 'unknown' | 'ended' | 'anonymous' | 'replaced'} State
  */
 
+/** Where a second tag, and a frame's script, find this one: neither markup nor the application's variables are named so. */
+const MARK = Symbol.for('session-timeout');
 const SIGNED_OUT = 'session-timeout:signed-out';
 /** So long a log-out takes at most to lead elsewhere: later, it was called off. */
 const SIGNING_OUT = 60_000;
@@ -210,17 +212,22 @@ const count = (left) => {
   view.say(message('left', inWords(left)), stage === 1 ? 'urgent' : 'spoken');
 };
 
+/** The answer to Stay is on its way. */
+let staying = false;
+
 const stay = async () => {
   if (!view) return;
   if (!view.canExtend) {
     lead = lead > 60_000 ? 60_000 : 0;
     return update();
   }
-  if (since(sent) < 500) return;
+  if (staying || since(sent) < 500) return;
+  staying = true;
   view.busy(true);
   try {
     await renew(0);
   } finally {
+    staying = false;
     view?.busy(false);
   }
 };
@@ -358,9 +365,7 @@ let composing = false;
 
 const framed = () => {
   try {
-    // Its own: markup can name an element or a frame so, too.
-    const script = top !== self && Object.getOwnPropertyDescriptor(top, 'sessionTimeout')?.value;
-    return script?.active && script;
+    return top !== self && /** @type {any} */ (top)[MARK];
   } catch {
     // A page of another site around this one.
     return undefined;
@@ -558,21 +563,22 @@ const start = () => {
   );
 };
 
-Object.defineProperty(window, 'sessionTimeout', {
-  value: {
-    get state() {
-      return state;
-    },
-    /** Milliseconds, or nothing if there is no session. */
-    remaining: () => (isOn() && status ? Math.max(0, remaining()) : undefined),
-    check,
-    keepAlive: () => renew(0),
-    signOut,
-    active,
-    scan: drafts.scan,
-    clearDraft: drafts.clear,
+const api = {
+  get state() {
+    return state;
   },
-});
+  /** Milliseconds, or nothing if there is no session. */
+  remaining: () => (isOn() && status ? Math.max(0, remaining()) : undefined),
+  check,
+  keepAlive: () => renew(0),
+  signOut,
+  active,
+  scan: drafts.scan,
+  clearDraft: drafts.clear,
+};
+Object.defineProperty(window, MARK, { value: api });
+if (Object.hasOwn(window, 'sessionTimeout')) console.warn('session-timeout: the page keeps its own sessionTimeout');
+else Object.defineProperty(window, 'sessionTimeout', { value: api });
 
 if (!outer) {
   if (/** @type {any} */ (doc).prerendering) {

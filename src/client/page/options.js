@@ -2,6 +2,7 @@ import { doc, onSite } from './dom.js';
 
 /** The tag that loaded this script: all is configured by its attributes. */
 export const tag = /** @type {HTMLScriptElement} */ (doc.currentScript);
+if (!tag) throw Error('session-timeout: load this script by a tag of its own, not type="module"');
 
 /** @param {string} name */
 export const option = (name) => tag.getAttribute('data-' + name);

@@ -238,8 +238,14 @@ const conceal = () => {
   }
 };
 
+/** How often the application was answered without a pause. */
+let turns = 0;
+
 /** The application goes on meanwhile: it adds to its page, styles it, and opens dialogs. */
 const watch = new MutationObserver((changes) => {
+  // One that undoes each answer at once would never let the browser come to anything else.
+  if (!turns) setTimeout(() => (turns = 0));
+  if ((turns += 1) > 100) return;
   conceal();
   const opened = changes.filter(({ attributeName }) => attributeName === 'open').map(({ target }) => target);
   if (opened.some((it) => it instanceof HTMLDialogElement && it.matches('dialog:modal'))) screen?.raise();
