@@ -207,3 +207,22 @@ test('nor does one that opens its dialog again as soon as it loses the focus', a
   assert.ok(rounds > 1 && rounds < 1_000, `${rounds} rounds`);
   assert.equal(await page.evaluate(() => document.documentElement.innerText.trim()), '');
 });
+
+test('nothing of a hidden page of frames is seen, which takes no styles', async (t) => {
+  const s = await stubScene(t, { allow: [FAILED_REQUEST], server: { csp: null } });
+  const headers = { 'Content-Type': 'text/html', 'Server-Timing': s.stub.timing(s.session) };
+  const body = '<script src="/_session-timeout/client.js" defer data-on-expire="screen"></script><frameset cols="50%,50%"><frame src="/two"><frame src="/two"></frameset>';
+  s.stub.instead['/frames'] = () => ({ headers, body: `<html><head>${body}</html>` });
+  s.stub.page('/blank', { isPublic: true, tag: '', body: '' });
+  const blank = await s.context.newPage();
+  await blank.goto('/blank');
+  const page = await s.open('/frames');
+  assert.equal((await page.screenshot()).equals(await blank.screenshot()), false);
+  await leave(page);
+  assert.ok((await page.screenshot()).equals(await blank.screenshot()), 'it is hidden');
+  await s.advance(60_000);
+  await s.opened(page, 'veil');
+  assert.equal((await page.screenshot()).equals(await blank.screenshot()), false, 'the veil is seen');
+  await page.emulateMedia({ media: 'print' });
+  assert.ok((await page.screenshot()).equals(await blank.screenshot()), 'nothing is printed');
+});

@@ -30,9 +30,9 @@ export const sheet = (text) => {
   return made;
 };
 
-/** What takes no inline style, and what the root itself shows. */
+/** What takes no inline style; frames of a `<frameset>`, of which Chromium takes no style at all; what the root itself shows. */
 const hiding = sheet(
-  ':root>:not(session-timeout){display:none!important}:root::before,:root::after{content:none!important}',
+  ':root>:not(session-timeout){display:none!important}:root:has(>frameset){opacity:0!important}:root::before,:root::after{content:none!important}',
 );
 /** What the application's styles were, by element and property. @type {Map<HTMLElement, Record<string, [value: string, priority: string]>>} */
 const hidden = new Map();
