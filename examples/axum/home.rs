@@ -29,9 +29,9 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, user: Option<User>) -> M
             div { dt { "Idle timeout" } dd { (in_words(options.idle)) } }
             div { dt { "Absolute timeout" } dd { (in_words(options.absolute)) } }
             div {
-                dt { "Warning" }
+                dt { "Warning before the end" }
                 dd {
-                    @if site.script.is_some() { (in_words(options.warn)) " before" } @else { "none" }
+                    @if site.script.is_some() { (in_words(options.warn)) } @else { "none" }
                 }
             }
         }
