@@ -5,107 +5,57 @@
 //! curl --http2-prior-knowledge -i -d user=ada http://127.0.0.1:3000/login
 //! ```
 
-use std::{
-    convert::Infallible,
-    env,
-    error::Error,
-    io::{self, Write},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{convert::Infallible, error::Error, time::Duration};
 
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use serde_json::json;
-use tokio::{net::TcpListener, time};
 use tower::{ServiceBuilder, service_fn};
 use tower_session_timeout::{NewSession, Session, SessionTimeoutLayer};
 use url::form_urlencoded;
 
-const USAGE: &str = "\
-Usage: hyper [--listen ADDRESS] [--idle SECONDS] [--absolute SECONDS]
-";
+use self::{arguments::seconds, serve::serve};
+
+#[path = "common/arguments.rs"]
+mod arguments;
+#[path = "common/serve.rs"]
+mod serve;
+
 const LONGEST_FORM: usize = 4096;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let (address, layer) = match configure(env::args().skip(1)) {
-        Ok(configured) => configured,
-        Err(problem) => {
-            eprint!("{problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    let Err(error) = serve(&address, &layer).await;
-    eprintln!("{error}");
-    ExitCode::FAILURE
+/// Idle and absolute session timeouts on bare hyper.
+#[derive(Parser)]
+#[command(name = "hyper")]
+struct Options {
+    /// Where to listen; port 0 picks one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Sessions end after so long without a request
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
+    idle: Duration,
+    /// Sessions end so long after the log-in, whatever happens
+    #[arg(long, value_name = "SECONDS", default_value = "28800", value_parser = seconds)]
+    absolute: Duration,
 }
 
-fn configure(
-    mut arguments: impl Iterator<Item = String>,
-) -> Result<(String, SessionTimeoutLayer), Box<dyn Error>> {
-    let mut address = "127.0.0.1:3000".to_owned();
-    let mut layer = SessionTimeoutLayer::builder()
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let timeout = SessionTimeoutLayer::builder()
         .cookie("sid")
+        .idle_timeout(options.idle)
+        .absolute_timeout(options.absolute)
         .public_paths(["/"])
         .login_path("/login")
-        .logout_path("/logout");
-    while let Some(flag) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
-        match flag.as_str() {
-            "--listen" => address = value()?,
-            "--idle" => layer = layer.idle_timeout(seconds(&value()?)?),
-            "--absolute" => layer = layer.absolute_timeout(seconds(&value()?)?),
-            _ => return Err(format!("unknown option {flag:?}").into()),
-        }
-    }
-    Ok((address, layer.build()?))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| format!("{text:?} is no number of seconds"))
-}
-
-async fn serve(address: &str, layer: &SessionTimeoutLayer) -> Result<Infallible, Box<dyn Error>> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
-    stdout.flush()?;
-
-    // Every connection gets a clone: they share the layer's sessions.
-    let service =
-        TowerToHyperService::new(ServiceBuilder::new().layer(layer.clone()).service(service_fn(answer)));
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    // Without a timer hyper waits for a request's head for as long as the client likes.
-    server.http1().timer(TokioTimer::new()).http2().timer(TokioTimer::new());
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Too many open files, say: that passes.
-                eprintln!("cannot accept a connection: {error}");
-                time::sleep(Duration::from_secs(1)).await;
-                continue;
-            }
-        };
-        let (server, service) = (server.clone(), service.clone());
-        tokio::spawn(async move {
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                eprintln!("a connection failed: {error}");
-            }
-        });
-    }
+        .logout_path("/logout")
+        .build()
+        .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
+    serve(&options.listen, ServiceBuilder::new().layer(timeout).service(service_fn(answer))).await
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {

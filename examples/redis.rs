@@ -8,7 +8,7 @@
 //! curl --cookie jar http://127.0.0.1:3001/
 //! ```
 
-use std::{env, error::Error, time::Duration};
+use std::{error::Error, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -16,18 +16,29 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
+use clap::Parser;
 use tokio::net::TcpListener;
 use tower_session_timeout::{NewSession, Session, SessionTimeoutLayer};
 use tower_session_timeout_redis::{ReconnectingConnection, RedisStore};
 
+/// Sessions that several processes share.
+#[derive(Parser)]
+#[command(name = "redis")]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// The Redis or Valkey with the sessions
+    #[arg(default_value = "redis://127.0.0.1:6379")]
+    server: String,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
-    let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let server = arguments.next().unwrap_or_else(|| "redis://127.0.0.1:6379".to_owned());
+    let options = Options::parse();
 
     // Made anew when it breaks, or falls silent. Until then requests are answered with 503.
-    let client = redis::Client::open(server)?;
+    let client = redis::Client::open(options.server)?;
     let connection = ReconnectingConnection::new(move || {
         let client = client.clone();
         async move { client.get_multiplexed_async_connection().await }
@@ -44,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/logout", post(async || "You are signed out, everywhere.\n"))
         .layer(timeout);
 
-    let listener = TcpListener::bind(&listen).await?;
+    let listener = TcpListener::bind(&options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
 }

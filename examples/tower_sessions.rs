@@ -18,13 +18,14 @@ use axum::{
     Extension, Form, Router,
     extract::Query,
     http::StatusCode,
-    response::{Html, IntoResponse, Redirect, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use axum_login::{
     AuthManagerLayerBuilder, AuthUser, AuthnBackend,
     tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, cookie::time},
 };
+use maud::{Markup, html};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower_session_timeout::{
@@ -130,8 +131,7 @@ async fn account(auth: AuthSession, session: Session) -> Result<Response, Failur
         return Ok(Redirect::to(&login_location("/login", "/account")).into_response());
     };
     let items = items(&session).await?;
-    let html = format!("<h1>{}'s account</h1><p>{items} in the basket.</p>{BUTTONS}", escape(&user.0));
-    Ok(Html(html).into_response())
+    Ok(page(&format!("{}'s account", user.0), items).into_response())
 }
 
 /// For visitors, too: writing is what makes tower-sessions set a cookie.
@@ -141,33 +141,38 @@ async fn add_to_basket(session: Session) -> Result<Redirect, Failure> {
     Ok(Redirect::to("/"))
 }
 
-async fn home(session: Session) -> Result<Html<String>, Failure> {
-    let items = items(&session).await?;
-    Ok(Html(format!("<h1>Shop</h1><p>{items} in the basket.</p>{BUTTONS}")))
+async fn home(session: Session) -> Result<Markup, Failure> {
+    Ok(page("Shop", items(&session).await?))
 }
 
 async fn items(session: &Session) -> Result<u32, Failure> {
     Ok(session.get("items").await.map_err(failed)?.unwrap_or(0))
 }
 
-async fn login_form(Query(login): Query<Login>) -> Html<String> {
+async fn login_form(Query(login): Query<Login>) -> Markup {
     form(&login.next, "")
 }
 
-fn form(next: &str, problem: &str) -> Html<String> {
-    Html(format!(
-        r#"<h1>Sign in</h1><p role="alert">{problem}</p><form method="post">
-<input type="hidden" name="next" value="{}"><label>Name <input name="user" required></label>
-<button>Sign in</button></form>"#,
-        escape(next)
-    ))
+fn form(next: &str, problem: &str) -> Markup {
+    html! {
+        h1 { "Sign in" }
+        p role="alert" { (problem) }
+        form method="post" {
+            input type="hidden" name="next" value=(next);
+            label { "Name " input name="user" required; }
+            button { "Sign in" }
+        }
+    }
 }
 
-const BUTTONS: &str = r#"<form method="post" action="/basket"><button>Add to the basket</button></form>
-<p><a href="/account">Account</a></p><form method="post" action="/logout"><button>Sign out</button></form>"#;
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+fn page(title: &str, items: u32) -> Markup {
+    html! {
+        h1 { (title) }
+        p { (items) " in the basket." }
+        form method="post" action="/basket" { button { "Add to the basket" } }
+        p { a href="/account" { "Account" } }
+        form method="post" action="/logout" { button { "Sign out" } }
+    }
 }
 
 fn failed(error: impl Error) -> Failure {

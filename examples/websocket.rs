@@ -17,9 +17,10 @@ use axum::{
         ws::{CloseFrame, Message, WebSocket, close_code},
     },
     http::{StatusCode, header::SET_COOKIE},
-    response::{Html, IntoResponse, Redirect, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::net::TcpListener;
 use tower_session_timeout::{ConfigError, EndReason, NewSession, Session, SessionTimeoutLayer};
 
@@ -77,21 +78,29 @@ async fn talk(mut socket: WebSocket, session: Session) {
 }
 
 fn closing(reason: EndReason) -> CloseFrame {
-    CloseFrame { code: close_code::POLICY, reason: format!("session over: {reason}").into() }
+    CloseFrame { code: close_code::POLICY, reason: format!("session ended: {reason}").into() }
 }
 
-async fn page(session: Option<Session>) -> Html<&'static str> {
-    Html(if session.is_some() { SIGNED_IN } else { SIGNED_OUT })
+async fn page(session: Option<Session>) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { "Echo" }
+            @if session.is_some() {
+                form method="post" action="/logout" { button { "Sign out" } }
+                p { label { "Say " input #say; } }
+                pre #log role="log" {}
+                script { (PreEscaped(SCRIPT)) }
+            } @else {
+                form method="post" action="/login" { button { "Sign in" } }
+            }
+        }
+    }
 }
 
-const SIGNED_OUT: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Echo</title>
-<form method="post" action="/login"><button>Sign in</button></form>"#;
-
-const SIGNED_IN: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Echo</title>
-<form method="post" action="/logout"><button>Sign out</button></form>
-<p><label>Say <input id="say"></label></p>
-<pre id="log" role="log"></pre>
-<script>
+const SCRIPT: &str = r"
 const log = text => document.getElementById('log').append(text + '\n');
 const socket = new WebSocket(`ws://${location.host}/echo`);
 socket.onmessage = event => log(event.data);
@@ -103,4 +112,4 @@ document.getElementById('say').oninput = () => {
     told = Date.now();
     fetch('/writing', { method: 'POST' });
 };
-</script>"#;
+";

@@ -143,7 +143,7 @@
 //! # let _ = announce_log_in::<()>;
 //! ```
 //!
-//! Where the application cannot say so either, a log-in counts once for a session: `examples/proxy.rs` puts a
+//! Where the application cannot say so either, a log-in counts once for a session: `examples/proxy` puts a
 //! `NewSession` with an owner into the answer of what looks like a log-in, if the request's [`Session`] has no owner yet.
 //!
 //! # Layers inside one another

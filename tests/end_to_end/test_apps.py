@@ -437,16 +437,16 @@ def test_the_proxy_explains_mistakes():
     upstream = ["--upstream", "http://127.0.0.1:1"]
     cookie = ["--cookie", "sid"]
     for arguments, problem in [
-        ([*upstream, *cookie, "--ilde", "5"], 'unknown option "--ilde"'),
-        ([*upstream, *cookie, "--idle", "soon"], '"soon" is no number of seconds'),
-        ([*upstream, *cookie, "--idle"], "--idle needs a value"),
-        ([*upstream, *cookie, "--cookie-chunks", "php"], '"php" is neither auth-js nor supabase'),
+        ([*upstream, *cookie, "--ilde", "5"], "unexpected argument '--ilde' found"),
+        ([*upstream, *cookie, "--idle", "soon"], "invalid value 'soon' for '--idle <SECONDS>'"),
+        ([*upstream, *cookie, "--idle"], "a value is required for '--idle <SECONDS>'"),
+        ([*upstream, *cookie, "--cookie-chunks", "php"], "possible values: auth-js, supabase"),
         ([*upstream, *cookie, "--idle", "9", "--absolute", "3"], "the idle timeout of 9s is longer"),
         ([*upstream, *cookie, "--login-path", "//evil.example"], 'the log-in path "//evil.example" is no safe path'),
-        ([*cookie, "--upstream", "https://127.0.0.1"], '"https://127.0.0.1" is no http://HOST[:PORT]'),
-        ([*cookie, "--upstream", "http://127.0.0.1/app"], '"http://127.0.0.1/app" is no http://HOST[:PORT]'),
-        (upstream, "--cookie is missing"),
-        (cookie, "--upstream is missing"),
+        ([*cookie, "--upstream", "https://127.0.0.1"], "'--upstream <URL>': this is no http://HOST[:PORT]"),
+        ([*cookie, "--upstream", "http://127.0.0.1/app"], "'--upstream <URL>': this is no http://HOST[:PORT]"),
+        (upstream, "--cookie <NAME>"),
+        (cookie, "--upstream <URL>"),
     ]:
         ended = subprocess.run([EXAMPLES / "proxy", *arguments], capture_output=True, text=True, timeout=PATIENCE)
-        assert ended.returncode == 2 and ended.stderr.startswith(problem), (problem, ended)
+        assert ended.returncode == 2 and problem in ended.stderr, (problem, ended)

@@ -37,3 +37,24 @@ def test_the_example_explains_itself():
     status, said = run("axum", "--help")
     assert status == 0
     assert "Usage: axum" in said
+
+
+def test_a_snapshot_of_what_is_not_in_memory_is_refused():
+    status, said = run("axum", "--store", "stateless", "--snapshot", "sessions")
+    assert status == 2, said
+    assert "--snapshot is for --store memory" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--idle", "30"], "--warn is 2 minutes, and has to be less than --idle, which is 30 seconds"),
+        (["--idle", "20"], "--idle is 20 seconds, and a warning comes 20 seconds or more before the end"),
+        (["--warn", "5"], "--warn is 5 seconds, and nobody can react in less than 20 seconds"),
+    ],
+)
+def test_where_pages_do_not_warn_the_reason_is_told(arguments, reason):
+    # It ends by itself, where it cannot listen.
+    status, said = run("axum", "--listen", "nowhere", *arguments)
+    assert status == 1, said
+    assert f"pages give no warning: {reason}" in said

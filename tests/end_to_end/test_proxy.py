@@ -285,16 +285,16 @@ def test_what_the_layer_has_not_seen_as_a_field_does_not_arrive_as_one(proxied):
 def test_mistakes_are_explained():
     needed = ["--upstream", "http://127.0.0.1:1", "--cookie", "sid"]
     for arguments, problem in [
-        (["--answer-timeout", "0"], "an answer timeout of 0 leaves no time for an answer"),
-        (["--answer-timeout", "-1"], '"-1" is no number of seconds'),
-        (["--answer-timeout"], "--answer-timeout needs a value"),
-        (["--end-streams", "events"], '"events" is no media type'),
-        (["--end-streams", "text/event-stream; charset=utf-8"], '"text/event-stream; charset=utf-8" is no media type'),
+        (["--answer-timeout", "0"], "that leaves no time for an answer"),
+        (["--answer-timeout=-1"], "this is no number of seconds"),
+        (["--answer-timeout"], "a value is required for '--answer-timeout <SECONDS>'"),
+        (["--end-streams", "events"], "this is no media type"),
+        (["--end-streams", "text/event-stream; charset=utf-8"], "this is no media type"),
     ]:
         ended = subprocess.run(
             [EXAMPLES / "proxy", *needed, *arguments], capture_output=True, text=True, timeout=PATIENCE
         )
-        assert ended.returncode == 2 and ended.stderr.startswith(problem), (problem, ended)
+        assert ended.returncode == 2 and problem in ended.stderr, (problem, ended)
 
 
 def test_a_very_long_answer_timeout_is_none(proxied):

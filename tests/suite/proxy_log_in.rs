@@ -1,4 +1,4 @@
-//! What `examples/proxy.rs` takes for a log-in.
+//! What `examples/proxy` takes for a log-in.
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -8,7 +8,7 @@ use tower_session_timeout::{NewSession, RequestHead};
 
 use self::log_in::{Attempt, LogIn};
 
-#[path = "../../examples/common/log_in.rs"]
+#[path = "../../examples/proxy/log_in.rs"]
 mod log_in;
 
 fn attempt(method: Method, path: &str) -> Option<Attempt> {

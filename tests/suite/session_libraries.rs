@@ -243,26 +243,6 @@ mod tower_sessions_and_axum_login {
         }
         next.run(Request::from_parts(parts, Body::from(form))).await
     }
-
-    /// The layers the wrong way round: the library sets its cookie outside of ours, which never sees a session begin.
-    #[tokio::test]
-    async fn inside_the_librarys_layer_no_session_begins() {
-        use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
-
-        let clock = ManualClock::new();
-        let app = Router::new()
-            .route(
-                "/login",
-                post(|session: Session| async move { session.insert("user", "ada").await.unwrap() }),
-            )
-            .route("/account", get(|| async { "account" }))
-            .layer(timeout(&clock).cookie("id").login_path("/login").build().unwrap())
-            .layer(SessionManagerLayer::new(MemoryStore::default()).with_secure(false));
-        let mut browser = Browser::new(app);
-        assert_eq!(browser.post("/login", "").await, ok(""));
-        assert!(!browser.cookies.is_empty());
-        assert_eq!(browser.get("/account").await, see_other("/login?next=%2Faccount"), "it fails closed");
-    }
 }
 
 mod axum_session_library {
@@ -414,34 +394,72 @@ mod tower_cookies_library {
     }
 }
 
-/// tower-sessions sets its cookie with every answer (`with_always_save`), also with that of a handler that ends the layer's
-/// session.
-#[tokio::test]
-async fn a_session_ended_by_its_handler_is_not_brought_back_by_its_library() {
-    use tower_sessions::{MemoryStore as Sessions, Session as Data, SessionManagerLayer};
+/// What holds for each version of tower-sessions that people have.
+macro_rules! tower_sessions_behind_the_layer {
+    ($module:ident, $library:ident) => {
+        mod $module {
+            use $library::{MemoryStore as Sessions, Session as Data, SessionManagerLayer};
 
-    let clock = ManualClock::new();
-    let app = Router::new()
-        .route("/login", post(async |data: Data| data.insert("user", "ada").await.unwrap()))
-        .route(
-            "/account",
-            get(async |data: Data| data.get::<String>("user").await.unwrap().unwrap_or_default()),
-        )
-        .route("/suspicious", get(async |session: Session| session.end().await.unwrap().to_string()))
-        .layer(
-            SessionManagerLayer::new(Sessions::default())
-                .with_name("sid")
-                .with_secure(false)
-                .with_always_save(true),
-        )
-        .layer(timeout(&clock).cookie("sid").build().unwrap());
-    let mut browser = Browser::new(app);
-    browser.post("/login", "").await;
-    assert_eq!(browser.get("/account").await, (StatusCode::OK, "ada".to_owned()));
-    let stolen = browser.clone();
-    assert_eq!(browser.get("/suspicious").await, (StatusCode::OK, "true".to_owned()));
-    assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
-    for mut browser in [browser, stolen] {
-        assert_ne!(browser.get("/account").await.1, "ada");
-    }
+            use super::*;
+
+            /// The layers the wrong way round: the library sets its cookie outside of ours, which never sees a session begin.
+            #[tokio::test]
+            async fn inside_the_librarys_layer_no_session_begins() {
+                let clock = ManualClock::new();
+                let app = Router::new()
+                    .route(
+                        "/login",
+                        post(|data: Data| async move { data.insert("user", "ada").await.unwrap() }),
+                    )
+                    .route("/account", get(|| async { "account" }))
+                    .layer(timeout(&clock).cookie("id").login_path("/login").build().unwrap())
+                    .layer(SessionManagerLayer::new(Sessions::default()).with_secure(false));
+                let mut browser = Browser::new(app);
+                assert_eq!(browser.post("/login", "").await, ok(""));
+                assert!(!browser.cookies.is_empty());
+                assert_eq!(
+                    browser.get("/account").await,
+                    see_other("/login?next=%2Faccount"),
+                    "it fails closed"
+                );
+            }
+
+            /// tower-sessions sets its cookie with every answer (`with_always_save`), also with that of a handler that ends the layer's
+            /// session.
+            #[tokio::test]
+            async fn a_session_ended_by_its_handler_is_not_brought_back_by_its_library() {
+                let clock = ManualClock::new();
+                let app = Router::new()
+                    .route("/login", post(async |data: Data| data.insert("user", "ada").await.unwrap()))
+                    .route(
+                        "/account",
+                        get(async |data: Data| data.get::<String>("user").await.unwrap().unwrap_or_default()),
+                    )
+                    .route(
+                        "/suspicious",
+                        get(async |session: Session| session.end().await.unwrap().to_string()),
+                    )
+                    .layer(
+                        SessionManagerLayer::new(Sessions::default())
+                            .with_name("sid")
+                            .with_secure(false)
+                            .with_always_save(true),
+                    )
+                    .layer(timeout(&clock).cookie("sid").build().unwrap());
+                let mut browser = Browser::new(app);
+                browser.post("/login", "").await;
+                assert_eq!(browser.get("/account").await, (StatusCode::OK, "ada".to_owned()));
+                let stolen = browser.clone();
+                assert_eq!(browser.get("/suspicious").await, (StatusCode::OK, "true".to_owned()));
+                assert!(browser.cookies.is_empty(), "{:?}", browser.cookies);
+                for mut browser in [browser, stolen] {
+                    assert_ne!(browser.get("/account").await.1, "ada");
+                }
+            }
+        }
+    };
 }
+
+tower_sessions_behind_the_layer!(newest, tower_sessions);
+// The one that axum-login works with.
+tower_sessions_behind_the_layer!(version_0_14, tower_sessions_0_14);

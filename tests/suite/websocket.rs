@@ -50,7 +50,7 @@ async fn a_socket_closes_with_1008_when_its_session_is_idle() {
     socket.send(Message::text("hello")).await.unwrap();
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("hello"));
     let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else { panic!("no close frame") };
-    assert_eq!((frame.code, frame.reason.as_str()), (CloseCode::Policy, "session over: idle"));
+    assert_eq!((frame.code, frame.reason.as_str()), (CloseCode::Policy, "session ended: idle"));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tower_session_timeout_sqlx::{Dialect, PostgresStore, SqliteStore, SqlxStore}
 /// How long the program tries to reach its store when it starts.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum StoreChoice {
     Memory,
     Stateless,

@@ -1,0 +1,153 @@
+//! A reverse proxy that gives idle and absolute timeouts to any application behind it, in whatever language.
+//!
+//! ```sh
+//! flask run --port 5000 &
+//! cargo run --example proxy -- --upstream http://127.0.0.1:5000 --cookie session \
+//!     --login-path /login --logout-path /logout --public-path / --public-path /static/ --idle 900 --absolute 28800
+//! ```
+//!
+//! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
+//! TLS. Upgrades are not passed on, so there are no web sockets.
+//!
+//! If the session itself is in the cookie, signed (Flask's own sessions), the application puts something random into each
+//! new one (`session["nonce"] = secrets.token_urlsafe()`): two visitors of one second get the same cookie otherwise, which
+//! is one session here.
+
+use std::{convert::Infallible, error::Error, time::Duration};
+
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use http::{HeaderName, Uri, uri::Scheme};
+use tower::{ServiceBuilder, service_fn};
+use tower_session_timeout::{ConfigError, CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer};
+
+use self::{arguments::seconds, forward::forward, log_in::LogIn, serve::serve, upstream::Upstream};
+
+#[path = "../common/arguments.rs"]
+mod arguments;
+mod bodies;
+mod forward;
+mod log_in;
+#[path = "../common/serve.rs"]
+mod serve;
+mod upstream;
+
+/// Gives idle and absolute session timeouts to the application behind it.
+#[derive(Parser)]
+#[command(name = "proxy", next_line_help = true)]
+struct Options {
+    #[arg(long, value_name = "URL", value_parser = origin, help = "The application: http://HOST[:PORT]")]
+    upstream: Uri,
+    /// Its session cookie
+    #[arg(long, value_name = "NAME")]
+    cookie: String,
+    /// The library that splits a long one over NAME.0, NAME.1, …
+    #[arg(long, value_name = "LIBRARY")]
+    cookie_chunks: Option<Library>,
+    /// Where to listen; port 0 picks one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+    listen: String,
+    /// Sessions end after so long without a request
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
+    idle: Duration,
+    /// Sessions end so long after the log-in, whatever happens
+    #[arg(long, value_name = "SECONDS", default_value = "28800", value_parser = seconds)]
+    absolute: Duration,
+    /// The log-in page, the only way to log in: takes `next` in its query, and answers a successful POST with a
+    /// redirect
+    #[arg(long, value_name = "PATH")]
+    login_path: Option<String>,
+    /// A POST to it ends the session
+    #[arg(long, value_name = "PATH")]
+    logout_path: Option<String>,
+    /// Where visitors may go; ending in / it covers all below, but / alone is the root alone. Can be given more than
+    /// once
+    #[arg(long, value_name = "PATH")]
+    public_path: Vec<String>,
+    /// Answers of this media type end with their session, such as text/event-stream. Can be given more than once
+    #[arg(long, value_name = "TYPE", value_parser = media_type)]
+    end_streams: Vec<String>,
+    /// How long the application may take to begin an answer, once it has the request
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
+    answer_timeout: Duration,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Library {
+    /// Auth.js, and NextAuth.js
+    AuthJs,
+    Supabase,
+}
+
+impl Options {
+    fn layer(&self) -> Result<SessionTimeoutLayer, ConfigError> {
+        let cookie = SessionCookie::new(self.cookie.as_str());
+        let cookie = match self.cookie_chunks {
+            Some(Library::AuthJs) => cookie.chunks(CookieChunks::AuthJs),
+            Some(Library::Supabase) => cookie.chunks(CookieChunks::Supabase),
+            None => cookie,
+        };
+        let mut layer = SessionTimeoutLayer::builder()
+            .cookie(cookie)
+            .idle_timeout(self.idle)
+            .absolute_timeout(self.absolute)
+            .public_paths(&self.public_path)
+            .end_streams(&self.end_streams);
+        if let Some(page) = &self.login_path {
+            layer = layer.login_path(page);
+        }
+        if let Some(path) = &self.logout_path {
+            layer = layer.logout_path(path);
+        }
+        layer.build()
+    }
+
+    fn log_in(&self) -> Option<LogIn> {
+        let path = self.login_path.as_ref()?.split('?').next().unwrap_or_default().to_owned();
+        Some(LogIn { path, cookie: self.cookie.clone() })
+    }
+}
+
+fn media_type(text: &str) -> Result<String, &'static str> {
+    let is_token = |part: &str| HeaderName::from_bytes(part.as_bytes()).is_ok();
+    match text.split_once('/') {
+        Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(text.to_owned()),
+        _ => Err("this is no media type"),
+    }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, &'static str> {
+    match seconds(text)? {
+        Duration::ZERO => Err("that leaves no time for an answer"),
+        seconds => Ok(seconds),
+    }
+}
+
+/// Without a path: the application's redirects and cookies would not know of it.
+fn origin(text: &str) -> Result<Uri, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|uri: &Uri| uri.scheme() == Some(&Scheme::HTTP) && uri.path() == "/" && uri.query().is_none())
+        .ok_or("this is no http://HOST[:PORT]")
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let timeout = options
+        .layer()
+        .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
+    let log_in = options.log_in();
+    let upstream = Upstream::new(options.upstream, options.answer_timeout);
+    let application = service_fn(move |request| {
+        let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&RequestHead::of(&request)));
+        let answer = forward(upstream.clone(), request);
+        async move {
+            let mut answer = answer.await;
+            if let Some(attempt) = attempt {
+                attempt.announce(&mut answer);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    serve(&options.listen, ServiceBuilder::new().layer(timeout).service(application)).await
+}
