@@ -26,7 +26,7 @@ test('a text that is edited in place is kept behind the veil', async (t) => {
   await s.opened(page, 'veil');
   await s.context.setOffline(false);
   await s.until('the server says so', async () => {
-    await page.evaluate(() => void globalThis.sessionTimeout.check());
+    await page.evaluate(() => void globalThis.sessionTimeout?.check());
     return new URL(page.url()).pathname === '/login';
   });
   await s.at(page, '/login');
