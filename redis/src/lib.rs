@@ -23,8 +23,8 @@
 //!
 //! The store needs none: one connection carries any number of commands at a time. Best it has one of its own, a
 //! [`ReconnectingConnection`] or a `SentinelConnection`. If it is to use a pool that the application has already, the
-//! adapter is short. Both pools below ask the server with a `PING` whether a connection works before they lend it, so each
-//! command takes two round trips.
+//! adapter is short. deadpool and bb8 ask the server with a `PING` whether a connection works before they lend it, so each
+//! command takes two round trips there.
 //!
 //! [`deadpool-redis`](https://docs.rs/deadpool-redis) 0.23, with redis 1:
 //!
@@ -51,8 +51,22 @@
 //! # }
 //! ```
 //!
-//! [`fred`](https://docs.rs/fred) is a client of its own: the store does not work over its pool, for it speaks to connections
-//! of the `redis` crate.
+//! [`fred`](https://docs.rs/fred) 10, a client of its own, on one server:
+//!
+//! ```no_run
+#![doc = include_str!("../recipes/fred.rs")]
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! use fred::types::{Builder, config::{Config, ReconnectPolicy}};
+//!
+//! let pool = Builder::from_config(Config::from_url("redis://127.0.0.1/")?)
+//!     .set_policy(ReconnectPolicy::new_constant(0, 100))
+//!     .build_pool(4)?;
+//! pool.init().await?;
+//! let store = tower_session_timeout_redis::RedisStore::new(Pooled(pool));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Features
 //!

@@ -1,7 +1,7 @@
 //! That the tests which documents name as evidence exist, and that no security case is without any.
 //!
 //! In code spans: `file.rs::test`, of this suite or with a folder; `file.test.mjs: title`, of `tests/browser`, of which `…` ends
-//! what is quoted; `tests/run part`; `tests/apps.py: scenario`.
+//! what is quoted; `tests/run part`; `tests/end_to_end/test_apps.py: test_…`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

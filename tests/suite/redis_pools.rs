@@ -6,12 +6,22 @@ mod bb8;
 #[path = "../../redis/recipes/deadpool.rs"]
 #[allow(unreachable_pub)]
 mod deadpool;
+#[path = "../../redis/recipes/fred.rs"]
+#[allow(unreachable_pub)]
+mod fred;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
     time::Duration,
 };
 
+use ::fred::{
+    interfaces::ClientLike,
+    types::{
+        Builder,
+        config::{Config as FredConfig, ReconnectPolicy},
+    },
+};
 use bb8_redis::{RedisConnectionManager, bb8::Pool};
 use deadpool_redis::{Config, Runtime};
 use futures_util::future::join_all;
@@ -64,4 +74,15 @@ async fn over_a_pool_of_bb8_it_conforms_and_recovers() {
     let manager = RedisConnectionManager::new(url).unwrap();
     let pool = Pool::builder().max_size(4).build(manager).await.unwrap();
     serves(server, bb8::Pooled(pool)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_pool_of_fred_it_conforms_and_recovers() {
+    let (server, url) = server().await;
+    let pool = Builder::from_config(FredConfig::from_url(&url).unwrap())
+        .set_policy(ReconnectPolicy::new_constant(0, 100))
+        .build_pool(4)
+        .unwrap();
+    pool.init().await.unwrap();
+    serves(server, fred::Pooled(pool)).await;
 }
