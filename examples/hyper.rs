@@ -19,7 +19,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_session_timeout::{NewSession, Session, SessionTimeoutLayer};
 use url::form_urlencoded;
 
-use self::{arguments::seconds, serve::serve};
+use self::{arguments::Common, serve::serve};
 
 #[path = "common/arguments.rs"]
 mod arguments;
@@ -32,15 +32,8 @@ const LONGEST_FORM: usize = 4096;
 #[derive(Parser)]
 #[command(name = "hyper")]
 struct Options {
-    /// Where to listen; port 0 picks one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    listen: String,
-    /// Sessions end after so long without a request
-    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
-    idle: Duration,
-    /// Sessions end so long after the log-in, whatever happens
-    #[arg(long, value_name = "SECONDS", default_value = "28800", value_parser = seconds)]
-    absolute: Duration,
+    #[command(flatten)]
+    common: Common,
 }
 
 #[tokio::main]
@@ -48,14 +41,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let timeout = SessionTimeoutLayer::builder()
         .cookie("sid")
-        .idle_timeout(options.idle)
-        .absolute_timeout(options.absolute)
+        .idle_timeout(options.common.idle)
+        .absolute_timeout(options.common.absolute)
         .public_paths(["/"])
         .login_path("/login")
         .logout_path("/logout")
         .build()
         .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
-    serve(&options.listen, ServiceBuilder::new().layer(timeout).service(service_fn(answer))).await
+    serve(&options.common.listen, ServiceBuilder::new().layer(timeout).service(service_fn(answer))).await
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {

@@ -26,8 +26,8 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, user: Option<User>) -> M
             p { a.button href="/login" { "Sign in" } " with any name" }
         }
         dl.limits {
-            div { dt { "Idle timeout" } dd { (in_words(options.idle)) } }
-            div { dt { "Absolute timeout" } dd { (in_words(options.absolute)) } }
+            div { dt { "Idle timeout" } dd { (in_words(options.common.idle)) } }
+            div { dt { "Absolute timeout" } dd { (in_words(options.common.absolute)) } }
             div {
                 dt { "Warning before the end" }
                 dd {
@@ -42,11 +42,11 @@ pub(crate) async fn page(State(site): State<Arc<Site>>, user: Option<User>) -> M
                 li { "Leave the page alone. A dialog says how much time is left, and one click keeps you signed in." }
                 li { "Let the time run out: the page is covered, and the text is kept, sealed." }
                 li { "Sign in under the same name. Your text is there again." }
-                @if options.idle.as_secs() > 60 {
+                @if options.common.idle.as_secs() > 60 {
                     li { "No patience? Start it with " code { "--idle 40 --warn 25" } "." }
                 }
             } @else {
-                li { "Leave the page alone for " (in_words(options.idle)) ": the next click asks you to sign in." }
+                li { "Leave the page alone for " (in_words(options.common.idle)) ": the next click asks you to sign in." }
                 li { "See the warning, too: start it with " code { "--idle 40 --warn 25" } "." }
             }
         }

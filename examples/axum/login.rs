@@ -85,8 +85,8 @@ fn form(site: &Site, user: Option<&User>, login: &Login, reason: &str, problem: 
             button { "Sign in" }
         }
         p.note {
-            "You are signed out once you have not used this site for " (in_words(site.options.idle))
-            ", and after " (in_words(site.options.absolute)) " in any case."
+            "You are signed out once you have not used this site for " (in_words(site.options.common.idle))
+            ", and after " (in_words(site.options.common.absolute)) " in any case."
         }
     };
     site.page("Sign in", user, main)

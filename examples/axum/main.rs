@@ -53,9 +53,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     if let Some(reason) = options.why_no_warning() {
         eprintln!("pages give no warning: {reason}");
     }
-    let listener = TcpListener::bind(&options.listen)
+    let listener = TcpListener::bind(&options.common.listen)
         .await
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+        .map_err(|error| format!("cannot listen on {}: {error}", options.common.listen))?;
     println!("listening on http://{}", listener.local_addr()?);
 
     let snapshot = options.snapshot.clone();
@@ -78,8 +78,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 async fn layer(options: &Options) -> Result<(SessionTimeoutLayer, Option<Arc<MemoryStore>>), Box<dyn Error>> {
     let builder = SessionTimeoutLayer::builder()
         .cookie(options.cookie_name())
-        .idle_timeout(options.idle)
-        .absolute_timeout(options.absolute)
+        .idle_timeout(options.common.idle)
+        .absolute_timeout(options.common.absolute)
         .passive_paths(["/poll"])
         .public_paths(["/", "/style.css"])
         .login_path("/login")

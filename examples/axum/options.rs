@@ -4,7 +4,11 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{arguments::seconds, stores::StoreChoice, words::in_words};
+use crate::{
+    arguments::{Common, seconds},
+    stores::StoreChoice,
+    words::in_words,
+};
 
 /// Nobody can react sooner (WCAG 2.2, 2.2.1).
 const SHORTEST_WARNING: Duration = Duration::from_secs(20);
@@ -13,15 +17,8 @@ const SHORTEST_WARNING: Duration = Duration::from_secs(20);
 #[derive(Parser)]
 #[command(name = "axum", next_line_help = true)]
 pub(crate) struct Options {
-    /// Where to listen; port 0 picks one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    pub(crate) listen: String,
-    /// Sessions end after so long without a request
-    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
-    pub(crate) idle: Duration,
-    /// Sessions end so long after the log-in, whatever happens
-    #[arg(long, value_name = "SECONDS", default_value = "28800", value_parser = seconds)]
-    pub(crate) absolute: Duration,
+    #[command(flatten)]
+    pub(crate) common: Common,
     /// How long before a session ends its pages warn: at least 20, and less than --idle
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
     pub(crate) warn: Duration,
@@ -63,12 +60,12 @@ impl Options {
 
     /// `None`: there is one.
     pub(crate) fn why_no_warning(&self) -> Option<String> {
-        let (warn, idle) = (in_words(self.warn), in_words(self.idle));
-        if self.idle <= SHORTEST_WARNING {
+        let (warn, idle) = (in_words(self.warn), in_words(self.common.idle));
+        if self.common.idle <= SHORTEST_WARNING {
             Some(format!("--idle is {idle}, and a warning comes 20 seconds or more before the end"))
         } else if self.warn < SHORTEST_WARNING {
             Some(format!("--warn is {warn}, and nobody can react in less than 20 seconds"))
-        } else if self.warn >= self.idle {
+        } else if self.warn >= self.common.idle {
             Some(format!("--warn is {warn}, and has to be less than --idle, which is {idle}"))
         } else {
             None

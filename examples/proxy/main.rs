@@ -20,7 +20,13 @@ use http::{HeaderName, Uri, uri::Scheme};
 use tower::{ServiceBuilder, service_fn};
 use tower_session_timeout::{ConfigError, CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer};
 
-use self::{arguments::seconds, forward::forward, log_in::LogIn, serve::serve, upstream::Upstream};
+use self::{
+    arguments::{Common, seconds},
+    forward::forward,
+    log_in::LogIn,
+    serve::serve,
+    upstream::Upstream,
+};
 
 #[path = "../common/arguments.rs"]
 mod arguments;
@@ -43,15 +49,8 @@ struct Options {
     /// The library that splits a long one over NAME.0, NAME.1, …
     #[arg(long, value_name = "LIBRARY")]
     cookie_chunks: Option<Library>,
-    /// Where to listen; port 0 picks one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    listen: String,
-    /// Sessions end after so long without a request
-    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds)]
-    idle: Duration,
-    /// Sessions end so long after the log-in, whatever happens
-    #[arg(long, value_name = "SECONDS", default_value = "28800", value_parser = seconds)]
-    absolute: Duration,
+    #[command(flatten)]
+    common: Common,
     /// The log-in page, the only way to log in: takes `next` in its query, and answers a successful POST with a
     /// redirect
     #[arg(long, value_name = "PATH")]
@@ -88,8 +87,8 @@ impl Options {
         };
         let mut layer = SessionTimeoutLayer::builder()
             .cookie(cookie)
-            .idle_timeout(self.idle)
-            .absolute_timeout(self.absolute)
+            .idle_timeout(self.common.idle)
+            .absolute_timeout(self.common.absolute)
             .public_paths(&self.public_path)
             .end_streams(&self.end_streams);
         if let Some(page) = &self.login_path {
@@ -149,5 +148,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok::<_, Infallible>(answer)
         }
     });
-    serve(&options.listen, ServiceBuilder::new().layer(timeout).service(application)).await
+    serve(&options.common.listen, ServiceBuilder::new().layer(timeout).service(application)).await
 }

@@ -296,6 +296,11 @@ fn not_yet() -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, "not connected yet").into()
 }
 
+/// As after a restart of the server that nobody noticed: worth a second attempt, on a connection made anew.
+pub(crate) fn found_broken(error: &RedisError) -> bool {
+    error.is_connection_dropped() || error.is_io_error()
+}
+
 fn is_lost(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()

@@ -1,12 +1,14 @@
 //! What time it is at the server, for as long as its last answer to that says enough.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use redis::{aio::ConnectionLike, cmd};
 use tower_session_timeout::{Clock, SystemClock};
+
+use crate::reconnecting::found_broken;
 
 /// For how long an answer is gone by. If this machine is stopped and goes on without having noticed, it is late for no longer.
 const GOOD_FOR: Duration = Duration::from_millis(20);
@@ -44,8 +46,11 @@ pub(crate) fn here() -> Duration {
 impl ServerTime {
     /// What time it is there, not earlier than it is, and later by no more than a [round trip](LONGEST_ROUND_TRIP).
     pub(crate) fn at(&self, here: Duration) -> Option<Duration> {
-        let answer = *self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        answer?.time_at(here)
+        (*self.answer())?.time_at(here)
+    }
+
+    fn answer(&self) -> MutexGuard<'_, Option<Answer>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the answer to a `TIME` that was asked for at that instant, and says what it is.
@@ -58,7 +63,7 @@ impl ServerTime {
         let said = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
         let is_exact = here().saturating_sub(asked) <= LONGEST_ROUND_TRIP;
         if is_exact && self.has_one_clock(connection).await {
-            *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Answer { asked, said });
+            *self.answer() = Some(Answer { asked, said });
         }
         said
     }
@@ -70,7 +75,7 @@ impl ServerTime {
         let info: Result<String, _> = cmd("INFO").arg("server").query_async(connection).await;
         match info {
             Ok(info) => *self.has_one_clock.get_or_init(|| info.contains("redis_mode:standalone")),
-            Err(error) if error.is_connection_dropped() || error.is_io_error() => false,
+            Err(error) if found_broken(&error) => false,
             // Not allowed, or from several servers.
             Err(_) => *self.has_one_clock.get_or_init(|| false),
         }

@@ -9,6 +9,7 @@ use tower_session_timeout::{
 };
 
 use crate::{
+    reconnecting::found_broken,
     script::{EVICTS, Flags, LIST, SWAP},
     server_time::{ServerTime, here},
 };
@@ -329,11 +330,6 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Backend for Redis<C> {
     fn strike(&self, owner: Key, sessions: Vec<Key>) -> BoxFuture<Result<(), StoreError>> {
         Box::pin(self.clone().strike_now(owner, sessions))
     }
-}
-
-/// As after a restart of the server that nobody noticed: worth a second attempt, on a connection made anew.
-fn found_broken(error: &RedisError) -> bool {
-    error.is_connection_dropped() || error.is_io_error()
 }
 
 fn is_out_of_memory(error: &RedisError) -> bool {

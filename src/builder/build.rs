@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "client")]
 use super::ClientEndpoints;
-use super::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder, SourceChoice, validate::has_prefix};
+use super::{ConfigError, OwnerlessSessions, SessionTimeoutBuilder, SourceChoice, validate::is_secure};
 use crate::{
     cookie::{CookieSource, SessionCookie},
     event::Operator,
@@ -56,10 +56,7 @@ impl SessionTimeoutBuilder {
         let source = match self.source.ok_or(ConfigError::NoSessionId)? {
             SourceChoice::Custom(source) => source,
             SourceChoice::Cookie(cookie) => {
-                // A cookie, or a removal, without `Secure` is ignored for these.
-                let needs_secure =
-                    has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-");
-                let cookie = SessionCookie { secure: cookie.secure || needs_secure, ..*cookie };
+                let cookie = SessionCookie { secure: is_secure(&cookie), ..*cookie };
                 Source::Cookie(CookieSource::new(cookie, store.companions(), operator.clone()))
             }
         };

@@ -128,9 +128,7 @@ fn validate_sliding(cookie: &SessionCookie, idle: Duration) -> Result<(), Config
 /// Those follow the session cookie's attributes.
 fn validate_companions(cookie: &SessionCookie) -> Result<(), ConfigError> {
     let needs_secure = cookie.same_site == SameSite::None || cookie.partitioned;
-    let is_secure =
-        cookie.secure || has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-");
-    if needs_secure && !is_secure {
+    if needs_secure && !is_secure(cookie) {
         let reason = "browsers take SameSite=None and Partitioned with Secure only (RFC 6265bis §5.7)";
         return invalid(cookie, reason);
     }
@@ -163,8 +161,13 @@ fn validate_cookie(cookie: &SessionCookie) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// By its name, too: browsers pass over a cookie of these, or a removal, without `Secure`.
+pub(super) fn is_secure(cookie: &SessionCookie) -> bool {
+    cookie.secure || has_prefix(&cookie.name, "__Host-") || has_prefix(&cookie.name, "__Secure-")
+}
+
 /// Browsers compare cookie name prefixes without regard to case (RFC 6265bis §5.7).
-pub(super) fn has_prefix(name: &str, prefix: &str) -> bool {
+fn has_prefix(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 

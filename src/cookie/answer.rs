@@ -110,12 +110,11 @@ impl CookieSource {
     }
 
     fn remove(&self, headers: &mut HeaderMap, parts: Parts) {
-        let Ok(name) = str::from_utf8(&self.name.exact) else { return };
         for part in parts.iter() {
             if part == Part::Whole {
                 append(headers, self.removals.iter().cloned());
             } else {
-                append(headers, removals(&self.part_name(part, name), &self.attributes));
+                append(headers, removals(&self.part_name(part), &self.attributes));
             }
         }
     }
@@ -158,7 +157,7 @@ impl CookieSource {
 
     fn part(&self, cookie: &SetCookie<'_>) -> Option<Part> {
         let rest = cookie.name.strip_prefix(&*self.name.exact)?;
-        match self.chunks {
+        match self.chunks() {
             Some(chunks) => chunks.part(rest),
             None => rest.is_empty().then_some(Part::Whole),
         }

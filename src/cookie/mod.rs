@@ -60,7 +60,6 @@ pub(crate) struct CookieSource {
     attributes: Box<SessionCookie>,
     /// Those of the cookie in one piece.
     removals: Vec<HeaderValue>,
-    chunks: Option<CookieChunks>,
     /// Under which the application reads sessions, too; only of a cookie that may be chunked.
     second_name: Option<Box<Name>>,
     warned_of_chunks: AtomicBool,
@@ -85,7 +84,6 @@ impl CookieSource {
         Self {
             name: Name::new(name, longer),
             removals: removals(name, &cookie).collect(),
-            chunks: *chunks,
             second_name: chunks
                 .and_then(CookieChunks::second_name)
                 .map(|second| Box::new(Name::new(second, Longer::Chunks))),
@@ -123,22 +121,21 @@ impl CookieSource {
         let attributes = &*self.attributes;
         let id = self.presented(headers).id?.into_owned();
         let max_age = Some(max_age.saturating_add(max_age / SLIDES_PER_MAX_AGE * 2));
-        let name = str::from_utf8(&self.name.exact).ok()?;
         let jar = self.jar(headers.get_all(COOKIE));
         let set_cookies: Option<Vec<HeaderValue>> = Part::all()
             .filter_map(|part| Some((part, jar.get(part)?)))
             .map(|(part, value)| {
                 let value = str::from_utf8(value).ok()?;
-                set_cookie(&self.part_name(part, name), value, attributes, attributes.http_only, max_age)
+                set_cookie(&self.part_name(part), value, attributes, attributes.http_only, max_age)
             })
             .collect();
         Some(RenewedCookie { id, set_cookies: set_cookies? })
     }
 
-    fn part_name(&self, part: Part, session_cookie: &str) -> String {
-        match (part, self.chunks) {
-            (Part::Chunk(number), Some(chunks)) => chunks.name_of(number, session_cookie),
-            (Part::Chunk(_), None) | (Part::Whole, _) => session_cookie.to_owned(),
+    fn part_name(&self, part: Part) -> String {
+        match (part, self.chunks()) {
+            (Part::Chunk(number), Some(chunks)) => chunks.name_of(number, self.name()),
+            (Part::Chunk(_), None) | (Part::Whole, _) => self.name().to_owned(),
         }
     }
 
@@ -146,13 +143,17 @@ impl CookieSource {
         self.companions.as_deref()
     }
 
-    pub(crate) fn name(&self) -> &[u8] {
-        &self.name.exact
+    pub(crate) fn name(&self) -> &str {
+        &self.attributes.name
+    }
+
+    fn chunks(&self) -> Option<CookieChunks> {
+        self.attributes.chunks
     }
 
     /// Whether a session may be made of several cookies.
     pub(crate) fn is_chunked(&self) -> bool {
-        self.chunks.is_some()
+        self.chunks().is_some()
     }
 
     /// The longest id that is looked at.

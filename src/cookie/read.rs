@@ -56,13 +56,13 @@ impl CookieSource {
         let mut presented = Presented::default();
         for (name, field) in headers {
             match name.as_str() {
-                "cookie" if self.chunks.is_none() => {
+                "cookie" if !self.is_chunked() => {
                     self.look_through(field.as_bytes(), &mut id, &mut presented);
                 }
                 name => other(name, field),
             }
         }
-        if self.chunks.is_some() {
+        if self.is_chunked() {
             return self.presented_in_chunks(headers);
         }
         Presented { id: id.map(SessionId::from), ..presented }
@@ -120,7 +120,7 @@ impl CookieSource {
     /// The parts of the session cookie that the client has.
     pub(crate) fn parts(&self, headers: &HeaderMap) -> Parts {
         let mut parts = Parts::default();
-        if self.chunks.is_some() {
+        if self.is_chunked() {
             for pair in pairs(headers) {
                 if let Pair::Session(part, _) = self.classify(pair) {
                     parts.insert(part);
@@ -144,7 +144,7 @@ impl CookieSource {
     /// Removes what is disguised, and every session that is not to be kept.
     pub(crate) fn strip(&self, headers: &mut HeaderMap, keep: Keep<'_>) {
         let as_chunks = match keep {
-            Keep::Session(id) if self.chunks.is_some() => !self.sent(headers).wholes.contains(&id.expose()),
+            Keep::Session(id) if self.is_chunked() => !self.sent(headers).wholes.contains(&id.expose()),
             _ => false,
         };
         let mut kept = Vec::new();
@@ -201,7 +201,7 @@ impl CookieSource {
             if let Some(value) = rest.strip_prefix(b"=") {
                 return value_of(value).map_or(Pair::Disguised, |value| Pair::Session(Part::Whole, value));
             }
-            if let Some(chunks) = self.chunks
+            if let Some(chunks) = self.chunks()
                 && let Some(end) = memchr(b'=', rest)
                 && let Some(part) = chunks.part(&rest[..end])
             {

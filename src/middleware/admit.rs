@@ -36,10 +36,7 @@ pub(crate) fn admit<Q>(
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
     match admission {
-        Admission::Anonymous => {
-            event::passed("without a session id");
-            Ok(admitted(store, request, RequestSession::None))
-        }
+        // Nearly every request: the rest is kept out of their way.
         Admission::Decided { decision: Decision::Live(live), access, one_of_several: None } => {
             event::passed(if access.renews() { "live, renewed" } else { "live, passive" });
             Ok(admit_live(store, request, live, access))
@@ -60,7 +57,10 @@ fn admit_or_answer<Q>(
         session.refuse_within();
     }
     let refused = match admission {
-        Admission::Anonymous => return Ok(admitted(store, request, RequestSession::None)),
+        Admission::Anonymous => {
+            event::passed("without a session id");
+            return Ok(admitted(store, request, RequestSession::None));
+        }
         Admission::Outer(Verdict::Live(_)) => {
             event::passed("live, to a layer further out");
             return Ok(admitted(store, request, RequestSession::Outer));

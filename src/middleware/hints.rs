@@ -104,10 +104,10 @@ impl Hints {
         // Its own may be too long for browsers.
         let mut others =
             headers.get_all(SET_COOKIE).iter().filter_map(parsed).filter(looks_like_session_cookie);
-        let Some(other) = others.find(|other| other.name().as_bytes() != cookie.name()) else { return };
+        let Some(other) = others.find(|other| other.name() != cookie.name()) else { return };
         if self.other_session_cookies.fetch_add(1, Relaxed) + 1 == MANY_ANSWERS {
             let name: String = other.name().chars().take(LONGEST_NAME).collect();
-            let ours = String::from_utf8_lossy(cookie.name());
+            let ours = cookie.name();
             self.operator.warn(format!(
                 "{MANY_ANSWERS} answers have set a cookie that looks like a session's, the last one {name:?}; none has \
                  set {ours:?}, and no session has begun: is the session cookie's name right?"

@@ -13,19 +13,16 @@ use crate::{
         limits::{EndReason, Verdict},
         new_session::NewSession,
     },
-    store::answer::{BoxFuture, Restarted, Rotated, Started},
+    store::answer::{BoxFuture, Restarted, Rotated, Started, StoreError},
 };
 
 impl Admitted {
     /// It borrows nothing, so that it can go on without its request.
     pub(crate) fn settle(&mut self, change: Change) -> BoxFuture<Outcome> {
-        if let Change::LogOut = change {
-            let ended = self.logout().map(Logout::end);
-            return Box::pin(async move {
-                let Some(ended) = ended else { return Outcome::RemoveCookie };
-                if ended.await.is_ok() { Outcome::RemoveCookie } else { Outcome::Unavailable }
-            });
-        }
+        let logout = match change {
+            Change::LogOut => self.logout().map(Logout::end),
+            _ => None,
+        };
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let store = self.store.clone();
         Box::pin(async move {
@@ -53,10 +50,16 @@ impl Admitted {
                 Change::End { key, presented, has_ended_itself } => {
                     end(&store, key, presented, has_ended_itself).await
                 }
-                Change::LogOut => Outcome::RemoveCookie,
+                Change::LogOut => log_out(logout).await,
             }
         })
     }
+}
+
+/// Nothing to end is no log-out that failed.
+async fn log_out(ended: Option<BoxFuture<Result<(), StoreError>>>) -> Outcome {
+    let Some(ended) = ended else { return Outcome::RemoveCookie };
+    if ended.await.is_ok() { Outcome::RemoveCookie } else { Outcome::Unavailable }
 }
 
 /// No live session came with the request: the application begins one, and may do so under any id.

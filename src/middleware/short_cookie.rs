@@ -23,10 +23,10 @@ pub(crate) struct ShortCookie {
 
 impl ShortCookie {
     /// An answer set the session cookie; sessions last at most so long.
-    pub(crate) fn was_set(&self, name: &[u8], headers: &HeaderMap, absolute: Option<Duration>) {
+    pub(crate) fn was_set(&self, name: &str, headers: &HeaderMap, absolute: Option<Duration>) {
         let cookies = headers.get_all(SET_COOKIE).iter().rev();
         let mut cookies = cookies.filter_map(|set| Cookie::parse(str::from_utf8(set.as_bytes()).ok()?).ok());
-        let last = cookies.find(|cookie| cookie.name().as_bytes() == name);
+        let last = cookies.find(|cookie| cookie.name() == name);
         let Some(lasts) = last.as_ref().and_then(lifetime) else { return };
         if lasts < absolute.unwrap_or(LONGEST).min(LONGEST) {
             self.lasts.store(lasts.as_secs().max(1), Relaxed);

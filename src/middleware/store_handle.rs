@@ -41,7 +41,7 @@ impl StoreHandle {
             if !received.is_empty() {
                 config.hints.companion();
             }
-            config.store.for_request(&String::from_utf8_lossy(cookie.name()), received)
+            config.store.for_request(cookie.name(), received)
         });
         Self { config: Arc::clone(config), own }
     }

@@ -66,7 +66,7 @@ pub(crate) struct IssuedId {
 pub(crate) struct Context<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) now: u64,
-    /// Of all layers, if the store knows them. A ended session by these may be ended by a look.
+    /// Of all layers, if the store knows them. A session that has expired by these may be ended by a look.
     pub(crate) widest: Widest,
     /// `None`: every activity is recorded.
     pub(crate) granularity: Option<Granularity>,

@@ -50,6 +50,11 @@ class Program:
             self.process.stdout.close()
 
 
+def run(program, *arguments):
+    """An example that ends by itself."""
+    return subprocess.run([EXAMPLES / program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+
+
 class Client:
     """Sends the cookie it is given, follows no redirects, and keeps nothing by itself."""
 

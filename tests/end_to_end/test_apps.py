@@ -1,7 +1,6 @@
 """The proxy example before applications that know nothing of it, visited as browsers and thieves do."""
 
 import http.client
-import subprocess
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from plain_http import ask, ask_raw
-from programs import EXAMPLES, PACE, PATIENCE, ROOT
+from programs import PACE, PATIENCE, ROOT, run
 
 APPS = {"flask_client_side": "session", "flask_server_side": "session", "django_app": "sessionid"}
 # Their log-in pages send on who is signed in already.
@@ -448,5 +447,5 @@ def test_the_proxy_explains_mistakes():
         (upstream, "--cookie <NAME>"),
         (cookie, "--upstream <URL>"),
     ]:
-        ended = subprocess.run([EXAMPLES / "proxy", *arguments], capture_output=True, text=True, timeout=PATIENCE)
+        ended = run("proxy", *arguments)
         assert ended.returncode == 2 and problem in ended.stderr, (problem, ended)

@@ -1,13 +1,11 @@
 """Mistakes on the command line are explained."""
 
-import subprocess
-
 import pytest
-from programs import EXAMPLES, PATIENCE
+import programs
 
 
 def run(program, *arguments):
-    ended = subprocess.run([EXAMPLES / program, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+    ended = programs.run(program, *arguments)
     return ended.returncode, ended.stdout + ended.stderr
 
 

@@ -3,14 +3,13 @@
 import contextlib
 import http.client
 import socket
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from plain_http import ask
-from programs import EXAMPLES, PACE, PATIENCE
+from programs import PACE, PATIENCE, run
 
 ANSWER_TIMEOUT = 1.0 * PACE
 IDLE = 2.0 * PACE
@@ -291,9 +290,7 @@ def test_mistakes_are_explained():
         (["--end-streams", "events"], "this is no media type"),
         (["--end-streams", "text/event-stream; charset=utf-8"], "this is no media type"),
     ]:
-        ended = subprocess.run(
-            [EXAMPLES / "proxy", *needed, *arguments], capture_output=True, text=True, timeout=PATIENCE
-        )
+        ended = run("proxy", *needed, *arguments)
         assert ended.returncode == 2 and problem in ended.stderr, (problem, ended)
 
 

@@ -1,9 +1,8 @@
 """The axum example on each of its stores, over restarts and crashes."""
 
 import signal
-import subprocess
 
-from programs import EXAMPLES, Client, ended, set_cookies
+from programs import Client, ended, run, set_cookies
 
 
 def test_a_deploy_logs_nobody_out(start, tmp_path):
@@ -52,7 +51,7 @@ def test_a_deploy_logs_nobody_out(start, tmp_path):
     assert [left.name for left in folder.iterdir()] == ["sessions"]
 
     file.write_text("nonsense")
-    said = subprocess.run([EXAMPLES / "axum", "--snapshot", file], capture_output=True, text=True, timeout=30)
+    said = run("axum", "--snapshot", file)
     assert said.returncode != 0
     assert said.stderr.startswith("cannot take over the sessions: the file with the sessions is damaged")
 

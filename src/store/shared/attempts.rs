@@ -11,13 +11,17 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// How often others were in the way.
 pub(super) struct Attempts<'a> {
-    pub(super) clock: &'a dyn Clock,
-    pub(super) began: Duration,
-    pub(super) deadline: Duration,
-    pub(super) number: u32,
+    clock: &'a dyn Clock,
+    began: Duration,
+    deadline: Duration,
+    number: u32,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
+    pub(super) fn new(clock: &'a dyn Clock, deadline: Duration) -> Self {
+        Self { clock, began: clock.now(), deadline, number: 0 }
+    }
+
     /// Whether there is another one: after a pause of up to twice what one takes, different for each who waits.
     pub(super) async fn next(&mut self) -> bool {
         let passed = self.clock.now().saturating_sub(self.began);

@@ -35,7 +35,7 @@ impl<B: Backend> SharedStore<B> {
         Ok(if is_counted { started } else { Started::TooMany })
     }
 
-    pub(super) async fn begin_uncounted(
+    async fn begin_uncounted(
         &self,
         id: Key,
         new: &NewSession,
@@ -67,7 +67,7 @@ impl<B: Backend> SharedStore<B> {
 
     /// Something has been here that others may still know by its name: the session gets another one, and the id is an
     /// alias of it. `None`: it has to be tried again.
-    pub(super) async fn begin_anew(
+    async fn begin_anew(
         &self,
         id: Key,
         new: &NewSession,

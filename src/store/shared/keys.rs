@@ -24,7 +24,7 @@ pub(super) fn key_of_roster(owner: &Owner) -> Key {
     key_of_bytes(&[b"the roster of\0".as_slice(), &hash].concat())
 }
 
-pub(super) fn key_of_bytes(bytes: &[u8]) -> Key {
+fn key_of_bytes(bytes: &[u8]) -> Key {
     let hash: [u8; 32] = Sha256::digest(bytes).into();
     let mut key = [0; 16];
     key.copy_from_slice(&hash[..16]);

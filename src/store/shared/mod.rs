@@ -50,6 +50,7 @@ const ORIGIN: u64 = 1 << 62;
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(500);
 /// How long the end of an adopted session is remembered at least: other processes may have longer idle timeouts.
 const KEEP_ADOPTED: Duration = Duration::from_secs(24 * 3600);
+
 /// Keeps sessions in a [`Backend`], for several processes that share it.
 ///
 /// A request costs one look-up, two after a rotation. Only what changes a session is written: a log-in, a rotation, an end,
@@ -298,8 +299,7 @@ impl<B: Backend> SharedStore<B> {
 
     /// For as long as others are in the way.
     fn attempts(&self) -> Attempts<'_> {
-        let clock = &*self.process.clock;
-        Attempts { clock, began: clock.now(), deadline: self.deadline(), number: 0 }
+        Attempts::new(&*self.process.clock, self.deadline())
     }
 
     /// Applies a transition to the session under this key, until that is what is written down. What the transition says

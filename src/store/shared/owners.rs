@@ -32,7 +32,7 @@ const ROSTER_WITHOUT_ABSOLUTE: Duration = Duration::from_secs(10 * 365 * 24 * 36
 const LONGEST_ROSTER: usize = 1024;
 
 /// What became of a session on an owner's list.
-pub(super) enum Listed {
+enum Listed {
     EndedNow,
     /// It has ended, or the name is another session's by now.
     Dead,
@@ -104,7 +104,7 @@ impl<B: Backend> SharedStore<B> {
     }
 
     /// Of those that are on the owner's list, if there is one.
-    pub(super) async fn listed_sessions(&self, owner: &Owner) -> Result<Vec<Key>, StoreError> {
+    async fn listed_sessions(&self, owner: &Owner) -> Result<Vec<Key>, StoreError> {
         match self.backend.listed(key_of_owner(owner)).await {
             Ok(mut listed) => {
                 listed.truncate(LONGEST_ROSTER);
@@ -150,7 +150,7 @@ impl<B: Backend> SharedStore<B> {
     }
 
     /// A live session of this owner's.
-    pub(super) async fn info(
+    async fn info(
         &self,
         session: Key,
         owner: &Owner,
@@ -248,7 +248,7 @@ impl<B: Backend> SharedStore<B> {
         Ok(number)
     }
 
-    pub(super) async fn end_listed(&self, session: Key, owner: &Owner) -> Result<Listed, StoreError> {
+    async fn end_listed(&self, session: Key, owner: &Owner) -> Result<Listed, StoreError> {
         let Some(found) = self.load_known(session).await? else { return Ok(Listed::Dead) };
         let Some(Kept { content: record, .. }) = found.entry.record else { return Ok(Listed::Missing) };
         if record.owner() != Some(owner) || record.ended_at().is_some() {
