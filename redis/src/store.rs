@@ -20,11 +20,13 @@ use crate::{
 /// cluster: best over a [`ReconnectingConnection`](crate::ReconnectingConnection), with Sentinel over a `SentinelConnection` (feature `sentinel`).
 /// It is a [`SharedStore`]: sessions are judged by the server's own clock; one takes one key and one round trip (a `GET`, with a
 /// `TIME` every 20 milliseconds; in a cluster, with each), after a rotation two, and a second one where something is written.
+/// A process knows what time it is at the server to 5 milliseconds: by so much may a session outlast its timeouts, and be
+/// refused by one process when another one still admits it.
 ///
 /// Ids are kept hashed (SHA-256, not keyed: they have to be unguessable). Owners can be read in the records of their
 /// sessions: let them be opaque. An activity is not written down as long as the last one that was is younger than the
-/// [granularity](Self::granularity): so a session may end early by that, never late, and the remaining time it tells is the
-/// one it enforces.
+/// [granularity](Self::granularity): so a session may end early by that, and the remaining time it tells is the one it
+/// enforces.
 ///
 /// It does not know which requests are in flight: the process that waits for one renews its session three times in an idle
 /// timeout, and at its end.
@@ -180,6 +182,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         let key = self.key(key);
         let mut answer = self.look_up(&key).await;
         if answer.as_ref().is_err_and(found_broken) {
+            self.server_time.forget();
             answer = self.look_up(&key).await;
         }
         answer.map_err(|error| {
@@ -225,6 +228,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         let mut answer = self.exchange(&swap).await;
         // If it was done, and merely the answer lost, it is not done again: what it expects is there no more.
         if answer.as_ref().is_err_and(found_broken) {
+            self.server_time.forget();
             answer = self.exchange(&swap).await;
         }
         let swapped = match answer {

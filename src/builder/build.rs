@@ -53,7 +53,9 @@ impl SessionTimeoutBuilder {
         let sink = Some(log(sink));
         let operator = Operator::new(sink.clone());
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let source = match self.source.ok_or(ConfigError::NoSessionId)? {
+        let source = match self.source {
+            SourceChoice::None => return Err(ConfigError::NoSessionId),
+            SourceChoice::Several => return Err(ConfigError::SeveralSources),
             SourceChoice::Custom(source) => source,
             SourceChoice::Cookie(cookie) => {
                 let cookie = SessionCookie { secure: is_secure(&cookie), ..*cookie };

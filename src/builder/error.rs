@@ -15,6 +15,8 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub enum ConfigError {
     /// Nothing says where the session id travels.
     NoSessionId,
+    /// Session ids were to travel in several places, and a layer looks at one: the others would pass unchecked.
+    SeveralSources,
     /// A time of zero, which would end everything at once. It never means "no limit".
     ZeroTimeout {
         /// Which time.
@@ -125,6 +127,10 @@ impl fmt::Display for ConfigError {
             ),
             Self::NoSessionId => f.write_str(
                 "nothing says where the session id travels: call `cookie`, `bearer` or `session_id`",
+            ),
+            Self::SeveralSources => f.write_str(
+                "session ids were to travel in several places (`cookie`, `bearer`, `header`, `session_id`), and a layer looks \
+                 at one: give the other a layer of its own",
             ),
             Self::ZeroTimeout { which } => {
                 write!(f, "the {which} is zero; zero never means unlimited")

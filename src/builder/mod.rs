@@ -33,7 +33,7 @@ use crate::{
 /// Builds a [`SessionTimeoutLayer`]. Where a request's session id travels has to be said; all else has a default.
 #[must_use = "a builder does nothing until `build`"]
 pub struct SessionTimeoutBuilder {
-    source: Option<SourceChoice>,
+    source: SourceChoice,
     limits: Limits,
     beyond_400_days: bool,
     max_sessions: Option<MaxSessions>,
@@ -69,14 +69,16 @@ impl SessionTimeoutLayer {
 }
 
 enum SourceChoice {
+    None,
     Cookie(Box<SessionCookie>),
     Custom(Source),
+    Several,
 }
 
 impl SessionTimeoutBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            source: None,
+            source: SourceChoice::None,
             limits: Limits::default(),
             beyond_400_days: false,
             max_sessions: None,

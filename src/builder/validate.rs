@@ -55,17 +55,17 @@ impl SessionTimeoutBuilder {
         }
         let is_with_companions = self.store.as_ref().is_some_and(|store| !store.companions().is_empty());
         match &self.source {
-            Some(SourceChoice::Cookie(cookie)) => {
+            SourceChoice::Cookie(cookie) => {
                 validate_cookie(cookie)?;
                 validate_sliding(cookie, self.limits.idle())?;
                 if is_with_companions {
                     validate_companions(cookie)?;
                 }
             }
-            Some(SourceChoice::Custom(_)) if is_with_companions => {
+            SourceChoice::Custom(_) if is_with_companions => {
                 return Err(ConfigError::CompanionsWithoutCookie);
             }
-            Some(SourceChoice::Custom(_)) | None => {}
+            SourceChoice::Custom(_) | SourceChoice::None | SourceChoice::Several => {}
         }
         if let Some(error) = &self.invalid_path {
             return Err(error.clone());
@@ -94,7 +94,7 @@ impl SessionTimeoutBuilder {
         if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
             return Err(ConfigError::LogoutByGetWithoutPath);
         }
-        if self.fresh_login.is_some() && matches!(self.source, Some(SourceChoice::Custom(_))) {
+        if self.fresh_login.is_some() && matches!(self.source, SourceChoice::Custom(_)) {
             return Err(ConfigError::FreshLoginWithoutCookie);
         }
         if let Some(media_type) = self.end_streams.iter().find(|media_type| !is_media_type(media_type)) {

@@ -12,7 +12,8 @@ use crate::{
     rules::id::{Label, SessionId},
 };
 
-/// Which session.
+/// Which session: one of `cookie`, [`bearer`](Self::bearer), [`header`](Self::header), [`session_id`](Self::session_id) and
+/// [`session_id_from`](Self::session_id_from). Applications that take ids from two places put a layer around each.
 impl SessionTimeoutBuilder {
     /// The session id is the value of this cookie. The layer then notices by itself when the application sets the
     /// cookie (a session begins, or its id changes) and when it removes it (the session ends).
@@ -36,7 +37,7 @@ impl SessionTimeoutBuilder {
     /// # layer.unwrap();
     /// ```
     pub fn cookie(self, cookie: impl Into<SessionCookie>) -> Self {
-        Self { source: Some(SourceChoice::Cookie(Box::new(cookie.into()))), ..self }
+        self.source(SourceChoice::Cookie(Box::new(cookie.into())))
     }
 
     /// The session id is a bearer token: `Authorization: Bearer …` (RFC 6750). Begin sessions with
@@ -53,7 +54,17 @@ impl SessionTimeoutBuilder {
 
     /// The session id is found by an extractor of your own.
     pub fn session_id(self, extractor: impl ExtractSessionId) -> Self {
-        Self { source: Some(SourceChoice::Custom(Source::custom(extractor))), ..self }
+        self.source(SourceChoice::Custom(Source::custom(extractor)))
+    }
+
+    fn source(self, source: SourceChoice) -> Self {
+        let source = match (&self.source, source) {
+            (SourceChoice::None, source) => source,
+            // The same place, more exactly.
+            (SourceChoice::Cookie(_), SourceChoice::Cookie(cookie)) => SourceChoice::Cookie(cookie),
+            _ => SourceChoice::Several,
+        };
+        Self { source, ..self }
     }
 
     /// The session id is found by a closure.

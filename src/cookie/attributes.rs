@@ -101,7 +101,8 @@ impl SessionCookie {
     /// The session cookie is set again with a new `Max-Age` as the session is renewed, so that the browser keeps it
     /// for as long as the session can last. For applications that set a `Max-Age` once, at the log-in; a session
     /// cookie without one, which the browser keeps until it is closed, needs no sliding. Default: it is not, and browsers
-    /// drop a cookie after its `Max-Age`, however active the user; with the feature `tracing`, that is told once in the log.
+    /// drop a cookie after its `Max-Age`, however active the user: that is told once, as a
+    /// [`SessionEvent::Misconfigured`](crate::SessionEvent::Misconfigured) and in the log.
     ///
     /// It is set again once in a twentieth of the `Max-Age`, which is lengthened by a tenth for that, and for sessions
     /// with longer limits of their own to what they have left. Such an answer is marked as `private` and
@@ -132,7 +133,8 @@ impl SessionCookie {
     ///
     /// What else reads as a chunk to some library is taken out of requests, with this option and without: all cookies whose
     /// name is the session cookie's, then at most three characters, then a number (`NAME__0`, `NAME_0`, `NAMEC1`, `NAME2`).
-    /// An answer that sets such a cookie is told of in the log, once; one that sets the session cookie beside it begins no
+    /// An answer that sets such a cookie is told of, once, as a
+    /// [`SessionEvent::Misconfigured`](crate::SessionEvent::Misconfigured) and in the log; one that sets the session cookie beside it begins no
     /// session (`503`), for that may be the number of chunks alone. So long sessions of libraries that split them in another
     /// way, such as `OAuth2` Proxy (`NAME_0`) and ASP.NET Core (`NAMEC1`), sign nobody in: keep them short, or on the server.
     ///

@@ -69,6 +69,7 @@ fn admit_or_answer<Q>(
             let (Some(id), Source::Cookie(cookie)) = (one_of_several, &store.config.source) else {
                 return Ok(admit_live(store, request, live, access));
             };
+            event::passed("live, the one of several ids");
             let parts = cookie.parts(request.headers());
             cookie.strip(request.headers_mut(), Keep::Session(&id));
             let mut admitted = admit_live(store, request, live, access);
@@ -78,6 +79,7 @@ fn admit_or_answer<Q>(
             return Ok(admitted);
         }
         Admission::LogoutOfSeveral(keys) => {
+            event::passed("a log-out of several sessions, without them");
             let mut admitted =
                 admitted(store.clone(), request, RequestSession::Stripped { forget_cookie: false });
             store.config.source.remove(request);

@@ -324,6 +324,7 @@ test('T42 the warning waits for a word that is being composed', async (t) => {
   await s.advance(5_000);
   await cdp.send('Input.imeSetComposition', { text: 'にほ', selectionStart: 2, selectionEnd: 2 });
   await s.until('activity is told', () => s.keepAlives() > 0, 1_000);
+  await s.settle(page);
   await s.advance(s.stub.status(s.session).expires_in_ms - s.stub.warn + 100);
   await s.settle(page);
   assert.equal(await s.isOpen(page), false);

@@ -100,6 +100,7 @@ test('T11 typing without requests keeps the session alive, by few of them', asyn
   await page.focus('#text');
   for (let second = 0; second < 120; second += 3) {
     await s.run(3_000);
+    await s.settle(page);
     await page.keyboard.press('a');
   }
   await s.settle(page);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tower_session_timeout::{ConfigError, Limits, SessionCookie, SessionTimeoutBuilder, SessionTimeoutLayer};
+use http::HeaderName;
+use tower_session_timeout::{
+    BearerToken, ConfigError, Limits, SessionCookie, SessionTimeoutBuilder, SessionTimeoutLayer,
+};
 
 fn refusal(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> ConfigError {
     configure(SessionTimeoutLayer::builder().cookie("sid")).build().unwrap_err()
@@ -19,6 +22,28 @@ fn where_the_session_id_travels_has_to_be_said() {
     let error = SessionTimeoutLayer::builder().build().unwrap_err();
     assert_eq!(error, ConfigError::NoSessionId);
     assert!(error.to_string().contains("`cookie`"));
+}
+
+/// Who asks for both would have one of them unchecked.
+#[test]
+fn an_id_that_travels_in_a_second_place_needs_a_layer_of_its_own() {
+    type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
+    let cookie: Configure = |b| b.cookie("sid");
+    let others: [Configure; 4] = [
+        |b| b.bearer(),
+        |b| b.header(HeaderName::from_static("x-sid")),
+        |b| b.session_id(BearerToken),
+        |b| b.session_id_from(|_| None),
+    ];
+    for other in others {
+        for (first, second) in [(cookie, other), (other, cookie), (other, other)] {
+            let error = second(first(SessionTimeoutLayer::builder())).build().unwrap_err();
+            assert_eq!(error, ConfigError::SeveralSources);
+            assert!(error.to_string().contains("a layer of its own"), "{error}");
+        }
+        other(SessionTimeoutLayer::builder()).build().unwrap();
+    }
+    accepted(|b| b.cookie(SessionCookie::new("sid").secure(true)));
 }
 
 /// T95
@@ -205,7 +230,7 @@ fn what_could_have_no_effect_is_refused() {
     assert!(error.to_string().contains("`logout_path`"));
     accepted(|b| b.logout_by_get().logout_path("/logout"));
 
-    let error = refusal(|b| b.bearer().fresh_login(|_, _| true));
+    let error = SessionTimeoutLayer::builder().bearer().fresh_login(|_, _| true).build().unwrap_err();
     assert_eq!(error, ConfigError::FreshLoginWithoutCookie);
     assert!(error.to_string().contains("`Sessions::start`"));
     accepted(|b| b.fresh_login(|_, _| true));

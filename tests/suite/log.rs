@@ -344,4 +344,9 @@ async fn why_a_request_went_through_is_traced() {
     assert_eq!(lines("live, passive"), 1);
     app.send(sid(get("/public", &[]), "made-up")).await;
     assert_eq!(lines("public, without the id of its session"), 1);
+    app.send(with(sid(get("/account", &[]), "made-up"), "cookie", "sid=A")).await;
+    assert_eq!(lines("live, the one of several ids"), 1);
+    app.log_in("B").await;
+    app.send(with(sid(post("/logout"), "B"), "cookie", "sid=A")).await;
+    assert_eq!(lines("a log-out of several sessions, without them"), 1);
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header::USER_AGENT};
 use http_body_util::Full;
 use tower_session_timeout::{
-    EndReason, Label, MaxSessions, NewSession, Owner, SessionEvent, SessionId, SessionTimeoutBuilder,
-    SessionTimeoutLayer, Sessions, Started,
+    EndReason, Label, MaxSessions, MemoryStore, NewSession, Owner, SessionEvent, SessionId,
+    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Started,
 };
 
 fn log_in_request(id: &str, owner: &str) -> Request<Full<Bytes>> {
@@ -26,12 +26,13 @@ async fn log_in(app: &App, id: &str) -> Response<Bytes> {
 fn app(
     configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
 ) -> (App, Arc<Mutex<Vec<SessionEvent>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&told);
-    let app = App::with(|builder| {
-        configure(builder).on_event(move |event| sink.lock().unwrap().push(event.clone()))
-    });
-    (app, told)
+    let told = Arc::default();
+    (App::with(|builder| telling(configure(builder), &told)), told)
+}
+
+fn telling(builder: SessionTimeoutBuilder, told: &Arc<Mutex<Vec<SessionEvent>>>) -> SessionTimeoutBuilder {
+    let sink = Arc::clone(told);
+    builder.on_event(move |event| sink.lock().unwrap().push(event.clone()))
 }
 
 #[tokio::test]
@@ -250,7 +251,10 @@ async fn no_token_gets_round_the_number() {
             vec![HeaderName::from_static("x-token")]
         }
     }
-    let (app, told) = app(|builder| builder.session_id(Token).max_sessions(MaxSessions::refuse_new(1)));
+    let told = Arc::default();
+    let app = App::without_cookie(MemoryStore::new(), |builder| {
+        telling(builder.session_id(Token).max_sessions(MaxSessions::refuse_new(1)), &told)
+    });
     let ask = async |token: &str| app.send(get("/account", &[("x-token", token)])).await.status();
     assert_eq!(ask("A").await, StatusCode::OK);
     assert_eq!(ask("B").await, StatusCode::UNAUTHORIZED);

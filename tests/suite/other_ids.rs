@@ -11,7 +11,7 @@ use tower_session_timeout::{
 
 /// An application with session A live, its ids found as configured.
 async fn app(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> App {
-    let app = App::with(configure);
+    let app = App::without_cookie(MemoryStore::new(), configure);
     app.layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
     app
 }
@@ -226,7 +226,7 @@ async fn a_missing_extension_is_a_loud_error_not_an_anonymous_request() {
 /// T32: there is one source of ids; a fresh one elsewhere shadows nothing.
 #[tokio::test]
 async fn another_source_cannot_shadow_the_configured_one() {
-    let app = app(|builder| builder).await;
+    let app = app(|builder| builder.cookie("sid")).await;
     app.advance(IDLE);
     let both = with(get("/account", &[("cookie", "sid=A")]), "authorization", "Bearer fresh");
     assert_eq!(app.send(both).await.status(), StatusCode::UNAUTHORIZED);

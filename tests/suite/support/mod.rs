@@ -104,8 +104,11 @@ pub struct App {
 }
 
 fn builder() -> SessionTimeoutBuilder {
+    builder_without_cookie().cookie("sid")
+}
+
+fn builder_without_cookie() -> SessionTimeoutBuilder {
     SessionTimeoutLayer::builder()
-        .cookie("sid")
         .idle_timeout(IDLE)
         .absolute_timeout(ABSOLUTE)
         .login_path("/login")
@@ -126,9 +129,21 @@ impl App {
         store: MemoryStore,
         configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
     ) -> Self {
+        Self::built(store, |store| configure(builder().store(store)))
+    }
+
+    /// Whose ids travel elsewhere.
+    pub fn without_cookie(
+        store: MemoryStore,
+        configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+    ) -> Self {
+        Self::built(store, |store| configure(builder_without_cookie().store(store)))
+    }
+
+    fn built(store: MemoryStore, configure: impl FnOnce(Arc<MemoryStore>) -> SessionTimeoutBuilder) -> Self {
         let clock = ManualClock::new();
         let store = Arc::new(store.clock(clock.clone()));
-        let layer = configure(builder().store(Arc::clone(&store))).build().expect("a valid configuration");
+        let layer = configure(Arc::clone(&store)).build().expect("a valid configuration");
         Self::around(layer, clock, store)
     }
 
