@@ -10,7 +10,7 @@ use crate::{
     event::Operator,
     middleware::{config::Config, hints::Hints, layer::SessionTimeoutLayer},
     request::extract::Source,
-    respond::{LoginPath, Refusals, refusals_vary},
+    respond::{LoginPath, Refusals},
     rules::limits::Policy,
     store::{
         contract::{LayerSettings, Store},
@@ -77,7 +77,8 @@ impl SessionTimeoutBuilder {
             (self.session_label.is_some(), "session_label"),
         ];
         let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
-        let vary = refusals_vary(&source);
+        let login_path = self.login_path.map(LoginPath::new);
+        let refusals = Refusals::new(login_path, self.logout_path, self.expired_response, &source);
         if let Some(sink) = &sink {
             store.events(sink.clone());
         }
@@ -89,12 +90,7 @@ impl SessionTimeoutBuilder {
             limits_for: self.limits_for,
             passive: self.passive,
             public: self.public,
-            refusals: Refusals {
-                login_path: self.login_path.map(LoginPath::new),
-                logout_path: self.logout_path,
-                expired_response: self.expired_response,
-                vary,
-            },
+            refusals,
             logout_methods: self.logout_methods,
             fresh_login: self.fresh_login,
             rotate_after: self.rotate_after,

@@ -20,7 +20,7 @@ use crate::{
         extract::Source,
         head::{OwnedHead, RequestHead},
     },
-    respond::{self, body::RefusalBody},
+    respond::{self, body::RefusalBody, negotiation::Negotiation},
     rules::{
         decision::{Access, Decision, Live},
         id::{Owner, SessionKey},
@@ -122,8 +122,9 @@ fn admit_or_answer<Q>(
     may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
         // One that is superseded may be followed in the browser by that of a new log-in already.
-        let forget_cookie =
-            !refused.lives_on && refused.reason != EndReason::Superseded && respond::is_navigation(&head);
+        let forget_cookie = !refused.lives_on
+            && refused.reason != EndReason::Superseded
+            && Negotiation::of(&head).is_navigation;
         let stripped = admitted(store, request, RequestSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.

@@ -99,7 +99,7 @@ pub(crate) fn is_prefetch(head: &RequestHead<'_>) -> bool {
 }
 
 /// Whether the field has this item, with or without parameters.
-fn lists(field: &HeaderValue, wanted: &str) -> bool {
+pub(crate) fn lists(field: &HeaderValue, wanted: &str) -> bool {
     let mut items = field.as_bytes().split(|&byte| byte == b',' || byte == b';');
     items.any(|item| item.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod caching;
+pub(crate) mod negotiation;
 mod ready_made;
 mod return_to;
 
@@ -13,7 +14,7 @@ use std::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
         WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
@@ -23,8 +24,11 @@ pub use self::{
     return_to::{login_location, safe_return_to},
 };
 use crate::{
-    request::{activity::is_prefetch, extract::Source, head::RequestHead},
-    respond::body::RefusalBody,
+    request::{extract::Source, head::RequestHead},
+    respond::{
+        body::RefusalBody,
+        negotiation::{Negotiation, negotiated_by},
+    },
     rules::limits::EndReason,
     store::answer::Started,
 };
@@ -35,9 +39,6 @@ pub(crate) const GRPC: &str = "application/grpc";
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// A problem document, as nearly every refused request gets it.
 const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The session is over. Log in again."}"#;
-/// How many header fields such an answer has.
-const USUAL_FIELDS: usize = 9;
-const SEC_FETCH_MODE: &str = "sec-fetch-mode";
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 pub(crate) type ExpiredResponse = Box<dyn Fn(&Ended<'_>) -> Response<RefusalBody> + Send + Sync>;
@@ -47,25 +48,38 @@ pub(crate) struct Refusals {
     pub(crate) login_path: Option<LoginPath>,
     pub(crate) logout_path: Option<String>,
     pub(crate) expired_response: Option<ExpiredResponse>,
-    /// Made once.
-    pub(crate) vary: HeaderValue,
+    /// What of these answers is always the same.
+    made_once: MadeOnce,
 }
 
-/// Which header fields of a request decide over the answer to it.
-fn negotiated_by(source: &Source) -> impl Iterator<Item = HeaderName> {
-    let negotiated = [HeaderName::from_static(SEC_FETCH_MODE), ACCEPT, HeaderName::from_static("hx-request")];
-    source.vary().into_iter().chain(negotiated)
-}
-
-/// The `Vary` of an answer to a refused request.
-pub(crate) fn refusals_vary(source: &Source) -> HeaderValue {
-    let mut names: Vec<_> = negotiated_by(source).map(|name| name.to_string()).collect();
-    let mut seen = std::collections::HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static("*"))
+struct MadeOnce {
+    vary: HeaderValue,
+    /// Of the answer that nearly every refused request gets.
+    unauthorized: HeaderMap,
 }
 
 impl Refusals {
+    pub(crate) fn new(
+        login_path: Option<LoginPath>,
+        logout_path: Option<String>,
+        expired_response: Option<ExpiredResponse>,
+        source: &Source,
+    ) -> Self {
+        let vary = negotiation::vary(source);
+        let mut unauthorized = Response::new(RefusalBody::text(UNAUTHORIZED));
+        unauthorized.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+        unauthorized.headers_mut().insert(WWW_AUTHENTICATE, source.challenge());
+        let unauthorized = complete(unauthorized, source, &vary).into_parts().0.headers;
+        Self { login_path, logout_path, expired_response, made_once: MadeOnce { vary, unauthorized } }
+    }
+
+    fn unauthorized(&self) -> Response<RefusalBody> {
+        let mut response = Response::new(RefusalBody::text(UNAUTHORIZED));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        response.headers_mut().clone_from(&self.made_once.unauthorized);
+        response
+    }
+
     pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
         self.login_path.as_ref().is_some_and(|login| login.path() == path)
             || self.logout_path.as_ref().is_some_and(|logout| logout == path)
@@ -94,6 +108,7 @@ impl LoginPath {
 pub struct Ended<'a> {
     reason: EndReason,
     head: RequestHead<'a>,
+    negotiation: Negotiation,
     refusals: &'a Refusals,
     source: &'a Source,
 }
@@ -115,7 +130,7 @@ impl<'a> Ended<'a> {
         if !matches!(*self.head.method(), Method::GET | Method::HEAD) {
             return None;
         }
-        let next = if is_htmx(&self.head) && !self.head.header_is("hx-boosted", "true") {
+        let next = if self.negotiation.is_htmx && !self.head.header_is("hx-boosted", "true") {
             let page = self.head.only("hx-current-url")?;
             let page = Uri::try_from(page.as_bytes()).ok()?;
             Cow::Owned(return_to::of_request(page.path_and_query())?.to_owned())
@@ -137,35 +152,29 @@ impl<'a> Ended<'a> {
 
     /// The response the layer would give by itself.
     fn by_default(&self) -> Response<RefusalBody> {
-        if is_grpc(&self.head) {
-            return grpc_unauthenticated();
+        let Negotiation { is_navigation, is_htmx, is_grpc } = self.negotiation;
+        if is_grpc {
+            return self.complete(grpc_unauthenticated());
+        }
+        if !is_htmx && !is_navigation {
+            return self.refusals.unauthorized();
         }
         let login = self.login_location().and_then(|login| HeaderValue::try_from(login).ok());
-        match login {
-            Some(login) if is_htmx(&self.head) => {
-                let mut response = self.unauthorized();
-                response.headers_mut().insert("hx-redirect", login);
-                response
-            }
-            Some(login) if is_navigation(&self.head) => {
-                let mut response = Response::new(RefusalBody::text(""));
-                // Never 307 or 308, which would post a form again, to the log-in page.
-                *response.status_mut() = StatusCode::SEE_OTHER;
-                response.headers_mut().insert(LOCATION, login);
-                response
-            }
-            _ => self.unauthorized(),
+        let Some(login) = login else { return self.refusals.unauthorized() };
+        if is_htmx {
+            let mut response = self.refusals.unauthorized();
+            response.headers_mut().insert("hx-redirect", login);
+            return response;
         }
+        let mut response = Response::new(RefusalBody::text(""));
+        // Never 307 or 308, which would post a form again, to the log-in page.
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert(LOCATION, login);
+        self.complete(response)
     }
 
-    fn unauthorized(&self) -> Response<RefusalBody> {
-        let mut response = Response::new(RefusalBody::text(UNAUTHORIZED));
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
-        let headers = response.headers_mut();
-        headers.reserve(USUAL_FIELDS);
-        headers.insert(CONTENT_TYPE, PROBLEM);
-        headers.insert(WWW_AUTHENTICATE, self.source.challenge());
-        response
+    fn complete(&self, response: Response<RefusalBody>) -> Response<RefusalBody> {
+        complete(response, self.source, &self.refusals.made_once.vary)
     }
 }
 
@@ -183,11 +192,38 @@ pub(crate) fn ended(
     reason: EndReason,
     lives_on: bool,
 ) -> Response<RefusalBody> {
-    let ended = Ended { reason, head, refusals, source };
+    let negotiation = Negotiation::of(&head);
+    let ended = Ended { reason, head, negotiation, refusals, source };
     let mut response = match &refusals.expired_response {
-        Some(respond) => respond(&ended),
+        Some(respond) => ended.complete(respond(&ended)),
         None => ended.by_default(),
     };
+    let headers = response.headers_mut();
+    if reason != EndReason::Unknown {
+        headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));
+    }
+    // Not on background requests: their late answer could remove the cookie of a new log-in.
+    if let Some(cookie) = source.cookie()
+        && negotiation.is_navigation
+        && !lives_on
+        && reason != EndReason::Superseded
+    {
+        cookie.remove_from_browser(headers, cookie.parts(head.headers()));
+    }
+    // Whoever looks at answers further out can tell this one.
+    response.extensions_mut().insert(reason);
+    if *head.method() == Method::HEAD {
+        *response.body_mut() = RefusalBody::text("");
+    }
+    response
+}
+
+/// With all that an answer to a refused request has, whoever has made it; without what none may have.
+fn complete(
+    mut response: Response<RefusalBody>,
+    source: &Source,
+    vary: &HeaderValue,
+) -> Response<RefusalBody> {
     let headers = response.headers_mut();
     protect(headers);
     // Nothing began under such an id.
@@ -199,22 +235,9 @@ pub(crate) fn ended(
             vary_by(headers, name);
         }
     } else {
-        headers.insert(VARY, refusals.vary.clone());
+        headers.insert(VARY, vary.clone());
     }
-    if reason != EndReason::Unknown {
-        headers.insert(SESSION_ENDED, HeaderValue::from_static(reason.as_str()));
-    }
-    // Not on background requests: their late answer could remove the cookie of a new log-in.
-    if let Some(cookie) = source.cookie()
-        && is_navigation(&head)
-        && !lives_on
-        && reason != EndReason::Superseded
-    {
-        cookie.remove_from_browser(headers, cookie.parts(head.headers()));
-    }
-    // Whoever looks at answers further out can tell this one.
-    response.extensions_mut().insert(reason);
-    finish(response, *head.method() == Method::HEAD)
+    finish(response, false)
 }
 
 /// The store could not say: that is neither a log-in nor a log-out (OWASP ASVS 5.0 §16.5.3).
@@ -323,32 +346,6 @@ pub(crate) fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Resp
         *response.body_mut() = RefusalBody::text("");
     }
     response
-}
-
-pub(crate) fn is_navigation(head: &RequestHead<'_>) -> bool {
-    if is_prefetch(head) {
-        return false;
-    }
-    let mut modes = head.headers().get_all(SEC_FETCH_MODE).iter().peekable();
-    match modes.peek() {
-        Some(_) => modes.all(|mode| mode.as_bytes() == b"navigate"),
-        None => {
-            matches!(*head.method(), Method::GET | Method::HEAD)
-                && head.headers().get_all(ACCEPT).iter().any(|accept| {
-                    let mut types = accept.as_bytes().split(|&byte| byte == b',' || byte == b';');
-                    types.any(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/html"))
-                })
-        }
-    }
-}
-
-fn is_htmx(head: &RequestHead<'_>) -> bool {
-    head.header_is("hx-request", "true")
-}
-
-fn is_grpc(head: &RequestHead<'_>) -> bool {
-    let mut kinds = head.headers().get_all(CONTENT_TYPE).iter();
-    kinds.any(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
 /// Whether a content type is this media type, with any parameters and any suffix: `application/grpc+proto` is

@@ -37,12 +37,12 @@ pub trait ExtractSessionId: Send + Sync + 'static {
     fn remove(&self, headers: &mut HeaderMap, extensions: &mut Extensions);
 
     /// The challenge of a `401`, which RFC 9110 §15.5.2 demands. Default: `Session realm="session"`, a scheme no
-    /// browser asks a password for.
+    /// browser asks a password for. It is made once, for all answers.
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static("Session realm=\"session\"")
     }
 
-    /// The request fields that may carry the id, for `Vary`.
+    /// The request fields that may carry the id, for `Vary`: always the same.
     fn vary(&self) -> Vec<HeaderName>;
 }
 
