@@ -2,6 +2,7 @@
 //! to weigh.
 
 mod cases;
+mod duty;
 mod floor;
 mod measure;
 mod parts;

@@ -16,6 +16,7 @@ use tower_sessions::{
 };
 
 use crate::{
+    duty::Duty,
     floor::{Floor, Map},
     measure::{drive, measured_batch},
     requests::{Requests, Rng, id, number},
@@ -46,6 +47,7 @@ type Configure = fn(SessionTimeoutBuilder) -> SessionTimeoutBuilder;
 pub const BARE: &str = "bare service";
 pub const BARE_PENDING: &str = "bare service, pending once";
 pub const FLOOR: &str = "floor, CLOCK_BOOTTIME";
+pub const DUTY: &str = "duty floor";
 pub const OURS: &str = "ours, renewed, without_extension()";
 pub const OURS_EXTENSION: &str = "ours, renewed, with the extension";
 pub const OURS_MANY_COOKIES: &str = "ours, renewed, 12 cookies, a comma";
@@ -56,6 +58,7 @@ pub const CASES: &[Case] = &[
     Case { name: BARE, bare: BARE, build: |n| built(service_fn(handler), live(n)) },
     Case { name: "floor, coarse clock", bare: BARE, build: |n| floor(n, ClockId::MonotonicCoarse) },
     Case { name: FLOOR, bare: BARE, build: |n| floor(n, ClockId::Boottime) },
+    Case { name: DUTY, bare: BARE, build: |n| built(Duty::new(service_fn(handler), live(n).flatten()), live(n)) },
     Case { name: OURS, bare: BARE, build: |n| ours(n, SessionTimeoutBuilder::without_extension) },
     Case { name: OURS_EXTENSION, bare: BARE, build: |n| ours(n, |builder| builder) },
     Case { name: OURS_MANY_COOKIES, bare: BARE, build: many_cookies },

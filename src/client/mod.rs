@@ -147,7 +147,7 @@ impl Client {
             return;
         }
         let PageInfo { live, access, is_for_page } = told;
-        let (remaining, warn) = (live.remaining, self.warn_before);
+        let (remaining, warn) = (live.remaining(), self.warn_before);
         let mut field = format!("remaining={}", remaining.shortest().as_secs());
         if let Some(absolute) = remaining.absolute {
             let _ = write!(field, ", absolute={}", absolute.as_secs());

@@ -170,7 +170,7 @@ fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
     config.hints.session();
     let hold = match access {
         _ if live.held => Hold::Store,
-        Access::Hold => Hold::Layer { idle: live.remaining.idle },
+        Access::Hold => Hold::Layer { idle: live.remaining().idle },
         _ => Hold::Nothing,
     };
     let session = RequestSession::Live { key: live.key, presented: live.presented, hold };

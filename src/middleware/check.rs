@@ -192,7 +192,8 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
         session.is_passive_within();
     }
     if let Some(session) = request.extensions_mut().get_mut::<Session>() {
-        session.live.remaining = session.live.remaining.min(left);
+        let left = session.live.remaining().min(left);
+        session.live = session.live.clone().with_remaining(left);
         let cap =
             session.cap.as_deref().map_or(config.policy.limits, |cap| cap.tighter(config.policy.limits));
         session.cap = Some(Box::new(cap));
@@ -218,7 +219,7 @@ fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, 
     let policy = config.policy_for(head);
     let verdict = match policy.judge(None, outer.idle_for(), outer.age()) {
         // Stricter limits keep nobody from logging out.
-        _ if config.is_logout(head) => Verdict::Live(outer.live.remaining),
+        _ if config.is_logout(head) => Verdict::Live(outer.live.remaining()),
         verdict => verdict,
     };
     (verdict, policy.renewed(None, Duration::ZERO, outer.age()))

@@ -116,10 +116,10 @@ impl Config {
         access: Access,
     ) -> Option<RenewedCookie> {
         let cookie = self.source.cookie()?;
-        if !access.renews() || !cookie.slides_now(live.idle_for, live.age) {
+        if !access.renews() || !cookie.slides_now(live.idle_for(), live.age()) {
             return None;
         }
-        cookie.slid(head.headers(), live.remaining.shortest())
+        cookie.slid(head.headers(), live.remaining().shortest())
     }
 
     /// An empty id names no session; one of no plausible length neither.

@@ -62,7 +62,7 @@ impl Status {
 
     /// As a look saw it.
     fn active(client: &Client, live: &Live) -> Self {
-        let remaining = live.remaining;
+        let remaining = live.remaining();
         let is_absolute_first = remaining.absolute.is_some_and(|absolute| absolute <= remaining.idle);
         Self {
             v: 1,

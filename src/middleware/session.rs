@@ -101,30 +101,30 @@ impl Session {
 
     /// The time between the activity before this request and this request.
     pub fn idle_for(&self) -> Duration {
-        self.live.idle_for
+        self.live.idle_for()
     }
 
     /// The time since the session began, or since it was last reauthenticated.
     pub fn age(&self) -> Duration {
-        self.live.age
+        self.live.age()
     }
 
     /// The time until the session ends if nothing else happens.
     pub fn remaining(&self) -> Duration {
-        self.live.remaining.shortest()
+        self.live.remaining().shortest()
     }
 
     /// Whether the session id is older than [`rotate_after`](crate::SessionTimeoutBuilder::rotate_after), so that the
     /// application should change it: by its session library's own means, which the layer notices.
     pub fn rotation_due(&self) -> bool {
-        self.store.config.rotate_after.is_some_and(|age| self.live.id_age >= age)
+        self.store.config.rotate_after.is_some_and(|age| self.live.id_age() >= age)
     }
 
     /// Whether the user proved who they are less than `time` ago: when the session began, or was last
     /// [reauthenticated](Self::reauthenticated). Activity does not count. For sensitive routes (OWASP ASVS 5.0 §7.5.1,
     /// §7.5.3).
     pub fn authenticated_within(&self, time: Duration) -> bool {
-        self.live.age < time
+        self.live.age() < time
     }
 
     /// Waits until the session has ended, and says why: for the loop of a WebSocket or an event stream. Other requests

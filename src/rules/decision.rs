@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::rules::{
     id::{IdTag, Owner, SessionKey},
     limits::{EndReason, Remaining},
+    nanos,
 };
 
 /// Whether a check renews.
@@ -62,23 +63,25 @@ pub struct Live {
     pub key: SessionKey,
     /// Tells the presented id from the session's others.
     pub presented: IdTag,
-    /// The time since the activity before this one.
-    pub idle_for: Duration,
-    /// The time since the session began.
-    pub age: Duration,
-    /// The time since the presented id was issued.
-    pub id_age: Duration,
-    /// What is left, this check's own renewal included.
-    pub remaining: Remaining,
     /// Whether the session is held until [`Store::release`](crate::Store::release), once for each answer that says so.
     pub held: bool,
     /// Whose session it is, if its start said so.
     pub owner: Option<Owner>,
-    /// The last activity as this check has recorded it, by the store's clock; if it has.
-    pub(crate) renewed_at: Option<u64>,
-    /// How long the presented id still works, in nanoseconds, if a newer one has superseded it.
-    pub(crate) works_for: Option<u64>,
+    /// In nanoseconds, as all times here: with `Duration`s, it would be copied by a call each time it is handed on.
+    pub(crate) idle_for: u64,
+    pub(crate) age: u64,
+    pub(crate) id_age: u64,
+    pub(crate) idle_left: u64,
+    /// Or [`NEVER`].
+    pub(crate) absolute_left: u64,
+    /// The last activity as this check has recorded it, by the store's clock; [`NEVER`] if it has not.
+    pub(crate) renewed_at: u64,
+    /// How long the presented id still works, if a newer one has superseded it; else [`NEVER`].
+    pub(crate) works_for: u64,
 }
+
+/// In place of an `Option`, in nanoseconds: 584 years.
+pub(crate) const NEVER: u64 = u64::MAX;
 
 impl Live {
     /// A live session under its first id, that nobody owns and nothing holds.
@@ -89,23 +92,26 @@ impl Live {
         age: Duration,
         remaining: Remaining,
     ) -> Self {
-        Self {
+        let age = nanos(age);
+        let live = Self {
             key,
             presented,
-            idle_for,
-            age,
-            id_age: age,
-            remaining,
             held: false,
             owner: None,
-            renewed_at: None,
-            works_for: None,
-        }
+            idle_for: nanos(idle_for),
+            age,
+            id_age: age,
+            idle_left: 0,
+            absolute_left: NEVER,
+            renewed_at: NEVER,
+            works_for: NEVER,
+        };
+        live.with_remaining(remaining)
     }
 
     /// The same, under an id issued later.
     pub fn with_id_age(self, id_age: Duration) -> Self {
-        Self { id_age, ..self }
+        Self { id_age: nanos(id_age), ..self }
     }
 
     /// The same, held or not.
@@ -118,10 +124,36 @@ impl Live {
         Self { owner, ..self }
     }
 
+    pub(crate) fn with_remaining(self, remaining: Remaining) -> Self {
+        let absolute_left = remaining.absolute.map_or(NEVER, nanos);
+        Self { idle_left: nanos(remaining.idle), absolute_left, ..self }
+    }
+
+    /// The time since the activity before this one.
+    pub fn idle_for(&self) -> Duration {
+        Duration::from_nanos(self.idle_for)
+    }
+
+    /// The time since the session began.
+    pub fn age(&self) -> Duration {
+        Duration::from_nanos(self.age)
+    }
+
+    /// The time since the presented id was issued.
+    pub fn id_age(&self) -> Duration {
+        Duration::from_nanos(self.id_age)
+    }
+
+    /// What is left, this check's own renewal included.
+    pub fn remaining(&self) -> Remaining {
+        let absolute = (self.absolute_left != NEVER).then(|| Duration::from_nanos(self.absolute_left));
+        Remaining { idle: Duration::from_nanos(self.idle_left), absolute }
+    }
+
     /// The idle timeout this session is under: a mere look leaves what has passed of it.
     #[cfg(feature = "client")]
     pub(crate) fn idle_timeout(&self, access: Access) -> Duration {
-        let passed = if access.renews() { Duration::ZERO } else { self.idle_for };
-        self.remaining.idle.saturating_add(passed)
+        let passed = if access.renews() { 0 } else { self.idle_for };
+        Duration::from_nanos(self.idle_left.saturating_add(passed))
     }
 }

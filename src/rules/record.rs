@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{Granularity, IdHash, KEEP_ENDED, MAX_SUPERSEDED_IDS, MAX_WORKING_IDS, Widest, nanos};
 use crate::rules::{
-    decision::{Access, Decision, Live},
+    decision::{Access, Decision, Live, NEVER},
     id::{IdTag, Label, Owner, SessionKey},
-    limits::{EndReason, Limits, Policy, Remaining, Verdict},
+    limits::{EndReason, Limits, Policy, Verdict},
     new_session::{NewSession, SessionInfo},
 };
 
@@ -254,24 +254,26 @@ impl Record {
         let renewed_at = match access {
             Access::Hold => {
                 self.state = State::Live { active: before, in_flight: in_flight.saturating_add(1) };
-                None
+                NEVER
             }
             Access::Renew => {
                 self.state = State::Live { active: *now, in_flight };
-                Some(*now).filter(|&now| now != before)
+                if *now == before { NEVER } else { *now }
             }
             Access::RenewAgo(_) | Access::Passive | Access::Peek => return None,
         };
-        let age = Duration::from_nanos(age);
-        let remaining = Remaining {
-            idle: limits.idle(),
-            absolute: limits.absolute().map(|absolute| absolute.saturating_sub(age)),
-        };
         Some(Live {
+            key,
+            presented: id.tag(),
             held: access == Access::Hold,
             owner: self.owner().cloned(),
+            idle_for: passed,
+            age,
+            id_age: age,
+            idle_left: nanos(limits.idle()),
+            absolute_left: limits.absolute().map_or(NEVER, |absolute| nanos(absolute).saturating_sub(age)),
             renewed_at,
-            ..Live::new(key, id.tag(), Duration::from_nanos(passed), age, remaining)
+            works_for: NEVER,
         })
     }
 
@@ -307,7 +309,7 @@ impl Record {
             Verdict::Capped(reason) => return Decision::Capped(reason),
         };
         let age = self.age(now);
-        let (mut idle_for, mut renewed_at) = (idle_for, None);
+        let (mut idle_for, mut renewed_at) = (idle_for, NEVER);
         let mut superseded = false;
         if access != Access::Peek {
             let grace_ends = now.saturating_add(nanos(policy.rotation_grace));
@@ -321,18 +323,20 @@ impl Record {
             self.state = if access == Access::Hold {
                 State::Live { active: before, in_flight: in_flight.saturating_add(1) }
             } else {
-                renewed_at = Some(active).filter(|&active| active != before);
+                if active != before {
+                    renewed_at = active;
+                }
                 State::Live { active, in_flight }
             };
             let since = now.saturating_sub(self.last_activity(now).unwrap_or(active));
             remaining = policy.renewed(self.own_limits(), Duration::from_nanos(since), age);
         }
         Decision::Live(Live {
-            id_age: self.id_age(id, now),
+            id_age: nanos(self.id_age(id, now)),
             held: access == Access::Hold,
             owner: self.owner().cloned(),
             renewed_at,
-            works_for: self.works_until(id).map(|until| until.saturating_sub(now)),
+            works_for: self.works_until(id).map_or(NEVER, |until| until.saturating_sub(now)),
             ..Live::new(key, id.tag(), idle_for, age, remaining)
         })
     }
@@ -376,8 +380,8 @@ impl Record {
     /// The request it was admitted with was no activity after all. An activity since then stays one.
     pub(crate) fn withdraw(&mut self, live: &Live) {
         if let State::Live { mut active, in_flight } = self.state {
-            if live.renewed_at == Some(active) {
-                active = active.saturating_sub(nanos(live.idle_for));
+            if live.renewed_at == active {
+                active = active.saturating_sub(live.idle_for);
             }
             self.state = State::Live { active, in_flight: in_flight.saturating_sub(u32::from(live.held)) };
         }

@@ -166,8 +166,8 @@ impl Entry {
         }
         let elapsed = now.saturating_sub(self.asked);
         let idle_for = now.saturating_sub(self.active);
-        let age = self.live.age.saturating_add(elapsed);
-        let mut remaining = self.live.remaining;
+        let age = self.live.age().saturating_add(elapsed);
+        let mut remaining = self.live.remaining();
         remaining.idle = remaining.idle.saturating_sub(elapsed);
         remaining.absolute = remaining.absolute.map(|absolute| absolute.saturating_sub(elapsed));
         if let Some(cap) = policy.cap {
@@ -175,7 +175,7 @@ impl Entry {
             let Verdict::Live(capped) = Policy::new(cap).judge(None, idle_for, age) else { return None };
             remaining = remaining.min(capped);
         }
-        let id_age = self.live.id_age.saturating_add(elapsed);
+        let id_age = self.live.id_age().saturating_add(elapsed);
         let live = Live::new(self.live.key, self.live.presented, idle_for, age, remaining);
         Some(live.with_id_age(id_age).with_owner(self.live.owner.clone()))
     }
@@ -308,8 +308,8 @@ impl<S: Store> Shared<S> {
             Decision::Live(live) if policy.cap.is_none() => {
                 let active = match access {
                     Access::Renew | Access::Hold => asked,
-                    Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for)),
-                    Access::Passive | Access::Peek => asked.saturating_sub(live.idle_for),
+                    Access::RenewAgo(ago) => asked.saturating_sub(ago.min(live.idle_for())),
+                    Access::Passive | Access::Peek => asked.saturating_sub(live.idle_for()),
                 };
                 self.open_window(Entry {
                     id,
@@ -332,9 +332,9 @@ impl<S: Store> Shared<S> {
     /// From when the store was asked on.
     fn open_window(self: &Arc<Self>, mut entry: Entry) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let left = entry.live.remaining;
+        let left = entry.live.remaining();
         let left = left.absolute.unwrap_or(Duration::MAX).min(left.idle / PART_OF_IDLE);
-        let left = left.min(entry.live.works_for.map_or(Duration::MAX, Duration::from_nanos));
+        let left = left.min(Duration::from_nanos(entry.live.works_for));
         entry.until = entry.asked.saturating_add(self.window.min(left));
         let (id, window, until, entry_asked) = (entry.id, entry.window, entry.until, entry.asked);
         let now = self.clock.now();

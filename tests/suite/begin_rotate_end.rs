@@ -662,7 +662,7 @@ async fn a_planted_id_lives_only_from_its_log_in() {
     app.advance(ABSOLUTE);
     app.log_in("planted").await;
     let Decision::Live(live) = app.peek("planted").await else { panic!("live") };
-    assert_eq!(live.age, Duration::ZERO);
+    assert_eq!(live.age(), Duration::ZERO);
 }
 
 #[tokio::test]
@@ -674,7 +674,7 @@ async fn the_application_can_say_it_through_its_session() {
     assert!(app.admits("B").await, "the grace of A begins");
     app.send(with(sid(get("/account", &[]), "B"), "x-say", "reauthenticated")).await;
     let Decision::Live(live) = app.peek("B").await else { panic!("live") };
-    assert_eq!(live.age, Duration::ZERO);
+    assert_eq!(live.age(), Duration::ZERO);
     assert!(!app.admits("A").await, "superseded ids end at once");
     app.send(with(sid(get("/account", &[]), "B"), "x-say", "end")).await;
     assert_eq!(app.end_reason("B").await, Some(EndReason::SignedOut));
@@ -689,7 +689,7 @@ async fn the_application_can_say_it_without_a_request() {
     app.advance(Duration::from_secs(60));
     assert!(matches!(sessions.start(&a, &NewSession::new()).await.unwrap(), Started::AlreadyLive(_)));
     let Decision::Live(live) = sessions.peek(&a).await.unwrap() else { panic!("live") };
-    assert_eq!(live.age, Duration::from_secs(60), "a live one is left as it is");
+    assert_eq!(live.age(), Duration::from_secs(60), "a live one is left as it is");
     assert!(sessions.rotate_to(&a, &b).await.unwrap());
     assert!(sessions.reauthenticated(&b).await.unwrap());
     assert!(sessions.end(&b).await.unwrap());

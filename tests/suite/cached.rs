@@ -77,11 +77,11 @@ async fn within_a_window_no_request_asks_and_after_it_one_tells_of_all() {
     }
     assert_eq!(site.remote.questions(), 1);
     let live = renew(&site.here).await.unwrap();
-    assert_eq!((live.age, live.idle_for), (59 * SECOND, SECOND));
+    assert_eq!((live.age(), live.idle_for()), (59 * SECOND, SECOND));
     time::sleep(2 * SECOND).await;
     renew(&site.here).await.unwrap();
     assert_eq!(site.remote.questions(), 2, "the next request asks, and so tells of those before it");
-    assert_eq!(truth(&site).await.unwrap().idle_for, Duration::ZERO);
+    assert_eq!(truth(&site).await.unwrap().idle_for(), Duration::ZERO);
     renew(&site.here).await.unwrap();
     assert_eq!(site.remote.questions(), 2, "that opened the next window");
 }
@@ -94,7 +94,7 @@ async fn where_no_request_follows_the_activity_of_a_window_is_told_all_the_same(
     renew(&site.here).await.unwrap();
     time::sleep(2 * WINDOW).await;
     assert_eq!(site.remote.questions(), 2);
-    assert_eq!(truth(&site).await.unwrap().idle_for, 2 * WINDOW, "as of the last request");
+    assert_eq!(truth(&site).await.unwrap().idle_for(), 2 * WINDOW, "as of the last request");
 }
 
 fn with_a_second_of_grace() -> Policy {
@@ -157,8 +157,8 @@ async fn nothing_is_let_in_after_its_limits_and_what_is_told_is_sure() {
     let site = Site::with_a_session().await;
     for _ in 0..3599 {
         let live = renew(&site.here).await.unwrap();
-        assert!(live.remaining.idle >= IDLE - WINDOW, "{:?}", live.remaining);
-        assert_eq!(live.remaining.absolute, Some(ABSOLUTE - live.age));
+        assert!(live.remaining().idle >= IDLE - WINDOW, "{:?}", live.remaining());
+        assert_eq!(live.remaining().absolute, Some(ABSOLUTE - live.age()));
         time::advance(SECOND).await;
     }
     time::advance(SECOND - Duration::from_millis(1)).await;
@@ -195,7 +195,7 @@ async fn the_first_activity_after_a_look_is_told_at_once() {
     decide(&site.here, Access::Peek).await;
     renew(&site.here).await.unwrap();
     assert_eq!(site.remote.questions(), 2);
-    assert_eq!(truth(&site).await.unwrap().idle_for, Duration::ZERO);
+    assert_eq!(truth(&site).await.unwrap().idle_for(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,14 +208,14 @@ async fn within_a_window_a_session_grows_older_as_the_store_would_say() {
     decide(&site.here, Access::RenewAgo(12 * SECOND)).await;
     time::advance(SECOND).await;
     let live = renew(&site.here).await.unwrap();
-    assert_eq!((live.idle_for, live.age, live.id_age), (6 * SECOND, 16 * SECOND, 16 * SECOND));
+    assert_eq!((live.idle_for(), live.age(), live.id_age()), (6 * SECOND, 16 * SECOND, 16 * SECOND));
     assert_eq!(site.remote.questions(), 2);
 
     let site = Site::with_a_session().await;
     time::advance(10 * SECOND).await;
     for passed in [10, 11] {
         let Decision::Live(live) = decide(&site.here, Access::Peek).await else { panic!("it lives") };
-        assert_eq!(live.idle_for, passed * SECOND);
+        assert_eq!(live.idle_for(), passed * SECOND);
         time::advance(SECOND).await;
     }
     assert_eq!(site.remote.questions(), 1);
@@ -229,7 +229,7 @@ async fn an_earlier_activity_takes_the_place_of_no_later_one() {
     renew(&site.here).await.unwrap();
     decide(&site.here, Access::RenewAgo(20 * SECOND)).await;
     time::sleep(2 * WINDOW).await;
-    assert_eq!(truth(&site).await.unwrap().idle_for, 2 * WINDOW);
+    assert_eq!(truth(&site).await.unwrap().idle_for(), 2 * WINDOW);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +257,7 @@ async fn an_answer_that_comes_late_loses_no_activity() {
     };
     tokio::join!(renew(&site.here), others);
     time::sleep(2 * WINDOW).await;
-    assert_eq!(truth(&site).await.unwrap().idle_for, 2 * WINDOW + 5 * SECOND);
+    assert_eq!(truth(&site).await.unwrap().idle_for(), 2 * WINDOW + 5 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -381,7 +381,7 @@ async fn a_restart_is_seen_at_once() {
     let key = renew(&site.here).await.unwrap().key;
     time::advance(SECOND).await;
     assert_eq!(site.here.restart(key, &NewSession::new(), &policy()).await.unwrap(), Restarted::Done);
-    assert_eq!(renew(&site.here).await.unwrap().age, Duration::ZERO);
+    assert_eq!(renew(&site.here).await.unwrap().age(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -399,7 +399,7 @@ async fn a_cap_refuses_within_a_window_and_opens_none() {
     renew(&site.here).await.unwrap();
     time::advance(10 * SECOND).await;
     let live = site.here.check(&id, &cap(20 * SECOND), Access::Peek).await.unwrap();
-    assert!(matches!(live, Decision::Live(live) if live.remaining.idle == 10 * SECOND));
+    assert!(matches!(live, Decision::Live(live) if live.remaining().idle == 10 * SECOND));
     assert_eq!(site.remote.questions(), 3);
     let refused = site.here.check(&id, &cap(5 * SECOND), Access::Renew).await.unwrap();
     assert!(matches!(refused, Decision::Capped(EndReason::Idle)), "{refused:?}");
@@ -423,7 +423,7 @@ async fn a_store_that_is_away_for_a_moment_hears_of_the_activity_later() {
     renew(&site.here).await.unwrap();
     site.remote.failing.store(2, SeqCst);
     time::sleep(2 * WINDOW + SECOND).await;
-    assert_eq!(truth(&site).await.unwrap().idle_for, 2 * WINDOW + SECOND);
+    assert_eq!(truth(&site).await.unwrap().idle_for(), 2 * WINDOW + SECOND);
     assert_eq!(site.remote.questions(), 4);
 }
 

@@ -725,7 +725,7 @@ async fn the_script_is_served_to_everybody_and_touches_no_session() {
     }
     assert_eq!(app.calls(), calls, "the application is asked nothing");
     let Decision::Live(live) = app.peek("A").await else { panic!("it lives") };
-    assert_eq!(live.idle_for, MINUTE, "nothing was renewed");
+    assert_eq!(live.idle_for(), MINUTE, "nothing was renewed");
     assert_eq!(App::new().layer.client_script(), None);
 }
 

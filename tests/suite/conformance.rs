@@ -288,9 +288,9 @@ impl Store for Simple {
         let mut sessions = self.sessions.lock().unwrap();
         if let Some(record) = sessions.live(live.key)
             && self.mistake != Mistake::KeepsWithdrawn
-            && record.active == record.started + live.age
+            && record.active == record.started + live.age()
         {
-            record.active -= live.idle_for;
+            record.active -= live.idle_for();
         }
         Answer::Ready(Ok(()))
     }

@@ -318,10 +318,10 @@ async fn remaining_is_what_is_enforced() {
     app.log_in("A").await;
     app.advance(MINUTE);
     let Decision::Live(live) = app.peek("A").await else { panic!("live") };
-    assert_eq!(live.idle_for, MINUTE);
-    assert_eq!(live.remaining.shortest(), IDLE - MINUTE);
-    assert_eq!(live.remaining.absolute, Some(ABSOLUTE - MINUTE));
-    app.advance(live.remaining.shortest() - NANO);
+    assert_eq!(live.idle_for(), MINUTE);
+    assert_eq!(live.remaining().shortest(), IDLE - MINUTE);
+    assert_eq!(live.remaining().absolute, Some(ABSOLUTE - MINUTE));
+    app.advance(live.remaining().shortest() - NANO);
     assert!(matches!(app.peek("A").await, Decision::Live(_)), "I10: the look before changed nothing");
     app.advance(NANO);
     assert!(!app.admits("A").await);

@@ -247,7 +247,7 @@ async fn an_announced_log_in_that_is_no_sessions_is_told_once() {
         assert!(log.lines_with(told) > 0 || told.is_empty(), "{id} {set:?}");
         let Decision::Live(live) = app.peek("A").await else { panic!("it lives on") };
         let is_renewed = !id.is_empty() && told.is_empty();
-        assert_eq!(live.age.is_zero(), is_renewed, "{id} {set:?}");
+        assert_eq!(live.age().is_zero(), is_renewed, "{id} {set:?}");
     }
 }
 

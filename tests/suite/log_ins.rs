@@ -38,7 +38,7 @@ fn login(id: &str, set: Option<&str>) -> Request<Full<Bytes>> {
 
 async fn age(app: &App, id: &str) -> Duration {
     let Decision::Live(live) = app.peek(id).await else { panic!("{id} is over") };
-    live.age
+    live.age()
 }
 
 /// OWASP ASVS 5.0 §7.2.4

@@ -170,7 +170,7 @@ async fn a_log_in_in_the_answer_that_ended_the_session_is_kept() {
         }
         assert_eq!(set_cookies(&app.send(request).await), ["sid=B"], "{announced}");
         let Decision::Live(live) = app.peek("B").await else { panic!("B is live") };
-        assert_eq!(live.age, Duration::ZERO);
+        assert_eq!(live.age(), Duration::ZERO);
         assert!(!app.admits("A").await);
         let seen = if announced { "bob" } else { "nobody" };
         assert_eq!(header(&app.visit("B").await, "x-session"), seen);

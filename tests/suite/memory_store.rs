@@ -60,7 +60,7 @@ impl Bench {
     fn idle_for(&self, id: &str) -> Duration {
         let decision = ready(self.store.check(&SessionId::from(id), &policy(), Access::Peek));
         let Decision::Live(live) = decision else { panic!("{id} is over") };
-        live.idle_for
+        live.idle_for()
     }
 
     fn is_live(&self, id: &str) -> bool {
@@ -100,7 +100,7 @@ fn requests_that_were_no_activity_leave_no_trace_however_many_at_once() {
     bench.clock.advance(IDLE / 2);
     let requests = [bench.hold("A"), bench.hold("A"), bench.hold("A")];
     for live in &requests {
-        assert_eq!(live.idle_for, IDLE / 2, "what is under way is no activity yet");
+        assert_eq!(live.idle_for(), IDLE / 2, "what is under way is no activity yet");
     }
     assert_eq!(bench.idle_for("A"), Duration::ZERO, "and keeps it from ending");
     for live in &requests {

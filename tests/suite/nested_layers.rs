@@ -207,7 +207,7 @@ fn announce(request: Request<Full<Bytes>>, owner: &str) -> Request<Full<Bytes>> 
 
 async fn age(layer: &SessionTimeoutLayer, id: &str) -> Option<Duration> {
     match layer.sessions().peek(&SessionId::from(id)).await.unwrap() {
-        Decision::Live(live) => Some(live.age),
+        Decision::Live(live) => Some(live.age()),
         _ => None,
     }
 }
@@ -370,7 +370,7 @@ async fn stricter_limits_further_in_hold_for_ids_that_are_no_cookies() {
             if fresh == StatusCode::OK {
                 let looked = outer.sessions().peek(&SessionId::from("T")).await.unwrap();
                 let Decision::Live(live) = looked else { panic!("{at}: it lives on") };
-                assert_eq!(live.idle_for, STRICT, "{at}: and what was refused renewed nothing");
+                assert_eq!(live.idle_for(), STRICT, "{at}: and what was refused renewed nothing");
             }
         }
     }
@@ -530,7 +530,7 @@ async fn is_refused_again_and_again(outer: SessionTimeoutLayer, advance: impl Fn
     advance(IDLE - 2 * STRICT - Duration::from_secs(1));
     let looked = outer.sessions().peek(&SessionId::from("USER")).await.unwrap();
     let Decision::Live(live) = looked else { panic!("it lives on: {looked:?}") };
-    assert_eq!(live.idle_for, IDLE - Duration::from_secs(1));
+    assert_eq!(live.idle_for(), IDLE - Duration::from_secs(1));
     assert_eq!(status(&outside, "/account").await, StatusCode::OK, "elsewhere it goes on");
     assert_eq!(status(&inside, "/admin").await, StatusCode::OK, "and in use again it may go anywhere");
 }

@@ -116,12 +116,12 @@ async fn with_granularity_a_session_ends_early_never_late_and_says_so() {
     clock.advance(Duration::from_secs(1));
     let live = renew(&store, "A").await.unwrap();
     assert_eq!(
-        live.remaining.idle,
+        live.remaining().idle,
         IDLE.saturating_sub(Duration::from_secs(1)),
         "not recorded, not promised"
     );
     clock.advance(Duration::from_secs(1));
-    assert_eq!(renew(&store, "A").await.unwrap().remaining.idle, IDLE);
+    assert_eq!(renew(&store, "A").await.unwrap().remaining().idle, IDLE);
     clock.advance(IDLE);
     assert!(renew(&store, "A").await.is_none());
 }
@@ -133,9 +133,9 @@ async fn a_granularity_counts_up_to_a_quarter_of_the_idle_timeout() {
     let store = RedisStore::new(server.connect().await).granularity(10 * IDLE).clock(clock.clone());
     start(&store, "A").await;
     clock.advance((IDLE / 4).saturating_sub(Duration::from_millis(1)));
-    assert!(renew(&store, "A").await.unwrap().remaining.idle < IDLE);
+    assert!(renew(&store, "A").await.unwrap().remaining().idle < IDLE);
     clock.advance(Duration::from_millis(1));
-    assert_eq!(renew(&store, "A").await.unwrap().remaining.idle, IDLE);
+    assert_eq!(renew(&store, "A").await.unwrap().remaining().idle, IDLE);
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn the_granularity_is_a_sixtieth_of_the_sessions_idle_timeout_and_a_minute
             clock.advance(passes);
             let decided = ask(store.check(&SessionId::from("A"), &policy, Access::Renew)).await;
             assert!(
-                matches!(&decided, Decision::Live(live) if live.remaining.idle == left),
+                matches!(&decided, Decision::Live(live) if live.remaining().idle == left),
                 "{number}: {decided:?}"
             );
         }
@@ -181,7 +181,7 @@ async fn the_age_of_an_id_counts_from_its_rotation() {
     rotate(&store, &live, "B").await;
     clock.advance(Duration::from_secs(1));
     let live = renew(&store, "B").await.unwrap();
-    assert_eq!((live.id_age, live.age), (Duration::from_secs(1), Duration::from_secs(6)));
+    assert_eq!((live.id_age(), live.age()), (Duration::from_secs(1), Duration::from_secs(6)));
 }
 
 #[tokio::test]
@@ -684,7 +684,7 @@ async fn a_full_server_checks_and_ends_sessions_and_begins_none() {
     start(&store, "A").await;
     command(&connection, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
     let live = renew(&store, "A").await.expect("still answered");
-    assert!(live.remaining.idle <= IDLE);
+    assert!(live.remaining().idle <= IDLE);
     assert_eq!(rotate(&store, &live, "A2").await, Rotated::New);
     clock.advance(policy().rotation_grace);
     assert!(renew(&store, "A2").await.is_some());
@@ -716,7 +716,7 @@ async fn adopted_sessions_are_remembered_or_not_adopted() {
     command(&connection, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await.unwrap();
     assert!(matches!(adopt().await, Ok(Adopted::New(_))));
     let live = renew(&store, "A").await.unwrap();
-    assert!(live.idle_for >= Duration::from_secs(5));
+    assert!(live.idle_for() >= Duration::from_secs(5));
     assert!(ask(store.end(live.key, EndReason::SignedOut)).await);
     assert!(matches!(adopt().await, Ok(Adopted::Known)));
 }

@@ -82,10 +82,10 @@ async fn after_the_clock_was_set_back_a_session_in_use_lives_as_long_as_it_would
         let mut age = Duration::ZERO;
         while age < ABSOLUTE {
             let live = site.renew("A").await;
-            assert_eq!(live.age, age, "{back:?}");
+            assert_eq!(live.age(), age, "{back:?}");
             if age == MINUTE * 30 {
                 site.set_back(back);
-                assert_eq!(site.renew("A").await.age, age, "{back:?}");
+                assert_eq!(site.renew("A").await.age(), age, "{back:?}");
             }
             site.clock.advance(MINUTE * 5);
             age += MINUTE * 5;
@@ -108,8 +108,8 @@ async fn after_the_clock_was_set_back_a_session_ends_as_idle_after_its_next_requ
         site.set_back(back);
         for id in ["A", "B"] {
             let live = site.renew(id).await;
-            assert_eq!(live.idle_for, Duration::ZERO);
-            assert_eq!(live.remaining.shortest(), IDLE);
+            assert_eq!(live.idle_for(), Duration::ZERO);
+            assert_eq!(live.remaining().shortest(), IDLE);
         }
         site.clock.advance(MINUTE * 14);
         site.renew("A").await;

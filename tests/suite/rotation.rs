@@ -175,7 +175,7 @@ impl Browser {
     /// While it lasts: nobody is logged out, by whatever order; and the absolute clock stands where it stood.
     async fn is_as_documented(&self) {
         let live = self.live(&self.cookie).await.unwrap_or_else(|| panic!("{} is over", self.cookie));
-        assert_eq!(live.age, Duration::from_secs(self.now), "the absolute clock");
+        assert_eq!(live.age(), Duration::from_secs(self.now), "the absolute clock");
         assert!(self.app.store.len() <= MAX_IDS + 1, "the ids, and the session's own slot");
     }
 

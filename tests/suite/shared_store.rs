@@ -353,7 +353,7 @@ async fn a_full_backend_ends_sessions_and_begins_none() {
     site.table.fill(true);
     site.clock.advance(SECOND);
     let Decision::Live(live) = check(&store, "A", Access::Renew).await else { panic!("it lives on") };
-    assert_eq!(live.remaining.idle, IDLE - SECOND, "what could not be written down is not promised");
+    assert_eq!(live.remaining().idle, IDLE - SECOND, "what could not be written down is not promised");
     let Verdict::Live(left) = store.renew(key, Duration::ZERO, &policy()).await.unwrap() else {
         panic!("it lives on")
     };
@@ -463,7 +463,7 @@ async fn a_clock_that_is_set_back_lets_no_session_live_longer_than_that() {
     start(&store, "A").await;
     clock.0.store(5_000, SeqCst);
     let Decision::Live(live) = check(&store, "A", Access::Renew).await else { panic!("it lives on") };
-    assert_eq!(live.remaining.idle, IDLE);
+    assert_eq!(live.remaining().idle, IDLE);
     clock.0.fetch_add(4, SeqCst);
     assert!(!is_live(&store, "A").await, "idle since the clock was set back");
 }
@@ -486,7 +486,7 @@ async fn processes_whose_clocks_differ_decide_alike_and_at_the_same_instant() {
         assert!(matches!(check(renewing, "A", Access::Renew).await, Decision::Live(_)));
         for store in &processes {
             let Decision::Live(live) = check(store, "A", Access::Peek).await else { panic!("it lives") };
-            assert_eq!(live.remaining.idle, IDLE);
+            assert_eq!(live.remaining().idle, IDLE);
         }
     }
     advance(IDLE - Duration::from_nanos(1));
@@ -649,7 +649,7 @@ async fn what_was_not_recorded_is_not_withdrawn() {
     let Decision::Live(live) = check(&store, "A", Access::Renew).await else { panic!("it is live") };
     store.withdraw(&live).await.unwrap();
     let Decision::Live(live) = check(&store, "A", Access::Peek).await else { panic!("it is live") };
-    assert_eq!(live.idle_for, SECOND / 2);
+    assert_eq!(live.idle_for(), SECOND / 2);
 }
 
 /// Each step is in time, and all of them together are not.

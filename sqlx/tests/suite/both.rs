@@ -160,10 +160,10 @@ async fn a_renewal_within_the_granularity_writes_nothing<P: Place>() {
     let written = place.records().await;
     clock.advance(Duration::from_secs(1));
     let live = renew(&store, "A").await.unwrap();
-    assert_eq!(live.remaining.idle, IDLE - Duration::from_secs(1), "not recorded, not promised");
+    assert_eq!(live.remaining().idle, IDLE - Duration::from_secs(1), "not recorded, not promised");
     assert_eq!(place.records().await, written);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(renew(&store, "A").await.unwrap().remaining.idle, IDLE);
+    assert_eq!(renew(&store, "A").await.unwrap().remaining().idle, IDLE);
     assert_ne!(place.records().await, written);
 }
 

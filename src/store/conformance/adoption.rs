@@ -28,7 +28,7 @@ pub async fn adoptions<S: Store>(make: &impl Fn(crate::ManualClock) -> S) {
     tried.clock.advance((IDLE / 2).saturating_sub(MILLISECOND));
     let live = tried.live("token", "an adopted session is live").await;
     keeps(
-        live.age == IDLE.saturating_sub(MILLISECOND) && live.idle_for == live.age,
+        live.age() == IDLE.saturating_sub(MILLISECOND) && live.idle_for() == live.age(),
         "the clocks of an adopted session count from the authentication",
         &live,
     );

@@ -155,8 +155,8 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     tried.begin("idle").await;
     tried.clock.advance(IDLE.saturating_sub(MILLISECOND));
     let live = tried.live("idle", "live until the idle timeout").await;
-    keeps(live.idle_for == IDLE.saturating_sub(MILLISECOND), "idle since the last activity", &live);
-    keeps(live.remaining.idle == IDLE, "a renewal gives the whole idle timeout again", &live);
+    keeps(live.idle_for() == IDLE.saturating_sub(MILLISECOND), "idle since the last activity", &live);
+    keeps(live.remaining().idle == IDLE, "a renewal gives the whole idle timeout again", &live);
     tried.clock.advance(IDLE);
     tried.has_ended("idle", EndReason::Idle, "over at the idle timeout itself").await;
     tried.clock.advance(Duration::from_secs(4 * 60));
@@ -167,7 +167,7 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
         "not new",
     );
     let again = tried.live("idle", "a session begun anew is live").await;
-    keeps(again.age == Duration::ZERO, "a session begun anew is new", again);
+    keeps(again.age() == Duration::ZERO, "a session begun anew is new", again);
 
     let tried = Tried::new(make);
     let key = tried.begin("absolute").await;
@@ -175,9 +175,9 @@ pub async fn clocks<S: Store>(make: &impl Fn(ManualClock) -> S) {
     for passed in 1..8_u32 {
         tried.clock.advance(step);
         let live = tried.live("absolute", "a session in use is live until the absolute timeout").await;
-        keeps(live.age == step * passed, "the absolute clock counts from the start", &live);
+        keeps(live.age() == step * passed, "the absolute clock counts from the start", &live);
         let left = Some(ABSOLUTE.saturating_sub(step * passed));
-        keeps(live.remaining.absolute == left, "activity moves no absolute timeout", live);
+        keeps(live.remaining().absolute == left, "activity moves no absolute timeout", live);
     }
     let again = tried.start("absolute", &NewSession::new()).await;
     keeps(again == Started::AlreadyLive(key), "a start leaves a live session as it is", again);
@@ -255,7 +255,7 @@ async fn caps<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let decision = tried.decide_by(&capped, "id", Access::Renew).await;
     keeps(matches!(decision, Decision::Capped(EndReason::Idle)), "a cap refuses the request", decision);
     let live = tried.live("id", "a cap ends no session").await;
-    keeps(live.idle_for == IDLE / 2, "a request that was refused is no activity", live);
+    keeps(live.idle_for() == IDLE / 2, "a request that was refused is no activity", live);
 }
 
 /// Limits and ages that a session is given at its start.
@@ -297,7 +297,7 @@ pub async fn ends<S: Store>(make: &impl Fn(ManualClock) -> S) {
     keeps(tried.restart(key).await, "a live session can be restarted", false);
     let live = tried.live("restarted", "a restarted session is live").await;
     keeps(
-        live.age == Duration::ZERO && live.idle_for == Duration::ZERO,
+        live.age() == Duration::ZERO && live.idle_for() == Duration::ZERO,
         "a restart begins both clocks anew",
         live,
     );
@@ -321,7 +321,11 @@ pub async fn rotations<S: Store>(make: &impl Fn(ManualClock) -> S) {
     let Decision::Live(second) = looked else {
         panic!("the store breaks a promise: a further id leads to its session; it says {looked:?}")
     };
-    keeps(second.age == IDLE / 2 && second.idle_for == Duration::ZERO, "a rotation resets no clock", &second);
+    keeps(
+        second.age() == IDLE / 2 && second.idle_for() == Duration::ZERO,
+        "a rotation resets no clock",
+        &second,
+    );
     keeps(second.key == first.key, "a further id leads to the same session", &second);
     keeps(second.presented != first.presented, "ids of one session are told apart", &second);
 

@@ -131,9 +131,9 @@ impl<B: Backend> SharedStore<B> {
 
 /// What a decision to renew comes to if the renewal could not be written down.
 pub(super) fn as_recorded(decision: Decision, before: &Record, context: &Context<'_>) -> Decision {
-    let Decision::Live(mut live) = decision else { return decision };
-    if let (Verdict::Live(remaining), _) = before.clone().look(context, &mut Effects::default()) {
-        live.remaining = remaining;
+    let Decision::Live(live) = decision else { return decision };
+    match before.clone().look(context, &mut Effects::default()) {
+        (Verdict::Live(remaining), _) => Decision::Live(live.with_remaining(remaining)),
+        _ => Decision::Live(live),
     }
-    Decision::Live(live)
 }

@@ -236,8 +236,8 @@ pub async fn compare(store: &impl Store, model: &mut Model, step: &Step) {
         Step::Advance(by) => model.now += by,
         Step::Check(id, access) => match (decide(store, id, access).await, model.check(id, access)) {
             (Decision::Live(live), Ok((idle, absolute))) => {
-                assert_eq!(live.remaining.idle, seconds(idle), "{id}");
-                assert_eq!(live.remaining.absolute, Some(seconds(absolute)), "{id}");
+                assert_eq!(live.remaining().idle, seconds(idle), "{id}");
+                assert_eq!(live.remaining().absolute, Some(seconds(absolute)), "{id}");
             }
             (Decision::Ended { reason: store, .. }, Err(model)) if is_same_end(store, model) => {}
             (store, model) => panic!("{id}: {store:?}, not {model:?}"),
