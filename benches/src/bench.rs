@@ -1,9 +1,11 @@
-//! Prints all figures, or one part of them. Starts itself under valgrind to count instructions, and anew for each store
-//! to weigh.
+//! Prints all figures, or one part of them; draws the chart; or looks whether a request has become more expensive. Starts
+//! itself under valgrind to count instructions, and anew for each store to weigh.
 
 mod cases;
+mod chart;
 mod duty;
 mod floor;
+mod guard;
 mod measure;
 mod parts;
 #[path = "../../sqlx/tests/suite/postgres_server.rs"]
@@ -15,7 +17,7 @@ mod sql;
 mod throughput;
 mod worst;
 
-use std::time::Instant;
+use std::{process::ExitCode, time::Instant};
 
 use cases::{BARE, BARE_PENDING, Built, CASES, Case, FLOOR, OURS_MANY_COOKIES, TOWER_SESSIONS, case};
 use measure::{Counting, allocated, instructions, p10};
@@ -34,7 +36,7 @@ const ROUNDS: usize = 20;
 const WARM_UP: usize = 5_000;
 const TIMED: usize = 1_500;
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match *args {
@@ -54,6 +56,9 @@ fn main() {
             sql::print();
         }
         ["cases"] => print_cases(),
+        ["accept"] => guard::accept(),
+        ["guard"] => return guard::look(),
+        ["chart", results] => chart::print(results),
         ["throughput"] => throughput::print(),
         ["parts"] => parts::print(),
         ["memory"] => parts::print_memory(),
@@ -78,6 +83,7 @@ fn main() {
         }
         _ => panic!("see README.md"),
     }
+    ExitCode::SUCCESS
 }
 
 /// Asks a batch of requests; the nanoseconds and the allocations of one.

@@ -50,6 +50,8 @@ pub const FLOOR: &str = "floor, CLOCK_BOOTTIME";
 pub const DUTY: &str = "duty floor";
 pub const OURS: &str = "ours, renewed, without_extension()";
 pub const OURS_EXTENSION: &str = "ours, renewed, with the extension";
+pub const OURS_ANONYMOUS: &str = "ours, anonymous";
+pub const OURS_UNKNOWN: &str = "ours, refused, unknown id";
 pub const OURS_MANY_COOKIES: &str = "ours, renewed, 12 cookies, a comma";
 pub const TOWER_SESSIONS: &str = "tower-sessions, always_save, 1 item";
 
@@ -65,8 +67,8 @@ pub const CASES: &[Case] = &[
     Case { name: "ours, passive", bare: BARE,
         build: |n| ours(n, |builder| builder.without_extension().passive_paths(["/"])) },
     Case { name: "ours, rotated", bare: BARE, build: rotated },
-    Case { name: "ours, anonymous", bare: BARE, build: anonymous },
-    Case { name: "ours, refused, unknown id", bare: BARE, build: unknown },
+    Case { name: OURS_ANONYMOUS, bare: BARE, build: anonymous },
+    Case { name: OURS_UNKNOWN, bare: BARE, build: unknown },
     Case { name: "ours, refused, ended", bare: BARE, build: ended },
     Case { name: BARE_PENDING, bare: BARE, build: |n| built(service_fn(slow_handler), live(n)) },
     Case { name: "ours, renewed, pending once", bare: BARE_PENDING, build: pending },
