@@ -270,6 +270,7 @@ pub mod _docs {
     macro_rules! guide {
         ($name:ident, $file:literal) => {
             #[doc = "[configuration]: self::configuration"]
+            #[doc = "[flask]: self::flask#without-a-change-to-the-application"]
             #[doc = "[layer-order]: self::layer_order"]
             #[doc = "[recipes]: self::recipes"]
             #[doc = "[requests]: self::requests"]

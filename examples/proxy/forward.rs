@@ -13,19 +13,29 @@ use hyper::body::Incoming;
 
 use crate::{
     bodies::WithoutTrailers,
+    page::{Page, PageScript, ask_for_plain_text, asks_for_page},
     upstream::{Failure, Upstream},
 };
 
 /// The application's answer, or one of the proxy's own.
-pub(crate) type Answer = Response<Either<WithoutTrailers, Full<Bytes>>>;
+pub(crate) type Answer = Response<Either<Page, Full<Bytes>>>;
 
 /// Bodies are handed on as they arrive, in both directions.
-pub(crate) async fn forward(upstream: Upstream, mut request: Request<Incoming>) -> Answer {
+pub(crate) async fn forward(
+    upstream: Upstream,
+    script: Option<&PageScript>,
+    mut request: Request<Incoming>,
+) -> Answer {
     // It asks for a tunnel, in which nobody would look at sessions.
     if *request.method() == Method::CONNECT {
         return refusal(StatusCode::NOT_IMPLEMENTED, "There are no tunnels here.");
     }
     remove_hop_by_hop(request.headers_mut());
+    let script = script.filter(|_| asks_for_page(request.headers()));
+    if script.is_some() {
+        ask_for_plain_text(request.headers_mut());
+    }
+    let method = request.method().clone();
     let readdressed = readdress(&mut request, upstream.origin.clone());
     if let Err(error) = readdressed.and_then(|()| join_cookies(request.headers_mut())) {
         eprintln!("cannot pass on a request: {error}");
@@ -35,7 +45,11 @@ pub(crate) async fn forward(upstream: Upstream, mut request: Request<Incoming>) 
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
-            response.map(|body| Either::Left(WithoutTrailers(body)))
+            let response = response.map(WithoutTrailers);
+            match script {
+                Some(script) => script.put_into(&method, response).map(Either::Left),
+                None => response.map(Page::Untouched).map(Either::Left),
+            }
         }
         Err(Failure::Unreachable(error)) => {
             eprintln!("a request did not reach the application: {error:?}");

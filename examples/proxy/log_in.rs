@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cookie::Cookie;
 use http::{
-    Method, Response,
+    HeaderName, Method, Response,
     header::{COOKIE, HOST, LOCATION, SET_COOKIE},
     uri::Authority,
 };
@@ -26,6 +26,8 @@ const MARGIN: Duration = Duration::from_millis(1);
 pub(crate) struct LogIn {
     pub(crate) path: String,
     pub(crate) cookie: String,
+    /// In which it says who has logged in.
+    pub(crate) user_header: Option<HeaderName>,
 }
 
 /// A request that may log somebody in.
@@ -33,6 +35,7 @@ pub(crate) struct Attempt {
     /// The log-in page, as the browser calls it.
     page: Url,
     cookie: String,
+    user_header: Option<HeaderName>,
     /// The session cookies that came with it.
     had: Vec<String>,
     /// How old a session is that somebody has logged in to, and when.
@@ -57,7 +60,8 @@ impl LogIn {
             .filter(|cookie| cookie.name() == self.cookie)
             .map(|cookie| cookie.value().to_owned())
             .collect();
-        Some(Attempt { page, cookie: self.cookie.clone(), had, signed_in })
+        let (cookie, user_header) = (self.cookie.clone(), self.user_header.clone());
+        Some(Attempt { page, cookie, user_header, had, signed_in })
     }
 }
 
@@ -65,10 +69,16 @@ impl Attempt {
     /// Tells the layer, if this is the answer to a log-in.
     pub(crate) fn announce<B>(&self, answer: &mut Response<B>) {
         if answer.status().is_redirection() && self.changes_cookie(answer) && self.leads_on(answer) {
-            // The proxy does not know who it was, but that somebody has logged in.
-            let somebody = format!("{:032x}", rand::random::<u128>());
-            answer.extensions_mut().insert(NewSession::new().owner(somebody).age(self.age()));
+            let owner = self.user(answer).unwrap_or_else(somebody);
+            answer.extensions_mut().insert(NewSession::new().owner(owner).age(self.age()));
         }
+    }
+
+    /// Who it was, if the application says so. What was typed into the form is no proof of it.
+    fn user<B>(&self, answer: &Response<B>) -> Option<String> {
+        let mut users = answer.headers().get_all(self.user_header.as_ref()?).iter();
+        let user = users.next().filter(|_| users.next().is_none())?.to_str().ok()?;
+        (!user.is_empty()).then(|| format!("user {user}"))
     }
 
     fn age(&self) -> Duration {
@@ -94,6 +104,11 @@ impl Attempt {
             to.host() == self.page.host() && segments(to.path()) != segments(self.page.path())
         })
     }
+}
+
+/// The proxy does not know who it was, but that somebody has logged in.
+fn somebody() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// A path as the laxest server reads it: percent-encoded however often, with empty segments and parameters, in any case.

@@ -6,6 +6,9 @@
 //!     --login-path /login --logout-path /logout --public-path / --public-path /static/ --idle 900 --absolute 28800
 //! ```
 //!
+//! With `--warn 120`, every page of the application gets the script that warns its user, who can stay; with `--drafts form`,
+//! what is typed into forms outlives the session.
+//!
 //! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
 //! TLS. Upgrades are not passed on, so there are no web sockets.
 //!
@@ -13,17 +16,21 @@
 //! new one (`session["nonce"] = secrets.token_urlsafe()`): two visitors of one second get the same cookie otherwise, which
 //! is one session here.
 
-use std::{convert::Infallible, error::Error, time::Duration};
+use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use http::{HeaderName, Uri, uri::Scheme};
+use lol_html::Selector;
 use tower::{ServiceBuilder, service_fn};
-use tower_session_timeout::{ConfigError, CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer};
+use tower_session_timeout::{
+    ClientEndpoints, ConfigError, CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer,
+};
 
 use self::{
     arguments::{Common, seconds},
     forward::forward,
     log_in::LogIn,
+    page::PageScript,
     serve::serve,
     upstream::Upstream,
 };
@@ -33,6 +40,7 @@ mod arguments;
 mod bodies;
 mod forward;
 mod log_in;
+mod page;
 #[path = "../common/serve.rs"]
 mod serve;
 mod upstream;
@@ -65,6 +73,18 @@ struct Options {
     /// Answers of this media type end with their session, such as text/event-stream. Can be given more than once
     #[arg(long, value_name = "TYPE", value_parser = media_type)]
     end_streams: Vec<String>,
+    /// How long before their session ends pages warn their user, who can stay: at least 20, and less than --idle. The script
+    /// for that is put into every page
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    warn: Option<Duration>,
+    /// Which forms keep what was typed into them, through the end of the session: a CSS selector, such as form.long. Only for
+    /// browsers that reach the proxy by HTTPS, or on the same machine
+    #[arg(long, value_name = "SELECTOR", value_parser = selector, requires = "warn")]
+    drafts: Option<Selector>,
+    /// A field of the answer to a log-in in which the application says who that was, so that drafts are found again after the
+    /// next one. It does not leave
+    #[arg(long, value_name = "NAME", requires = "login_path")]
+    user_header: Option<HeaderName>,
     /// How long the application may take to begin an answer, once it has the request
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
     answer_timeout: Duration,
@@ -97,12 +117,20 @@ impl Options {
         if let Some(path) = &self.logout_path {
             layer = layer.logout_path(path);
         }
+        if let Some(lead) = self.warn {
+            layer = layer.client_endpoints(ClientEndpoints::at("/_session-timeout").warn_before(lead));
+        }
         layer.build()
+    }
+
+    fn page_script(&self, timeout: &SessionTimeoutLayer) -> Option<PageScript> {
+        let (login_path, draft_forms) = (self.login_path.clone(), self.drafts.clone());
+        Some(PageScript { path: timeout.client_script()?, login_path, draft_forms })
     }
 
     fn log_in(&self) -> Option<LogIn> {
         let path = self.login_path.as_ref()?.split('?').next().unwrap_or_default().to_owned();
-        Some(LogIn { path, cookie: self.cookie.clone() })
+        Some(LogIn { path, cookie: self.cookie.clone(), user_header: self.user_header.clone() })
     }
 }
 
@@ -112,6 +140,10 @@ fn media_type(text: &str) -> Result<String, &'static str> {
         Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(text.to_owned()),
         _ => Err("this is no media type"),
     }
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    text.parse().map_err(|error| format!("{error}"))
 }
 
 fn some_seconds(text: &str) -> Result<Duration, &'static str> {
@@ -136,14 +168,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer()
         .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
     let log_in = options.log_in();
+    let script = options.page_script(&timeout).map(Arc::new);
+    let user_header = options.user_header;
     let upstream = Upstream::new(options.upstream, options.answer_timeout);
     let application = service_fn(move |request| {
         let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&RequestHead::of(&request)));
-        let answer = forward(upstream.clone(), request);
+        let (upstream, script, user_header) = (upstream.clone(), script.clone(), user_header.clone());
         async move {
-            let mut answer = answer.await;
+            let mut answer = forward(upstream, script.as_deref(), request).await;
             if let Some(attempt) = attempt {
                 attempt.announce(&mut answer);
+            }
+            if let Some(name) = user_header {
+                answer.headers_mut().remove(name);
             }
             Ok::<_, Infallible>(answer)
         }

@@ -1,7 +1,7 @@
 //! What `examples/proxy` takes for a log-in.
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{LOCATION, SET_COOKIE},
 };
 use tower_session_timeout::{NewSession, RequestHead};
@@ -19,17 +19,25 @@ fn attempt(method: Method, path: &str) -> Option<Attempt> {
         .header("cookie", "a=1; sid=old")
         .body(())
         .unwrap();
-    let log_in = LogIn { path: "/login".to_owned(), cookie: "sid".to_owned() };
+    let user_header = Some(HeaderName::from_static("x-user"));
+    let log_in = LogIn { path: "/login".to_owned(), cookie: "sid".to_owned(), user_header };
     log_in.attempted_by(&RequestHead::of(&request))
 }
 
 fn is_announced(location: &str, cookie: &'static str) -> bool {
+    announced(location, cookie, &[]).is_some()
+}
+
+fn announced(location: &str, cookie: &'static str, users: &[&'static str]) -> Option<NewSession> {
     let mut answer = Response::new(());
+    for user in users {
+        answer.headers_mut().append("x-user", HeaderValue::from_static(user));
+    }
     *answer.status_mut() = StatusCode::FOUND;
     answer.headers_mut().insert(LOCATION, location.parse().unwrap());
     answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_static(cookie));
     attempt(Method::POST, "/login?next=%2F").unwrap().announce(&mut answer);
-    answer.extensions().get::<NewSession>().is_some()
+    answer.extensions().get::<NewSession>().cloned()
 }
 
 #[test]
@@ -56,6 +64,21 @@ fn a_redirect_to_another_page_with_a_session_cookie_is_a_log_in() {
         assert!(!is_announced(location, "sid=old; Path=/"), "{location}");
         assert!(!is_announced(location, "sid=; Max-Age=0"), "{location}");
     }
+}
+
+/// Sessions of somebody that nobody names are no two of the same user's.
+#[test]
+fn the_owner_is_whom_the_application_names_and_else_nobody_known() {
+    let owner = |users: &[&'static str]| {
+        let announced = announced("/account", "sid=new; Path=/", users).unwrap();
+        announced.owner.unwrap().as_str().to_owned()
+    };
+    assert_eq!(owner(&["ada"]), owner(&["ada"]));
+    assert_ne!(owner(&["ada"]), owner(&["grace"]));
+    for unknown in [&[][..], &[""], &["ada", "grace"]] {
+        assert_ne!(owner(unknown), owner(unknown), "{unknown:?}");
+    }
+    assert!(announced("/login", "sid=new; Path=/", &["ada"]).is_none(), "which alone is no log-in");
 }
 
 #[test]
