@@ -51,7 +51,8 @@ where
                 continue;
             }
         };
-        let connection = server.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+        let connection =
+            server.serve_connection_with_upgrades(TokioIo::new(stream), service.clone()).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

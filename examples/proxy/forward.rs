@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use crate::{
     bodies::WithoutTrailers,
     page::{Page, PageScript, ask_for_plain_text, asks_for_page},
+    tunnel::{Tunnel, announce_web_socket, is_for_web_socket},
     upstream::{Failure, Upstream},
 };
 
@@ -30,7 +31,11 @@ pub(crate) async fn forward(
     if *request.method() == Method::CONNECT {
         return refusal(StatusCode::NOT_IMPLEMENTED, "There are no tunnels here.");
     }
+    let tunnel = Tunnel::asked_for_by(&mut request);
     remove_hop_by_hop(request.headers_mut());
+    if tunnel.is_some() {
+        announce_web_socket(request.headers_mut());
+    }
     let script = script.filter(|_| asks_for_page(request.headers()));
     if script.is_some() {
         ask_for_plain_text(request.headers_mut());
@@ -42,6 +47,18 @@ pub(crate) async fn forward(
         return refusal(StatusCode::BAD_REQUEST, "This request cannot be passed on.");
     }
     match upstream.ask(request).await {
+        Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let Some(tunnel) = tunnel.filter(|_| is_for_web_socket(response.headers())) else {
+                return refusal(
+                    StatusCode::BAD_GATEWAY,
+                    "The application changes to a protocol nobody asked for.",
+                );
+            };
+            tunnel.open(&mut response);
+            remove_hop_by_hop(response.headers_mut());
+            announce_web_socket(response.headers_mut());
+            response.map(|_| Either::Right(Full::default()))
+        }
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;

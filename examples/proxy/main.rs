@@ -10,7 +10,7 @@
 //! what is typed into forms outlives the session.
 //!
 //! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
-//! TLS. Upgrades are not passed on, so there are no web sockets.
+//! TLS. A web socket is closed when its session ends (after a log-out, within 30 seconds); what is sent through it is no activity.
 //!
 //! If the session itself is in the cookie, signed (Flask's own sessions), the application puts something random into each
 //! new one (`session["nonce"] = secrets.token_urlsafe()`): two visitors of one second get the same cookie otherwise, which
@@ -43,6 +43,7 @@ mod log_in;
 mod page;
 #[path = "../common/serve.rs"]
 mod serve;
+mod tunnel;
 mod upstream;
 
 /// Gives idle and absolute session timeouts to the application behind it.
