@@ -47,8 +47,8 @@ const ATTEMPTS: u32 = 3;
 ///
 /// In exchange,
 ///
-/// - a session that was ended by another process, or an id superseded there, is let in here until the window ends. What
-///   this process ends has ended here at once;
+/// - a session that was ended by another process is let in here until the window ends. What this process ends has ended here
+///   at once. So is an id that was superseded, wherever, if the rotation grace is shorter than the window;
 /// - an activity is known to the others at most two windows later. If this process dies before, it is lost, and the session may
 ///   end as idle that much early. It never ends late: neither by the idle timeout nor by the absolute one;
 /// - what is told as remaining is what is sure, without the activities the store has yet to hear of.

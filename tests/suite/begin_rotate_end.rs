@@ -117,7 +117,7 @@ async fn without_grace_an_old_id_ends_when_the_new_one_is_used() {
 /// A signed client-side session changes its value on every answer.
 #[tokio::test]
 async fn a_value_that_changes_with_every_answer_stays_one_session() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("v0").await;
     for n in 0..500 {
         app.advance(Duration::from_secs(10));
@@ -190,7 +190,7 @@ async fn while_a_new_value_is_on_its_way_no_answer_puts_the_old_one_in_its_place
 
 #[tokio::test]
 async fn the_same_value_set_again_changes_nothing() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let response = app.send(rotate("A", "A")).await;
     assert_eq!(set_cookies(&response), ["sid=A"]);
@@ -232,7 +232,7 @@ async fn a_removed_cookie_ends_the_session() {
 
 #[tokio::test]
 async fn other_cookies_and_other_names_mean_nothing() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let answers =
         ["theme=", "xsid=1", "sid2=; Max-Age=0", "SID=; Max-Age=0", "sid", "=sid", "", "a=sid=; Max-Age=0"];
@@ -247,7 +247,7 @@ async fn other_cookies_and_other_names_mean_nothing() {
 /// RFC 6265bis §5.7: a name and a value of more than 4096 bytes together are passed over.
 #[tokio::test]
 async fn what_no_browser_keeps_is_not_set() {
-    let app = App::new();
+    let app = App::in_memory();
     let field = |length: usize| format!("sid={}; Path=/", "x".repeat(length - "sid".len()));
     for length in [4097, 5000, 20_000] {
         let response = app.send(set_cookie(get("/", &[]), &field(length))).await;

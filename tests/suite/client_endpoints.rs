@@ -125,7 +125,7 @@ async fn digests_stay_with_session_and_user_and_name_neither() {
 }
 
 /// T12: the idle clock begins anew when the user was last active, not when the page says so.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keep_alive_renews_as_of_the_last_activity() {
     let app = signed_in("A", "ada").await;
     app.advance(MINUTE * 10);
@@ -384,7 +384,7 @@ async fn wrong_methods_paths_and_numbers_are_refused() {
 }
 
 /// T23: a page loaded by one user must not keep another one's session alive.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_of_another_user_is_told_so_and_renews_nothing() {
     let app = signed_in("A", "ada").await;
     log_in(&app, "B", "bob").await;

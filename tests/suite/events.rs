@@ -18,7 +18,7 @@ type Told = Arc<Mutex<Vec<(&'static str, String)>>>;
 
 fn app(told: &Told) -> App {
     let told = Arc::clone(told);
-    App::with(|builder| {
+    App::in_memory_with(|builder| {
         builder.on_event(move |event| {
             let (what, session) = match event {
                 SessionEvent::Started { session, .. } => ("started", session.tag()),
@@ -73,7 +73,7 @@ async fn each_end_is_told_of_the_session_that_ended() {
 async fn whose_session_it_is_is_told_at_its_start_and_at_its_end() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&told);
-    let app = App::with(|builder| {
+    let app = App::in_memory_with(|builder| {
         builder.on_event(move |event| {
             if let SessionEvent::Started { owner, .. } | SessionEvent::Ended { owner, .. } = event {
                 sink.lock().unwrap().push(owner.as_ref().map(|owner| owner.as_str().to_owned()));
@@ -123,7 +123,7 @@ async fn an_end_that_is_asked_for_again_is_told_once() {
 async fn what_the_application_keeps_for_a_session_can_go_with_it() {
     let kept = Arc::new(Mutex::new(HashMap::new()));
     let forget = Arc::clone(&kept);
-    let app = App::with(|builder| {
+    let app = App::in_memory_with(|builder| {
         builder.on_event(move |event| {
             if let SessionEvent::Ended { session, .. } = event {
                 forget.lock().unwrap().remove(&session.tag());
@@ -151,7 +151,7 @@ async fn what_the_application_keeps_for_a_session_can_go_with_it() {
 async fn the_reasons_to_count_by_stay_few_however_many_ids_and_owners_come() {
     let labels = Arc::new(Mutex::new(BTreeSet::new()));
     let count = Arc::clone(&labels);
-    let app = App::with(|builder| {
+    let app = App::in_memory_with(|builder| {
         builder.on_event(move |event| {
             let (what, reason) = match event {
                 SessionEvent::Started { .. } => ("started", None),
@@ -203,7 +203,7 @@ fn refusals(
 #[tokio::test]
 async fn a_session_that_ends_while_a_request_is_under_way_was_not_idle() {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let app = App::with(|builder| {
+    let app = App::in_memory_with(|builder| {
         let told = Arc::clone(&told);
         builder.on_event(move |event| {
             if let SessionEvent::Ended { reason, idle_for, .. } = event {

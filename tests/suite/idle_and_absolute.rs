@@ -143,7 +143,7 @@ fn parallel_requests_at_the_deadline_never_see_refused_then_admitted() {
 /// T17: records keep instants, not deadlines; the same store under a stricter layer.
 #[tokio::test]
 async fn shortened_limits_bind_sessions_that_live_already() {
-    let app = App::with(|builder| builder.idle_timeout(MINUTE * 60));
+    let app = App::in_memory_with(|builder| builder.idle_timeout(MINUTE * 60));
     app.log_in("A").await;
     app.advance(MINUTE * 20);
     let stricter = SessionTimeoutLayer::builder()

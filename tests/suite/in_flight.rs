@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// T03
 #[tokio::test]
 async fn an_upload_longer_than_the_idle_timeout_keeps_its_session() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
     app.advance(IDLE * 3);
@@ -31,7 +31,7 @@ async fn an_upload_longer_than_the_idle_timeout_keeps_its_session() {
 /// T03
 #[tokio::test]
 async fn the_absolute_timeout_ends_a_session_in_flight() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
     app.advance(ABSOLUTE);
@@ -43,7 +43,7 @@ async fn the_absolute_timeout_ends_a_session_in_flight() {
 
 #[tokio::test]
 async fn of_several_requests_the_last_to_end_lets_go() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let first = app.send_slow(slow(sid(post("/upload"), "A"))).await;
     let second = app.send_slow(with(sid(post("/upload"), "A"), "x-slow", "2")).await;
@@ -71,7 +71,7 @@ async fn a_passive_request_holds_nothing() {
 
 #[tokio::test]
 async fn proving_anew_who_one_is_lets_go_of_no_upload() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
     app.send(with(sid(get("/account", &[]), "A"), "x-say", "reauthenticated")).await;
@@ -112,7 +112,7 @@ async fn a_request_of_an_old_session_has_no_hold_on_the_new_one() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_lets_go() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     let upload = app.send_slow(slow(sid(post("/upload"), "A"))).await;
     app.advance(IDLE * 2);

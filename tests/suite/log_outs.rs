@@ -364,7 +364,7 @@ fn a_dropped_log_out_needs_no_runtime() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_log_out_undoes_none_that_is_dropped_later() {
-    let app = App::new();
+    let app = App::in_memory();
     app.log_in("A").await;
     assert_eq!(app.send(with(logout("A"), "x-status", "403")).await.status(), StatusCode::FORBIDDEN);
     assert!(app.admits("A").await, "its visit was dropped as well, and it was refused");

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header::USER_AGENT};
 use http_body_util::Full;
 use tower_session_timeout::{
-    EndReason, Label, MaxSessions, MemoryStore, NewSession, Owner, SessionEvent, SessionId,
-    SessionTimeoutBuilder, SessionTimeoutLayer, Sessions, Started,
+    EndReason, Label, MaxSessions, NewSession, Owner, SessionEvent, SessionId, SessionTimeoutBuilder,
+    SessionTimeoutLayer, Sessions, Started,
 };
 
 fn log_in_request(id: &str, owner: &str) -> Request<Full<Bytes>> {
@@ -252,7 +252,7 @@ async fn no_token_gets_round_the_number() {
         }
     }
     let told = Arc::default();
-    let app = App::without_cookie(MemoryStore::new(), |builder| {
+    let app = App::without_cookie(|builder| {
         telling(builder.session_id(Token).max_sessions(MaxSessions::refuse_new(1)), &told)
     });
     let ask = async |token: &str| app.send(get("/account", &[("x-token", token)])).await.status();

@@ -11,7 +11,7 @@ use tower_session_timeout::{
 
 /// An application with session A live, its ids found as configured.
 async fn app(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> App {
-    let app = App::without_cookie(MemoryStore::new(), configure);
+    let app = App::without_cookie(configure);
     app.layer.sessions().start(&SessionId::from("A"), &NewSession::new()).await.unwrap();
     app
 }

@@ -191,7 +191,7 @@ async fn a_log_in_as_somebody_else_changes_the_lists() {
 /// A session that was over before is neither counted nor told as revoked.
 #[tokio::test]
 async fn signing_out_everywhere_does_not_count_what_was_over() {
-    let app = App::new();
+    let app = App::in_memory();
     log_in(&app, "A1", "alice").await;
     app.advance(IDLE);
     log_in(&app, "A2", "alice").await;

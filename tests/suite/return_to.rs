@@ -173,7 +173,7 @@ proptest! {
 }
 
 fn redirect_for(uri: Uri) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let app = App::with(|builder| builder.public_if(|_| false));
         let request = Request::get(uri).header("accept", "text/html").header("cookie", "sid=dead");

@@ -79,7 +79,7 @@ struct Browser {
 
 impl Browser {
     async fn log_in() -> Self {
-        let app = App::with(|builder| {
+        let app = App::in_memory_with(|builder| {
             let seconds = Duration::from_secs;
             builder
                 .idle_timeout(seconds(IDLE))

@@ -39,7 +39,7 @@ impl ExtractSessionId for Tokens {
 }
 
 fn app() -> App {
-    App::without_cookie(MemoryStore::new(), verified)
+    App::without_cookie(verified)
 }
 
 fn verified(builder: SessionTimeoutBuilder) -> SessionTimeoutBuilder {
@@ -71,7 +71,7 @@ async fn a_fresh_token_begins_its_session_with_its_owner() {
 async fn the_session_a_token_begins_is_told_once() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&told);
-    let app = App::without_cookie(MemoryStore::new(), |builder| {
+    let app = App::without_cookie(|builder| {
         verified(builder).on_event(move |event| {
             if let SessionEvent::Started { owner: Some(owner), .. } = event {
                 sink.lock().unwrap().push(owner.as_str().to_owned());
@@ -142,7 +142,7 @@ async fn what_was_ended_is_not_adopted_again_however_often_the_store_is_swept() 
 
 #[tokio::test]
 async fn a_full_store_of_remembered_endings_adopts_nobody() {
-    let app = App::without_cookie(MemoryStore::new().capacity(2), verified);
+    let app = App::in_memory_without_cookie(MemoryStore::new().capacity(2), verified);
     assert_eq!(status(&app, "A", Duration::ZERO).await, StatusCode::OK);
     assert_eq!(status(&app, "B", Duration::ZERO).await, StatusCode::OK);
     app.layer.sessions().end_all(&Owner::from("alice"), None).await.unwrap();
@@ -170,7 +170,7 @@ async fn a_session_nobody_has_seen_can_be_ended_by_beginning_it() {
 /// An end is remembered for as long as any layer on the store could adopt its token, whichever layer it ended under.
 #[tokio::test]
 async fn what_ended_under_a_stricter_layer_is_not_adopted_by_a_laxer_one() {
-    let strict = app();
+    let strict = App::in_memory_without_cookie(MemoryStore::new(), verified);
     let lax = verified(SessionTimeoutLayer::builder().idle_timeout(IDLE * 4).absolute_timeout(ABSOLUTE));
     let lax = lax.store(Arc::clone(&strict.store)).build().unwrap();
     let lax = App::around(lax, strict.clock.clone(), Arc::clone(&strict.store));
@@ -187,7 +187,7 @@ async fn what_ended_under_a_stricter_layer_is_not_adopted_by_a_laxer_one() {
 /// An id alone, as a cookie is, is never adopted.
 #[tokio::test]
 async fn an_unverified_id_begins_nothing() {
-    let app = App::without_cookie(MemoryStore::new(), SessionTimeoutBuilder::bearer);
+    let app = App::without_cookie(SessionTimeoutBuilder::bearer);
     let request = get("/account", &[("authorization", "Bearer A")]);
     assert_eq!(app.send(request).await.status(), StatusCode::UNAUTHORIZED);
     assert!(app.store.is_empty());

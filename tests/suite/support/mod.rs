@@ -116,34 +116,75 @@ fn builder_without_cookie() -> SessionTimeoutBuilder {
         .public_paths(["/", "/public/"])
 }
 
+/// What behaves the same on every store is tried on one as on a network, too, if `STORE=shared` asks for that.
+fn under_test(store: &Arc<MemoryStore>, clock: &ManualClock) -> Arc<dyn Store> {
+    #[cfg(feature = "shared")]
+    if std::env::var("STORE").is_ok_and(|store| store == "shared") {
+        return Arc::new(shared(clock));
+    }
+    let _ = clock;
+    Arc::clone(store) as Arc<dyn Store>
+}
+
+/// That writes down every activity.
+#[cfg(feature = "shared")]
+fn shared(clock: &ManualClock) -> tower_session_timeout::SharedStore<table::Table> {
+    tower_session_timeout::SharedStore::new(table::Table::new(clock.clone()))
+        .clock(clock.clone())
+        .granularity(Duration::ZERO)
+}
+
 impl App {
     pub fn new() -> Self {
         Self::with(|builder| builder)
     }
 
     pub fn with(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> Self {
-        Self::with_store(MemoryStore::new(), configure)
+        Self::built(|store| configure(builder().store(store)))
     }
 
     pub fn with_store(
         store: MemoryStore,
         configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
     ) -> Self {
-        Self::built(store, |store| configure(builder().store(store)))
+        Self::built_in_memory(store, |store| configure(builder().store(store)))
     }
 
-    /// Whose ids travel elsewhere.
-    pub fn without_cookie(
+    pub fn in_memory_without_cookie(
         store: MemoryStore,
         configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
     ) -> Self {
-        Self::built(store, |store| configure(builder_without_cookie().store(store)))
+        Self::built_in_memory(store, |store| configure(builder_without_cookie().store(store)))
     }
 
-    fn built(store: MemoryStore, configure: impl FnOnce(Arc<MemoryStore>) -> SessionTimeoutBuilder) -> Self {
+    fn built_in_memory(
+        store: MemoryStore,
+        configure: impl FnOnce(Arc<MemoryStore>) -> SessionTimeoutBuilder,
+    ) -> Self {
         let clock = ManualClock::new();
         let store = Arc::new(store.clock(clock.clone()));
         let layer = configure(Arc::clone(&store)).build().expect("a valid configuration");
+        Self::around(layer, clock, store)
+    }
+
+    /// Of what only a store in memory does: it holds sessions, answers at once, and tells how many records it has.
+    pub fn in_memory() -> Self {
+        Self::in_memory_with(|builder| builder)
+    }
+
+    pub fn in_memory_with(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> Self {
+        Self::with_store(MemoryStore::new(), configure)
+    }
+
+    /// Whose ids travel elsewhere.
+    pub fn without_cookie(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> Self {
+        Self::built(|store| configure(builder_without_cookie().store(store)))
+    }
+
+    fn built(configure: impl FnOnce(Arc<dyn Store>) -> SessionTimeoutBuilder) -> Self {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+        let layer = configure(under_test(&store, &clock)).build().expect("a valid configuration");
         Self::around(layer, clock, store)
     }
 
