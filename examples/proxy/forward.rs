@@ -9,11 +9,11 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use crate::{
     bodies::WithoutTrailers,
-    page::{Page, PageScript, ask_for_plain_text, asks_for_page},
+    page::{Asked, Page, PageScript, ask_for_page},
     tunnel::{Tunnel, announce_web_socket, is_for_web_socket},
     upstream::{Failure, Upstream},
 };
@@ -36,9 +36,13 @@ pub(crate) async fn forward(
     if tunnel.is_some() {
         announce_web_socket(request.headers_mut());
     }
-    let script = script.filter(|_| asks_for_page(request.headers()));
-    if script.is_some() {
-        ask_for_plain_text(request.headers_mut());
+    let asked = Asked::by(request.headers());
+    if script.is_some() && asked != Asked::Other {
+        ask_for_page(request.headers_mut());
+    }
+    // Of a body whose length nobody tells, hyper sends nothing with a method that has usually none.
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let method = request.method().clone();
     let readdressed = readdress(&mut request, upstream.origin.clone());
@@ -64,7 +68,7 @@ pub(crate) async fn forward(
             *response.version_mut() = Version::HTTP_11;
             let response = response.map(WithoutTrailers);
             match script {
-                Some(script) => script.put_into(&method, response).map(Either::Left),
+                Some(script) => script.put_into(&method, asked, response).map(Either::Left),
                 None => response.map(Page::Untouched).map(Either::Left),
             }
         }

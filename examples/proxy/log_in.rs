@@ -7,39 +7,34 @@
 
 use std::time::Duration;
 
-use cookie::Cookie;
 use http::{
-    HeaderName, Method, Response,
-    header::{COOKIE, HOST, LOCATION, SET_COOKIE},
+    Method, Response,
+    header::{HOST, LOCATION},
     uri::Authority,
 };
 use percent_encoding::percent_decode_str;
-use tokio::time::Instant;
-use tower_session_timeout::{NewSession, RequestHead, Session};
+use tower_session_timeout::{NewSession, RequestHead};
 use url::Url;
 
-/// For what passes between the layer's look at a clock and this one. An absolute timeout may come early, not late.
-const MARGIN: Duration = Duration::from_millis(1);
+use super::{
+    session_cookies::SessionCookies,
+    users::{LiveSession, somebody},
+};
 
 /// The application's log-in page, and its session cookie.
 #[derive(Clone)]
 pub(crate) struct LogIn {
     pub(crate) path: String,
     pub(crate) cookie: String,
-    /// In which it says who has logged in.
-    pub(crate) user_header: Option<HeaderName>,
 }
 
 /// A request that may log somebody in.
 pub(crate) struct Attempt {
     /// The log-in page, as the browser calls it.
     page: Url,
-    cookie: String,
-    user_header: Option<HeaderName>,
-    /// The session cookies that came with it.
-    had: Vec<String>,
-    /// How old a session is that somebody has logged in to, and when.
-    signed_in: Option<(Duration, Instant)>,
+    cookies: SessionCookies,
+    /// A session that somebody has logged in to.
+    signed_in: Option<LiveSession>,
 }
 
 impl LogIn {
@@ -51,48 +46,23 @@ impl LogIn {
         let authority = request.uri().authority().map(Authority::as_str);
         let host = authority.or_else(|| request.headers().get(HOST)?.to_str().ok())?;
         let page = Url::parse(&format!("http://{host}")).ok()?.join(&self.path).ok()?;
-        let session = request.extensions().get::<Session>().filter(|session| session.owner().is_some());
-        let signed_in = session.map(|session| (session.age(), Instant::now()));
-        let fields = request.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let had = fields
-            .flat_map(Cookie::split_parse)
-            .filter_map(Result::ok)
-            .filter(|cookie| cookie.name() == self.cookie)
-            .map(|cookie| cookie.value().to_owned())
-            .collect();
-        let (cookie, user_header) = (self.cookie.clone(), self.user_header.clone());
-        Some(Attempt { page, cookie, user_header, had, signed_in })
+        let signed_in = LiveSession::of(request).filter(|session| session.owner().is_some());
+        Some(Attempt { page, cookies: SessionCookies::of(request, &self.cookie), signed_in })
     }
 }
 
 impl Attempt {
-    /// Tells the layer, if this is the answer to a log-in.
-    pub(crate) fn announce<B>(&self, answer: &mut Response<B>) {
-        if answer.status().is_redirection() && self.changes_cookie(answer) && self.leads_on(answer) {
-            let owner = self.user(answer).unwrap_or_else(somebody);
-            answer.extensions_mut().insert(NewSession::new().owner(owner).age(self.age()));
+    /// Tells the layer, if this is the answer to a log-in; `user`, if the application says who it was.
+    pub(crate) fn announce<B>(&self, answer: &mut Response<B>, user: Option<&str>) -> bool {
+        // Without another cookie, it is session fixation.
+        let is_log_in =
+            answer.status().is_redirection() && self.cookies.are_changed_by(answer) && self.leads_on(answer);
+        if is_log_in {
+            let owner = user.map_or_else(somebody, str::to_owned);
+            let age = self.signed_in.as_ref().map_or(Duration::ZERO, LiveSession::age);
+            answer.extensions_mut().insert(NewSession::new().owner(owner).age(age));
         }
-    }
-
-    /// Who it was, if the application says so. What was typed into the form is no proof of it.
-    fn user<B>(&self, answer: &Response<B>) -> Option<String> {
-        let mut users = answer.headers().get_all(self.user_header.as_ref()?).iter();
-        let user = users.next().filter(|_| users.next().is_none())?.to_str().ok()?;
-        (!user.is_empty()).then(|| format!("user {user}"))
-    }
-
-    fn age(&self) -> Duration {
-        self.signed_in.map_or(Duration::ZERO, |(age, since)| age + since.elapsed() + MARGIN)
-    }
-
-    /// A log-in that does not is session fixation.
-    fn changes_cookie<B>(&self, answer: &Response<B>) -> bool {
-        let fields = answer.headers().get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
-        fields.filter_map(|field| Cookie::parse(field).ok()).any(|cookie| {
-            cookie.name() == self.cookie
-                && !cookie.value().is_empty()
-                && self.had.iter().all(|had| had != cookie.value())
-        })
+        is_log_in
     }
 
     /// To another page of this site. Many applications answer a wrong password with a redirect to the log-in page.
@@ -104,11 +74,6 @@ impl Attempt {
             to.host() == self.page.host() && segments(to.path()) != segments(self.page.path())
         })
     }
-}
-
-/// The proxy does not know who it was, but that somebody has logged in.
-fn somebody() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }
 
 /// A path as the laxest server reads it: percent-encoded however often, with empty segments and parameters, in any case.

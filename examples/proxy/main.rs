@@ -10,7 +10,8 @@
 //! what is typed into forms outlives the session.
 //!
 //! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
-//! TLS. A web socket is closed when its session ends (after a log-out, within 30 seconds); what is sent through it is no activity.
+//! TLS. A web socket is closed when the session it was opened with ends (after a log-out, within 30 seconds); what is sent
+//! through it is no activity.
 //!
 //! If the session itself is in the cookie, signed (Flask's own sessions), the application puts something random into each
 //! new one (`session["nonce"] = secrets.token_urlsafe()`): two visitors of one second get the same cookie otherwise, which
@@ -32,7 +33,9 @@ use self::{
     log_in::LogIn,
     page::PageScript,
     serve::serve,
+    session_cookies::SessionCookies,
     upstream::Upstream,
+    users::{LiveSession, Visit, take_user},
 };
 
 #[path = "../common/arguments.rs"]
@@ -43,8 +46,10 @@ mod log_in;
 mod page;
 #[path = "../common/serve.rs"]
 mod serve;
+mod session_cookies;
 mod tunnel;
 mod upstream;
+mod users;
 
 /// Gives idle and absolute session timeouts to the application behind it.
 #[derive(Parser)]
@@ -82,8 +87,8 @@ struct Options {
     /// browsers that reach the proxy by HTTPS, or on the same machine
     #[arg(long, value_name = "SELECTOR", value_parser = selector, requires = "warn")]
     drafts: Option<Selector>,
-    /// A field of the answer to a log-in in which the application says who that was, so that drafts are found again after the
-    /// next one. It does not leave
+    /// A field in which the application says whose the session is, in the answer to the log-in at least: drafts are found again
+    /// after the next one, and are nobody else's. It does not leave
     #[arg(long, value_name = "NAME", requires = "login_path")]
     user_header: Option<HeaderName>,
     /// How long the application may take to begin an answer, once it has the request
@@ -131,7 +136,7 @@ impl Options {
 
     fn log_in(&self) -> Option<LogIn> {
         let path = self.login_path.as_ref()?.split('?').next().unwrap_or_default().to_owned();
-        Some(LogIn { path, cookie: self.cookie.clone(), user_header: self.user_header.clone() })
+        Some(LogIn { path, cookie: self.cookie.clone() })
     }
 }
 
@@ -168,20 +173,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let timeout = options
         .layer()
         .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
-    let log_in = options.log_in();
     let script = options.page_script(&timeout).map(Arc::new);
+    let log_in = options.log_in();
     let user_header = options.user_header;
     let upstream = Upstream::new(options.upstream, options.answer_timeout);
     let application = service_fn(move |request| {
-        let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&RequestHead::of(&request)));
+        let head = RequestHead::of(&request);
+        let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&head));
+        let visit =
+            Visit { session: LiveSession::of(&head), cookies: SessionCookies::of(&head, &options.cookie) };
         let (upstream, script, user_header) = (upstream.clone(), script.clone(), user_header.clone());
         async move {
             let mut answer = forward(upstream, script.as_deref(), request).await;
-            if let Some(attempt) = attempt {
-                attempt.announce(&mut answer);
-            }
-            if let Some(name) = user_header {
-                answer.headers_mut().remove(name);
+            let user = user_header.and_then(|field| take_user(&field, &mut answer));
+            let is_log_in = attempt.is_some_and(|attempt| attempt.announce(&mut answer, user.as_deref()));
+            if let Some(user) = user.filter(|_| !is_log_in) {
+                visit.is_by(user, &mut answer).await;
             }
             Ok::<_, Infallible>(answer)
         }

@@ -17,8 +17,8 @@ use encoding_rs::Encoding;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, ETAG,
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
     },
     response::Parts,
 };
@@ -42,27 +42,76 @@ pub(crate) struct PageScript {
     pub(crate) draft_forms: Option<Selector>,
 }
 
-/// Whether a request asks for a page, in a window or tab of its own: not for a part of one that a script fetches, nor for a frame.
-pub(crate) fn asks_for_page(headers: &HeaderMap) -> bool {
-    if let Some(dest) = headers.get("sec-fetch-dest") {
-        return dest == "document";
-    }
-    let accept = headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
-    accept.windows(9).any(|kind| kind.eq_ignore_ascii_case(b"text/html"))
-        && !headers.contains_key("x-requested-with")
-        && !headers.contains_key("hx-request")
+/// Which answers may be pages.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Asked {
+    /// A window or tab asks for a page.
+    Page,
+    /// A script or a service worker does, perhaps for a part of one.
+    PageOrPart,
+    Other,
 }
 
-/// A page is changed as it comes: the application is to send it as it is.
-pub(crate) fn ask_for_plain_text(headers: &mut HeaderMap) {
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+impl Asked {
+    pub(crate) fn by(headers: &HeaderMap) -> Self {
+        let accepts_pages = || {
+            let accept = headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+            accept.windows(9).any(|kind| kind.eq_ignore_ascii_case(b"text/html"))
+        };
+        match headers.get("sec-fetch-dest").map(HeaderValue::as_bytes) {
+            Some(b"document") => Self::Page,
+            Some(b"empty") | None if !accepts_pages() || is_for_a_part(headers) => Self::Other,
+            Some(b"empty") => Self::PageOrPart,
+            Some(_) => Self::Other,
+            // A browser from before 2020, or a program.
+            None => Self::Page,
+        }
+    }
 }
+
+fn is_for_a_part(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-requested-with") || headers.contains_key("hx-request")
+}
+
+/// The application is to send a page as it is, and to say whether it has changed of the copy that has the script alone.
+pub(crate) fn ask_for_page(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|field| field.to_str().ok());
+    let own: Vec<String> = tags
+        .flat_map(|field| field.split(','))
+        .filter_map(|tag| Some(format!("{}\"", tag.trim().strip_suffix(MARK)?)))
+        .collect();
+    headers.remove(IF_NONE_MATCH);
+    if let Ok(own) = HeaderValue::try_from(own.join(", "))
+        && !own.is_empty()
+    {
+        headers.insert(IF_NONE_MATCH, own);
+    }
+}
+
+/// At the end of the `ETag` of a page with the script.
+const MARK: &str = ";session-timeout\"";
 
 impl PageScript {
     /// Puts the script into the answer, if that is a page.
-    pub(crate) fn put_into(&self, method: &Method, answer: Response<WithoutTrailers>) -> Response<Page> {
+    pub(crate) fn put_into(
+        &self,
+        method: &Method,
+        asked: Asked,
+        answer: Response<WithoutTrailers>,
+    ) -> Response<Page> {
         let (mut head, body) = answer.into_parts();
-        let Some(encoding) = encoding_of_page(&head) else {
+        if is_html(&head.headers) {
+            // What a browser keeps of one is no answer to the other.
+            head.headers.append(
+                VARY,
+                HeaderValue::from_static("sec-fetch-dest, accept, x-requested-with, hx-request"),
+            );
+        }
+        let Some(encoding) = encoding_of_page(&head).filter(|_| asked != Asked::Other) else {
+            if head.status == StatusCode::NOT_MODIFIED && asked != Asked::Other {
+                mark_etag(&mut head.headers);
+            }
             return Response::from_parts(head, Page::Untouched(body));
         };
         let tag = self.tag(nonce(&head.headers).as_deref());
@@ -72,11 +121,11 @@ impl PageScript {
         for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
             head.headers.remove(name);
         }
-        weaken_etag(&mut head.headers);
+        mark_etag(&mut head.headers);
         if *method == Method::HEAD {
             return Response::from_parts(head, Page::Untouched(body));
         }
-        let page = Changed::new(body, self.rewriter(tag, encoding));
+        let page = Changed::new(body, self.rewriter(tag, asked, encoding));
         Response::from_parts(head, Page::Changed(Box::new(page)))
     }
 
@@ -85,26 +134,34 @@ impl PageScript {
             .into_string()
     }
 
-    fn rewriter(&self, tag: String, encoding: AsciiCompatibleEncoding) -> impl FnOnce(Output) -> Rewriter {
-        let is_there = Arc::new(AtomicBool::new(false));
-        let (tag, is_there_at_end) = (Arc::new(tag), Arc::clone(&is_there));
-        let tag_at_end = Arc::clone(&tag);
+    fn rewriter(
+        &self,
+        tag: String,
+        asked: Asked,
+        encoding: AsciiCompatibleEncoding,
+    ) -> impl FnOnce(Output) -> Rewriter {
+        let is_begun = Arc::new(AtomicBool::new(false));
+        let is_begun_at_end = Arc::clone(&is_begun);
+        let tag_at_end = tag.clone();
         let draft_forms = self.draft_forms.clone();
         move |output| {
             let mut settings = Settings::new_send().with_strict(false).with_encoding(encoding);
+            // First of all: whatever comes later may change what addresses mean, or be no part of the page.
             settings =
-                settings.append_element_content_handler(element!("head", move |head: &mut Element<
-                    '_,
-                    '_,
-                >| {
-                    if !is_there.swap(true, Relaxed) {
-                        head.prepend(&tag, ContentType::Html);
+                settings.append_element_content_handler(element!("*", move |first: &mut Element<'_, '_>| {
+                    if first.tag_name() == "html" || is_begun.swap(true, Relaxed) {
+                        return Ok(());
+                    }
+                    if first.tag_name() == "head" {
+                        first.prepend(&tag, ContentType::Html);
+                    } else if asked == Asked::Page {
+                        // A head has not to be written.
+                        first.before(&tag, ContentType::Html);
                     }
                     Ok(())
                 }));
-            // Neither start nor end of a head has to be written.
             settings = settings.append_document_content_handler(end!(move |end| {
-                if !is_there_at_end.load(Relaxed) {
+                if !is_begun_at_end.load(Relaxed) && asked == Asked::Page {
                     end.append(&tag_at_end, ContentType::Html);
                 }
                 Ok(())
@@ -128,24 +185,42 @@ fn mark_form(form: &mut Element<'_, '_>) -> lol_html::HandlerResult {
     Ok(())
 }
 
+fn is_html(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|(kind, _)| kind.eq_ignore_ascii_case("text/html"))
+}
+
+/// With its parameters.
+fn content_type(headers: &HeaderMap) -> Option<(String, String)> {
+    let field = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
+    let (kind, parameters) = field.split_once(';').unwrap_or((&field, ""));
+    Some((kind.trim().to_owned(), parameters.to_owned()))
+}
+
 /// `None`: it is no page, no whole one, or is not readable as it comes.
 fn encoding_of_page(head: &Parts) -> Option<AsciiCompatibleEncoding> {
     let is_whole = !matches!(
         head.status,
         StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
     );
-    let is_plain = head.headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-    let content_type = head.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-    if !is_whole || !is_plain || !kind.trim().eq_ignore_ascii_case("text/html") {
+    let is_plain = head
+        .headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.is_empty() || coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    // It is saved, not shown.
+    let is_shown = head.headers.get(CONTENT_DISPOSITION).is_none_or(|disposition| {
+        !disposition.as_bytes().trim_ascii().to_ascii_lowercase().starts_with(b"attachment")
+    });
+    if !is_whole || !is_plain || !is_shown || !is_html(&head.headers) {
         return None;
     }
+    let (_, parameters) = content_type(&head.headers)?;
     let charset =
         parameters.split(';').filter_map(|parameter| parameter.split_once('=')).find_map(|(name, value)| {
             name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
         });
-    match charset {
-        Some(charset) => AsciiCompatibleEncoding::new(Encoding::for_label(charset.as_bytes())?),
+    match charset.and_then(|charset| Encoding::for_label(charset.as_bytes())) {
+        Some(encoding) => AsciiCompatibleEncoding::new(encoding),
         // The page may say so itself. What is put in is ASCII, and all else goes on as it is.
         None => Some(AsciiCompatibleEncoding::utf_8()),
     }
@@ -154,20 +229,35 @@ fn encoding_of_page(head: &Parts) -> Option<AsciiCompatibleEncoding> {
 /// What the page's policy wants to see on a script.
 fn nonce(headers: &HeaderMap) -> Option<String> {
     let policies = headers.get_all(CONTENT_SECURITY_POLICY).iter().filter_map(|policy| policy.to_str().ok());
-    let mut directives = policies.flat_map(|policy| policy.split([';', ','])).map(str::trim);
-    directives.find_map(|directive| {
-        let mut words = directive.split_ascii_whitespace();
-        words.next().filter(|name| ["script-src", "script-src-elem", "default-src"].contains(name))?;
-        words.find_map(|source| Some(source.strip_prefix("'nonce-")?.strip_suffix('\'')?.to_owned()))
+    policies.flat_map(|policies| policies.split(',')).find_map(nonce_of_policy)
+}
+
+/// Of the directives that scripts go by, the first one there is counts (CSP 3, §6.8).
+fn nonce_of_policy(policy: &str) -> Option<String> {
+    let directive = |wanted: &str| {
+        policy.split(';').find_map(|directive| {
+            let mut words = directive.split_ascii_whitespace();
+            words.next().filter(|name| name.eq_ignore_ascii_case(wanted)).map(|_| words)
+        })
+    };
+    let mut sources = directive("script-src-elem")
+        .or_else(|| directive("script-src"))
+        .or_else(|| directive("default-src"))?;
+    sources.find_map(|source| {
+        let (scheme, nonce) = source.strip_suffix('\'')?.split_at_checked("'nonce-".len())?;
+        scheme.eq_ignore_ascii_case("'nonce-").then(|| nonce.to_owned())
     })
 }
 
-/// What is sent is no longer that of the application, byte for byte (RFC 9110 §8.8.1).
-fn weaken_etag(headers: &mut HeaderMap) {
-    if let Some(etag) = headers.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\""))
-        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat())
-    {
-        headers.insert(ETAG, weak);
+/// What is sent is not that of the application (RFC 9110 §8.8.3).
+fn mark_etag(headers: &mut HeaderMap) {
+    let Some(etag) = headers.get(ETAG).and_then(|etag| etag.to_str().ok()) else { return };
+    let tag = etag.strip_prefix("W/").unwrap_or(etag).strip_suffix('"');
+    let marked = tag.and_then(|tag| HeaderValue::try_from(format!("W/{tag}{MARK}")).ok());
+    if let Some(marked) = marked {
+        headers.insert(ETAG, marked);
+    } else {
+        headers.remove(ETAG);
     }
 }
 
@@ -199,15 +289,22 @@ pub(crate) struct Changed {
     /// `None`: it is at its end.
     rewriter: Option<Rewriter>,
     output: Output,
+    is_begun: bool,
+    /// It is in UTF-16, whatever its header says.
+    is_untouched: bool,
 }
 
 impl Changed {
     fn new(body: WithoutTrailers, rewriter: impl FnOnce(Output) -> Rewriter) -> Self {
         let output = Output::default();
-        Self { body, rewriter: Some(rewriter(output.clone())), output }
+        let rewriter = Some(rewriter(output.clone()));
+        Self { body, rewriter, output, is_begun: false, is_untouched: false }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.is_untouched {
+            return Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into);
+        }
         loop {
             let written = self.output.take();
             if !written.is_empty() {
@@ -215,7 +312,15 @@ impl Changed {
             }
             let Some(rewriter) = &mut self.rewriter else { return Poll::Ready(None) };
             let done = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame.into_data().map_or(Ok(()), |data| rewriter.write(&data)),
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    if !self.is_begun && (data.starts_with(b"\xff\xfe") || data.starts_with(b"\xfe\xff")) {
+                        self.is_untouched = true;
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    self.is_begun |= !data.is_empty();
+                    rewriter.write(&data)
+                }
                 Some(Err(error)) => {
                     self.rewriter = None;
                     return Poll::Ready(Some(Err(error.into())));

@@ -100,6 +100,23 @@ def test_what_was_typed_is_there_again_after_the_next_log_in_of_the_same_user(st
     assert page.locator("input[name=query]").input_value() == "", "not of other forms"
 
 
+def test_who_logs_in_over_a_live_session_sees_nothing_that_was_typed_in_it(start, page):
+    """By a link after which the answer to the log-in looks like none."""
+    url = behind_proxy(start, "flask_notes", "session", "--drafts", "form.long", "--user-header", "X-User")
+    page.goto(f"{url}/login")
+    log_in(page, "ada")
+    page.wait_for_url(f"{url}/notes")
+    page.locator("textarea").fill("a secret")
+    page.wait_for_function("Object.keys(localStorage).some((key) => key.startsWith('session-timeout:'))")
+    page.goto(f"{url}/login?next=/login")
+    log_in(page, "grace")
+    page.goto(f"{url}/notes")
+    expect(page.locator("h1")).to_have_text("Notes of grace")
+    page.wait_for_function("sessionTimeout.state === 'active'")
+    time.sleep(0.5 * PACE)
+    assert page.locator("textarea").input_value() == ""
+
+
 @pytest.fixture
 def answers(start):
     """An application that answers like this, and how the proxy passes it on: `(headers, body)` by path."""
@@ -131,14 +148,14 @@ def answers(start):
     proxy = start(
         "proxy",
         *("--upstream", upstream, "--cookie", "sid", "--idle", IDLE, "--warn", WARN),
-        *("--login-path", "/login", "--drafts", "form, .editor"),
+        *("--login-path", "/login", "--drafts", "form, .editor", "--user-header", "X-User"),
     )
 
     def ask(fields, body, method="GET", **headers):
         application.answers = {"/": (fields, body)}
         return httpx.request(method, proxy.url, headers=AS_BROWSER | headers, trust_env=False, timeout=PATIENCE)
 
-    ask.application = application
+    ask.application, ask.proxy = application, proxy
     yield ask
     application.shutdown()
     application.server_close()
@@ -148,7 +165,7 @@ def test_every_page_gets_the_script_first_in_its_head(answers):
     answer = answers(PLAIN | {"ETag": '"one"', "Accept-Ranges": "bytes"}, PAGE)
     assert SCRIPT.sub("", answer.text) == PAGE, "and is the same but for it"
     assert re.search(rf"<head>{SCRIPT.pattern}<title>", answer.text)
-    assert answer.headers["etag"] == 'W/"one"'
+    assert answer.headers["etag"] == 'W/"one;session-timeout"'
     assert "accept-ranges" not in answer.headers
     assert answers.application.asked["Accept-Encoding"] == "identity"
     error = answers(PLAIN | {"status": 500}, PAGE)
@@ -156,18 +173,25 @@ def test_every_page_gets_the_script_first_in_its_head(answers):
     assert SCRIPT.search(error.text), "an error's page, too"
 
 
-@pytest.mark.parametrize("body", ["Hello", "<title>No head</title><p>Hello", "<!doctype html><body>Hello</body>", ""])
-def test_a_page_without_a_head_gets_it_at_its_end(answers, body):
-    answer = answers(PLAIN, body)
-    assert SCRIPT.fullmatch(answer.text.removeprefix(body)), answer.text
-
-
-def test_what_looks_like_a_head_is_none(answers):
-    body = "<!doctype html><!-- <head> --><script>'<head>'</script><p title='<head>'>Hello"
-    answer = answers(PLAIN, body)
-    assert SCRIPT.fullmatch(answer.text.removeprefix(body)), answer.text
-    twice = answers(PLAIN, "<head></head><head></head>")
-    assert len(SCRIPT.findall(twice.text)) == 1
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Hello", ""),
+        ("", ""),
+        ("<!-- <head> -->", ""),
+        ("", "<title>No head</title><p>Hello"),
+        ("<!doctype html>", "<body>Hello</body>"),
+        ("<!doctype html><html lang=en>", "<base href=http://elsewhere.example/><p>Hello"),
+        ("", "<template><head></head></template>"),
+        ("<!doctype html><!-- <head> -->", "<script>'<head>'</script><p title='<head>'>Hello"),
+        ("", "<textarea>never closed"),
+        ("", "<frameset><frame src=/one></frameset>"),
+        ("<HTML><HEAD>", "</HEAD><head></head>"),
+    ],
+)
+def test_a_page_gets_it_once_before_anything_else_that_it_has(answers, before, after):
+    answer = answers(PLAIN, before + after)
+    assert SCRIPT.fullmatch(answer.text.removeprefix(before).removesuffix(after)), answer.text
 
 
 @pytest.mark.parametrize(
@@ -177,13 +201,15 @@ def test_what_looks_like_a_head_is_none(answers):
         ({"Content-Type": "application/xhtml+xml"}, PAGE, {}),
         ({"Content-Type": "text/html-sandboxed"}, PAGE, {}),
         ({}, PAGE, {}),
-        (PLAIN, PAGE, {"Sec-Fetch-Dest": "empty"}),
+        (PLAIN, PAGE, {"Sec-Fetch-Dest": "empty", "Accept": "*/*"}),
+        (PLAIN, PAGE, {"Sec-Fetch-Dest": "empty", "HX-Request": "true"}),
         (PLAIN, PAGE, {"Sec-Fetch-Dest": "iframe"}),
+        (PLAIN | {"Content-Disposition": "Attachment; filename=page.html"}, PAGE, {}),
         (PLAIN | {"status": 206, "Content-Range": "bytes 0-70/100"}, PAGE, {}),
         ({"Content-Type": "text/html; charset=utf-16le"}, PAGE.encode("utf-16le"), {}),
         (PLAIN | {"Content-Encoding": "gzip"}, gzip.compress(PAGE.encode()), {}),
     ],
-    ids=["json", "xhtml", "like_html", "untyped", "fetched", "framed", "part", "utf_16", "compressed"],
+    ids="json xhtml like_html untyped fetched htmx framed download part utf_16 compressed".split(),
 )
 def test_what_is_no_page_goes_on_as_it_is(answers, fields, body, headers):
     fields = {"ETag": '"one"'} | fields
@@ -192,6 +218,39 @@ def test_what_is_no_page_goes_on_as_it_is(answers, fields, body, headers):
     assert answer.content == (content.encode() if isinstance(content, str) else content)
     assert answer.headers["etag"] == '"one"'
     assert answer.headers["content-length"] == str(len(body))
+
+
+def test_a_service_worker_gets_whole_pages_with_the_script(answers):
+    """It asks for a page as a script does, and what it is given is shown."""
+    worker = {"Sec-Fetch-Dest": "empty", "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    assert SCRIPT.search(answers(PLAIN, PAGE, **worker).text)
+    assert answers(PLAIN, "<p>a part</p>", **worker).text == "<p>a part</p>"
+
+
+@pytest.mark.parametrize("charset", ["utf-16le", "utf-16be"])
+def test_a_page_in_utf_16_that_says_so_by_its_first_bytes_is_not_spoiled(answers, charset):
+    body = ("\ufeff" + PAGE).encode(charset)
+    assert answers(PLAIN, body).content == body
+
+
+def test_the_page_with_the_script_and_without_are_kept_apart_in_caches(answers):
+    page = answers(PLAIN | {"ETag": '"one"'}, PAGE)
+    part = answers(PLAIN | {"ETag": '"one"'}, PAGE, **{"Sec-Fetch-Dest": "empty", "Accept": "*/*"})
+    for answer in [page, part]:
+        assert {"sec-fetch-dest", "accept"} <= set(answer.headers["vary"].replace(" ", "").split(","))
+    assert page.headers["etag"] != part.headers["etag"]
+    answers(PLAIN, PAGE, **{"If-None-Match": f'"other", {page.headers["etag"]}, {part.headers["etag"]}'})
+    assert answers.application.asked["If-None-Match"] == 'W/"one"', "of the page's own copies alone"
+    answers(PLAIN, PAGE, **{"If-None-Match": part.headers["etag"]})
+    assert answers.application.asked["If-None-Match"] is None
+    same = answers({"status": 304, "ETag": '"one"'}, "", **{"If-None-Match": page.headers["etag"]})
+    assert (same.status_code, same.headers["etag"]) == (304, page.headers["etag"])
+
+
+def test_an_unknown_charset_is_a_pages_own_affair(answers):
+    for content_type in ["text/html; charset=utf8mb4", "text/html; charset='utf-8'", "Text/HTML;CHARSET=", "text/html; x=\u00e9"]:
+        answer = answers({"Content-Type": content_type}, PAGE)
+        assert SCRIPT.search(answer.text), content_type
 
 
 @pytest.mark.parametrize(
@@ -215,6 +274,11 @@ def test_nor_does_a_part_of_a_page_that_an_old_browser_fetches(answers, headers)
         ("script-src 'self'", None),
         ("style-src 'nonce-style'", None),
         ("script-src 'nonce-\"><b>'", '"><b>'),
+        ("default-src 'nonce-other'; script-src 'nonce-r4nd0m'", "r4nd0m"),
+        ("script-src 'nonce-other'; script-src-elem 'nonce-r4nd0m'", "r4nd0m"),
+        ("default-src 'nonce-other'; script-src 'self'", None),
+        ("SCRIPT-SRC 'Nonce-r4nd0m'", "r4nd0m"),
+        ("default-src 'self', script-src 'nonce-r4nd0m'", "r4nd0m"),
     ],
 )
 def test_the_script_has_the_nonce_of_the_pages_policy(answers, policy, nonce):
@@ -281,6 +345,65 @@ def test_a_page_goes_on_as_it_comes(start):
     assert seen.endswith("<p>first</p><p>last</p>")
     application.shutdown()
     application.server_close()
+
+
+class Named:
+    """An application that says who is signed in, by a field, whatever that has to do with its cookie."""
+
+    def __init__(self, ask):
+        self.ask = ask
+        self.cookie = None
+
+    def visit(self, user=None, sets=None, method="GET", **fields):
+        fields = PLAIN | ({"X-User": user} if user else {}) | ({"Set-Cookie": f"sid={sets}"} if sets else {}) | fields
+        headers = {"Cookie": f"sid={self.cookie}"} if self.cookie else {}
+        answer = self.ask(fields, PAGE, method, **headers)
+        assert "x-user" not in answer.headers
+        self.cookie = sets or self.cookie
+        return answer
+
+    def status(self):
+        url = f"{self.ask.proxy.url}/_session-timeout/status"
+        told = httpx.get(url, headers={"Cookie": f"sid={self.cookie}"}, trust_env=False, timeout=PATIENCE).json()
+        return told["state"], told.get("user")
+
+
+@pytest.fixture
+def named(answers):
+    return Named(answers)
+
+
+def test_a_session_is_whose_the_application_says_it_is(named):
+    named.visit("ada", sets="A" * 20)
+    state, ada = named.status()
+    assert state == "active"
+    assert ada
+    named.visit("ada")
+    assert named.status() == ("active", ada)
+    named.visit()
+    assert named.status() == ("active", ada), "an answer need not say"
+    named.visit("ada", sets="B" * 20)
+    assert named.status() == ("active", ada), "another id of it"
+
+
+def test_nobodys_session_is_anothers_from_then_on(named):
+    named.visit("ada", sets="A" * 20)
+    _, ada = named.status()
+    named.visit("grace", sets="B" * 20)
+    state, grace = named.status()
+    assert state == "active"
+    assert grace not in {ada, None}
+    named.visit("ada")
+    assert named.status()[0] != "active", "with the same cookie, it ends"
+
+
+def test_a_visitors_session_is_its_users_once_they_are_named(named):
+    named.visit(sets="A" * 20)
+    assert named.status() == ("active", None)
+    named.visit("ada")
+    state, ada = named.status()
+    assert state == "active"
+    assert ada
 
 
 def test_mistakes_are_named():

@@ -301,3 +301,22 @@ def test_a_very_long_answer_timeout_is_none(proxied):
 
     _, proxy = proxied(serve, "--answer-timeout", "10000000000000000000")
     assert ask(proxy, "GET", "/", {}).status == 200, "it is answered"
+
+
+def test_a_body_goes_on_with_any_method_whether_its_length_is_told_or_not(proxied):
+    seen = []
+
+    def serve(application, connection):
+        data = b""
+        while b"0\r\n\r\n" not in data and not data.endswith(b"a body"):
+            data += connection.recv(65536)
+        seen.append(data)
+        answer(connection, "hello", "Connection: close")
+
+    _, proxy = proxied(serve)
+    for method in ["GET", "DELETE", "POST"]:
+        for body in [b"a body", iter([b"a body"])]:
+            connection = http.client.HTTPConnection(proxy, timeout=PATIENCE)
+            connection.request(method, "/", body=body)
+            assert connection.getresponse().read() == b"hello"
+            assert b"a body" in seen[-1], (method, seen[-1])

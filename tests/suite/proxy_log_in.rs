@@ -6,10 +6,18 @@ use http::{
 };
 use tower_session_timeout::{NewSession, RequestHead};
 
-use self::log_in::{Attempt, LogIn};
+use self::{
+    log_in::{Attempt, LogIn},
+    users::take_user,
+};
 
 #[path = "../../examples/proxy/log_in.rs"]
 mod log_in;
+#[path = "../../examples/proxy/session_cookies.rs"]
+mod session_cookies;
+#[path = "../../examples/proxy/users.rs"]
+#[allow(dead_code, reason = "the proxy knows more of users")]
+mod users;
 
 fn attempt(method: Method, path: &str) -> Option<Attempt> {
     let request = Request::builder()
@@ -19,8 +27,7 @@ fn attempt(method: Method, path: &str) -> Option<Attempt> {
         .header("cookie", "a=1; sid=old")
         .body(())
         .unwrap();
-    let user_header = Some(HeaderName::from_static("x-user"));
-    let log_in = LogIn { path: "/login".to_owned(), cookie: "sid".to_owned(), user_header };
+    let log_in = LogIn { path: "/login".to_owned(), cookie: "sid".to_owned() };
     log_in.attempted_by(&RequestHead::of(&request))
 }
 
@@ -28,15 +35,17 @@ fn is_announced(location: &str, cookie: &'static str) -> bool {
     announced(location, cookie, &[]).is_some()
 }
 
-fn announced(location: &str, cookie: &'static str, users: &[&'static str]) -> Option<NewSession> {
+fn announced(location: &str, cookie: &'static str, users: &[&[u8]]) -> Option<NewSession> {
     let mut answer = Response::new(());
     for user in users {
-        answer.headers_mut().append("x-user", HeaderValue::from_static(user));
+        answer.headers_mut().append("x-user", HeaderValue::from_bytes(user).unwrap());
     }
+    let user = take_user(&HeaderName::from_static("x-user"), &mut answer);
+    assert!(!answer.headers().contains_key("x-user"));
     *answer.status_mut() = StatusCode::FOUND;
     answer.headers_mut().insert(LOCATION, location.parse().unwrap());
     answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_static(cookie));
-    attempt(Method::POST, "/login?next=%2F").unwrap().announce(&mut answer);
+    attempt(Method::POST, "/login?next=%2F").unwrap().announce(&mut answer, user.as_deref());
     answer.extensions().get::<NewSession>().cloned()
 }
 
@@ -69,16 +78,19 @@ fn a_redirect_to_another_page_with_a_session_cookie_is_a_log_in() {
 /// Sessions of somebody that nobody names are no two of the same user's.
 #[test]
 fn the_owner_is_whom_the_application_names_and_else_nobody_known() {
-    let owner = |users: &[&'static str]| {
+    let owner = |users: &[&[u8]]| {
         let announced = announced("/account", "sid=new; Path=/", users).unwrap();
         announced.owner.unwrap().as_str().to_owned()
     };
-    assert_eq!(owner(&["ada"]), owner(&["ada"]));
-    assert_ne!(owner(&["ada"]), owner(&["grace"]));
-    for unknown in [&[][..], &[""], &["ada", "grace"]] {
+    for known in [&b"ada"[..], b"m\xfcller", "m\u{fc}ller".as_bytes()] {
+        assert_eq!(owner(&[known]), owner(&[known]));
+        assert_ne!(owner(&[known]), owner(&[b"m\xf6ller"]));
+    }
+    let unknown: [&[&[u8]]; 3] = [&[], &[b""], &[b"ada", b"grace"]];
+    for unknown in unknown {
         assert_ne!(owner(unknown), owner(unknown), "{unknown:?}");
     }
-    assert!(announced("/login", "sid=new; Path=/", &["ada"]).is_none(), "which alone is no log-in");
+    assert!(announced("/login", "sid=new; Path=/", &[b"ada"]).is_none(), "which alone is no log-in");
 }
 
 #[test]
