@@ -66,8 +66,8 @@
 //! # Guides
 //!
 //! [Configuration](_docs::configuration), [what happens to a request](_docs::requests), [where the layer
-//! goes](_docs::layer_order), [where sessions are kept](_docs::stores) and [how far that goes](_docs::scale), [warn the
-//! user](_docs::warn_the_user), [recipes](_docs::recipes), [coming from Flask](_docs::flask), [security
+//! goes](_docs::layer_order), [where sessions are kept](_docs::stores), [how far that goes](_docs::scale) and [what it
+//! costs](_docs::performance), [warn the user](_docs::warn_the_user), [recipes](_docs::recipes), [coming from Flask](_docs::flask), [security
 //! notes](_docs::security). Programs to run are in the repository's
 //! [`examples`](https://github.com/tower-session-timeout/tower-session-timeout/tree/main/examples).
 //!
@@ -290,6 +290,7 @@ pub mod _docs {
     guide!(configuration, "../docs/configuration.md");
     guide!(flask, "../docs/flask.md");
     guide!(layer_order, "../docs/layer-order.md");
+    guide!(performance, "../docs/performance.md");
     guide!(requests, "../docs/requests.md");
     guide!(scale, "../docs/scale.md");
     guide!(security, "../docs/security.md");
