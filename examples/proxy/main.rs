@@ -33,9 +33,8 @@ use self::{
     log_in::LogIn,
     page::PageScript,
     serve::serve,
-    session_cookies::SessionCookies,
     upstream::Upstream,
-    users::{LiveSession, Visit, take_user},
+    users::Visit,
 };
 
 #[path = "../common/arguments.rs"]
@@ -180,14 +179,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let application = service_fn(move |request| {
         let head = RequestHead::of(&request);
         let attempt = log_in.as_ref().and_then(|log_in| log_in.attempted_by(&head));
-        let visit =
-            Visit { session: LiveSession::of(&head), cookies: SessionCookies::of(&head, &options.cookie) };
-        let (upstream, script, user_header) = (upstream.clone(), script.clone(), user_header.clone());
+        let visit = user_header.clone().map(|field| Visit::of(&head, field, &options.cookie));
+        let (upstream, script) = (upstream.clone(), script.clone());
         async move {
             let mut answer = forward(upstream, script.as_deref(), request).await;
-            let user = user_header.and_then(|field| take_user(&field, &mut answer));
+            let user = visit.as_ref().and_then(|visit| visit.take_user(&mut answer));
             let is_log_in = attempt.is_some_and(|attempt| attempt.announce(&mut answer, user.as_deref()));
-            if let Some(user) = user.filter(|_| !is_log_in) {
+            if let (Some(visit), Some(user), false) = (visit, user, is_log_in) {
                 visit.is_by(user, &mut answer).await;
             }
             Ok::<_, Infallible>(answer)

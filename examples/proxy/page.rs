@@ -17,8 +17,8 @@ use encoding_rs::Encoding;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+        ACCEPT, ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
     },
     response::Parts,
 };
@@ -115,10 +115,9 @@ impl PageScript {
             return Response::from_parts(head, Page::Untouched(body));
         };
         let tag = self.tag(nonce(&head.headers).as_deref());
-        for name in [CONTENT_LENGTH, ACCEPT_RANGES] {
-            head.headers.remove(name);
-        }
-        for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        for name in
+            ["content-length", "accept-ranges", "content-md5", "digest", "content-digest", "repr-digest"]
+        {
             head.headers.remove(name);
         }
         mark_etag(&mut head.headers);

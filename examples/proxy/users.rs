@@ -41,22 +41,28 @@ pub(crate) fn somebody() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// Whom an answer names. The field does not leave.
-pub(crate) fn take_user<B>(field: &HeaderName, answer: &mut Response<B>) -> Option<String> {
-    let mut users = answer.headers().get_all(field).iter();
-    let user = users.next().filter(|user| users.next().is_none() && !user.is_empty());
-    let user = user.map(|user| format!("{NAMED}{}", percent_encode(user.as_bytes(), NON_ALPHANUMERIC)));
-    answer.headers_mut().remove(field);
-    user
-}
-
 /// A request whose answer may name its user.
 pub(crate) struct Visit {
-    pub(crate) session: Option<LiveSession>,
-    pub(crate) cookies: SessionCookies,
+    /// In which it does.
+    field: HeaderName,
+    session: Option<LiveSession>,
+    cookies: SessionCookies,
 }
 
 impl Visit {
+    pub(crate) fn of(request: &RequestHead<'_>, field: HeaderName, cookie: &str) -> Self {
+        Self { field, session: LiveSession::of(request), cookies: SessionCookies::of(request, cookie) }
+    }
+
+    /// Whom the answer names. The field does not leave.
+    pub(crate) fn take_user<B>(&self, answer: &mut Response<B>) -> Option<String> {
+        let mut users = answer.headers().get_all(&self.field).iter();
+        let user = users.next().filter(|user| users.next().is_none() && !user.is_empty());
+        let user = user.map(|user| format!("{NAMED}{}", percent_encode(user.as_bytes(), NON_ALPHANUMERIC)));
+        answer.headers_mut().remove(&self.field);
+        user
+    }
+
     /// An answer that is no log-in the proxy knows for one names a user: nobody else's session goes on as theirs.
     pub(crate) async fn is_by<B>(&self, user: String, answer: &mut Response<B>) {
         let is_new_id = self.cookies.are_changed_by(answer);

@@ -8,7 +8,7 @@ use tower_session_timeout::{NewSession, RequestHead};
 
 use self::{
     log_in::{Attempt, LogIn},
-    users::take_user,
+    users::Visit,
 };
 
 #[path = "../../examples/proxy/log_in.rs"]
@@ -40,7 +40,9 @@ fn announced(location: &str, cookie: &'static str, users: &[&[u8]]) -> Option<Ne
     for user in users {
         answer.headers_mut().append("x-user", HeaderValue::from_bytes(user).unwrap());
     }
-    let user = take_user(&HeaderName::from_static("x-user"), &mut answer);
+    let request = Request::new(());
+    let visit = Visit::of(&RequestHead::of(&request), HeaderName::from_static("x-user"), "sid");
+    let user = visit.take_user(&mut answer);
     assert!(!answer.headers().contains_key("x-user"));
     *answer.status_mut() = StatusCode::FOUND;
     answer.headers_mut().insert(LOCATION, location.parse().unwrap());
