@@ -25,6 +25,7 @@ use axum_login::{
     AuthManagerLayerBuilder, AuthUser, AuthnBackend,
     tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer, cookie::time},
 };
+use clap::Parser;
 use maud::{Markup, html};
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -32,9 +33,18 @@ use tower_session_timeout::{
     ConfigError, NewSession, SessionTimeoutBuilder, SessionTimeoutLayer, login_location, safe_return_to,
 };
 
+/// Timeouts beside tower-sessions and axum-login.
+#[derive(Parser)]
+#[command(name = "tower_sessions")]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:3000")]
+    listen: String,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let listener = TcpListener::bind(Options::parse().listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let timeout = SessionTimeoutLayer::builder()
         .idle_timeout(Duration::from_secs(30))

@@ -20,13 +20,23 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use clap::Parser;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::net::TcpListener;
 use tower_session_timeout::{ConfigError, EndReason, NewSession, Session, SessionTimeoutLayer};
 
+/// A WebSocket that closes when its session ends.
+#[derive(Parser)]
+#[command(name = "websocket")]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:3000")]
+    listen: String,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let listener = TcpListener::bind(Options::parse().listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app(Duration::from_secs(10))?).await?;
     Ok(())

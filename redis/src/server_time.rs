@@ -63,7 +63,7 @@ impl Known {
         Some(self.in_order(time))
     }
 
-    fn take(&mut self, answer: Answer, here: Duration) -> Duration {
+    fn note(&mut self, answer: Answer, here: Duration) -> Duration {
         let took = here.saturating_sub(answer.asked);
         if took <= LONGEST_ROUND_TRIP && matches!(self.clocks, Clocks::One) && answer.asked > self.forgotten {
             self.answer = Some(answer);
@@ -98,8 +98,8 @@ impl ServerTime {
         self.known().at(here)
     }
 
-    /// Takes the answer to a `TIME` that was asked for at that instant, and says what it is.
-    pub(crate) async fn take(
+    /// Notes the answer to a `TIME` that was asked for at that instant, and says what it is.
+    pub(crate) async fn note(
         &self,
         (seconds, micros): (u64, u64),
         asked: Duration,
@@ -108,7 +108,7 @@ impl ServerTime {
         let said = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
         let answered = here();
         self.ask_for_clocks(answered, connection).await;
-        self.known().take(Answer { asked, said }, answered)
+        self.known().note(Answer { asked, said }, answered)
     }
 
     /// The connection was lost: the next one may lead to another server.
@@ -156,7 +156,7 @@ mod tests {
 
     fn time_after(since: Duration) -> Option<Duration> {
         let mut known = one_server();
-        known.take(answer(ASKED, Duration::ZERO), ASKED);
+        known.note(answer(ASKED, Duration::ZERO), ASKED);
         known.at(ASKED + since)
     }
 
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn an_answer_that_took_its_time_is_not_gone_by() {
         let mut known = one_server();
-        known.take(answer(ASKED, MOMENT), ASKED + LONGEST_ROUND_TRIP + MOMENT);
+        known.note(answer(ASKED, MOMENT), ASKED + LONGEST_ROUND_TRIP + MOMENT);
         assert_eq!(known.at(ASKED + ms(6)), None);
     }
 
@@ -190,7 +190,7 @@ mod tests {
     fn no_answer_of_several_clocks_is_gone_by() {
         for clocks in [Clocks::NotAsked, Clocks::UnknownUntil(Duration::MAX), Clocks::Several] {
             let mut known = Known { clocks, ..Known::default() };
-            known.take(answer(ASKED, Duration::ZERO), ASKED);
+            known.note(answer(ASKED, Duration::ZERO), ASKED);
             assert_eq!(known.at(ASKED), None);
         }
     }
@@ -199,10 +199,10 @@ mod tests {
     fn the_time_never_goes_back_from_one_answer_to_the_next() {
         let mut known = one_server();
         // What it is taken for is ahead by the whole way back.
-        known.take(answer(ASKED, LONGEST_ROUND_TRIP), ASKED + LONGEST_ROUND_TRIP);
+        known.note(answer(ASKED, LONGEST_ROUND_TRIP), ASKED + LONGEST_ROUND_TRIP);
         let last = known.at(ASKED + ms(19)).unwrap();
         assert_eq!(last, SAID + ms(19) + LONGEST_ROUND_TRIP);
-        let next = known.take(answer(ASKED + ms(20), Duration::ZERO), ASKED + ms(20));
+        let next = known.note(answer(ASKED + ms(20), Duration::ZERO), ASKED + ms(20));
         assert_eq!(next, last);
         assert_eq!(known.at(ASKED + ms(23)), Some(last));
         assert_eq!(known.at(ASKED + ms(25)), Some(SAID + ms(25)));
@@ -212,18 +212,18 @@ mod tests {
     fn an_answer_that_arrives_late_neither_takes_back_what_was_told_meanwhile_nor_is_put_ahead_to_it() {
         let mut known = one_server();
         let late = answer(ASKED, MOMENT);
-        known.take(answer(ASKED + ms(90), Duration::ZERO), ASKED + ms(90));
+        known.note(answer(ASKED + ms(90), Duration::ZERO), ASKED + ms(90));
         let told = known.at(ASKED + ms(100)).unwrap();
-        assert_eq!(known.take(late, ASKED + ms(100)), late.said + LONGEST_ROUND_TRIP);
+        assert_eq!(known.note(late, ASKED + ms(100)), late.said + LONGEST_ROUND_TRIP);
         assert_eq!(known.at(ASKED + ms(100)), Some(told));
     }
 
     #[test]
     fn a_clock_that_is_set_back_is_followed() {
         let mut known = one_server();
-        known.take(answer(ASKED, Duration::ZERO), ASKED);
+        known.note(answer(ASKED, Duration::ZERO), ASKED);
         let back = Answer { asked: ASKED + ms(30), said: SAID.saturating_sub(Duration::from_secs(3600)) };
-        assert_eq!(known.take(back, ASKED + ms(31)), back.said);
+        assert_eq!(known.note(back, ASKED + ms(31)), back.said);
         assert_eq!(known.at(ASKED + ms(32)), Some(back.said + ms(2)));
     }
 
@@ -233,11 +233,11 @@ mod tests {
         time.known().clocks = Clocks::One;
         let asked = here();
         let said = Answer { asked, said: SAID };
-        time.known().take(said, asked);
+        time.known().note(said, asked);
         assert!(time.at(asked).is_some());
         time.forget();
         assert_eq!(time.at(asked), None);
-        time.known().take(said, asked);
+        time.known().note(said, asked);
         assert_eq!(time.at(asked), None);
     }
 }

@@ -207,7 +207,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
             let mut both = redis::pipe();
             both.add_command(get).cmd("TIME");
             let (record, time) = both.query_async(&mut connection).await?;
-            let now = self.server_time.take(time, asked, &mut connection).await;
+            let now = self.server_time.note(time, asked, &mut connection).await;
             return Ok(Loaded { record, now });
         }
         let record = get.query_async(&mut connection).await?;
@@ -216,7 +216,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Redis<C> {
         }
         let asked = here();
         let time = redis::cmd("TIME").query_async(&mut connection).await?;
-        Ok(Loaded { record, now: self.server_time.take(time, asked, &mut connection).await })
+        Ok(Loaded { record, now: self.server_time.note(time, asked, &mut connection).await })
     }
 
     async fn swap_now(self, swap: Swap) -> Result<Swapped, StoreError> {

@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use self::{private::keep_private, script::Script};
 use crate::{
-    request::head::{Initiator, RequestHead},
+    request::head::RequestHead,
     rules::{
         decision::{Access, Live},
         id::{Owner, SessionKey},
@@ -61,6 +61,7 @@ fn is_for_page(head: &RequestHead<'_>) -> bool {
 pub(crate) enum Endpoint {
     Script(&'static Script),
     Session(Operation),
+    WrongMethod { allowed: &'static str },
     Unknown,
 }
 
@@ -73,44 +74,25 @@ pub(crate) enum Operation {
     DraftKey,
 }
 
-impl Endpoint {
-    pub(crate) fn allows(self, method: &Method) -> bool {
-        match self {
-            Self::Script(_) | Self::Session(Operation::Status | Operation::DraftKey) => {
-                matches!(*method, Method::GET | Method::HEAD)
-            }
-            Self::Session(Operation::KeepAlive | Operation::SignOut) => *method == Method::POST,
-            Self::Unknown => true,
-        }
-    }
-
-    pub(crate) fn allowed(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Session(Operation::KeepAlive | Operation::SignOut) => "POST",
-            _ => "GET, HEAD",
-        })
-    }
-}
-
 impl Client {
     pub(crate) fn endpoint(&self, head: &RequestHead<'_>) -> Option<Endpoint> {
         let name = head.path().strip_prefix(&self.base)?.strip_prefix('/')?;
-        Some(match name {
-            "client.js" => Endpoint::Script(&script::CLIENT),
-            "drafts.js" => Endpoint::Script(&script::DRAFTS),
-            "status" => Endpoint::Session(Operation::Status),
-            "keep-alive" => Endpoint::Session(Operation::KeepAlive),
-            "sign-out" => Endpoint::Session(Operation::SignOut),
-            "draft-key" => Endpoint::Session(Operation::DraftKey),
-            _ => Endpoint::Unknown,
-        })
-    }
-
-    /// Whether a page of this site signs its user out.
-    pub(crate) fn is_sign_out(&self, head: &RequestHead<'_>) -> bool {
-        *head.method() == Method::POST
-            && matches!(self.endpoint(head), Some(Endpoint::Session(Operation::SignOut)))
-            && head.initiator() == Initiator::OwnPage
+        let (endpoint, is_read) = match name {
+            "client.js" => (Endpoint::Script(&script::CLIENT), true),
+            "drafts.js" => (Endpoint::Script(&script::DRAFTS), true),
+            "status" => (Endpoint::Session(Operation::Status), true),
+            "keep-alive" => (Endpoint::Session(Operation::KeepAlive), false),
+            "sign-out" => (Endpoint::Session(Operation::SignOut), false),
+            "draft-key" => (Endpoint::Session(Operation::DraftKey), true),
+            _ => return Some(Endpoint::Unknown),
+        };
+        let is_allowed = match *head.method() {
+            Method::GET | Method::HEAD => is_read,
+            Method::POST => !is_read,
+            _ => false,
+        };
+        let allowed = if is_read { "GET, HEAD" } else { "POST" };
+        Some(if is_allowed { endpoint } else { Endpoint::WrongMethod { allowed } })
     }
 
     /// Tells a session from another one without naming it.

@@ -11,6 +11,7 @@ use crate::{
         admitted::{Admitted, Hold, Rare, RequestSession},
         check::Admission,
         config::Config,
+        kind::RequestKind,
         logout::Logout,
         nest,
         session::{Session, SharedWithAnswer},
@@ -32,6 +33,7 @@ use crate::{
 #[inline]
 pub(crate) fn admit<Q>(
     store: StoreHandle,
+    kind: RequestKind,
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
@@ -39,14 +41,15 @@ pub(crate) fn admit<Q>(
         // Nearly every request: the rest is kept out of their way.
         Admission::Decided { decision: Decision::Live(live), access, one_of_several: None } => {
             event::passed(if access.renews() { "live, renewed" } else { "live, passive" });
-            Ok(admit_live(store, request, live, access))
+            Ok(admit_live(store, kind, request, live, access))
         }
-        admission => admit_or_answer(store, request, admission),
+        admission => admit_or_answer(store, kind, request, admission),
     }
 }
 
 fn admit_or_answer<Q>(
     store: StoreHandle,
+    kind: RequestKind,
     request: &mut Request<Q>,
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
@@ -59,20 +62,20 @@ fn admit_or_answer<Q>(
     let refused = match admission {
         Admission::Anonymous => {
             event::passed("without a session id");
-            return Ok(admitted(store, request, RequestSession::None));
+            return Ok(admitted(store, kind, request, RequestSession::None));
         }
         Admission::Outer(Verdict::Live(_)) => {
             event::passed("live, to a layer further out");
-            return Ok(admitted(store, request, RequestSession::Outer));
+            return Ok(admitted(store, kind, request, RequestSession::Outer));
         }
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
             let (Some(id), Source::Cookie(cookie)) = (one_of_several, &store.config.source) else {
-                return Ok(admit_live(store, request, live, access));
+                return Ok(admit_live(store, kind, request, live, access));
             };
             event::passed("live, the one of several ids");
             let parts = cookie.parts(request.headers());
             cookie.strip(request.headers_mut(), Keep::Session(&id));
-            let mut admitted = admit_live(store, request, live, access);
+            let mut admitted = admit_live(store, kind, request, live, access);
             if let Some(client) = admitted.rare.as_mut().and_then(|rare| rare.client_cookies.as_mut()) {
                 client.parts = parts;
             }
@@ -81,7 +84,7 @@ fn admit_or_answer<Q>(
         Admission::LogoutOfSeveral(keys) => {
             event::passed("a log-out of several sessions, without them");
             let mut admitted =
-                admitted(store.clone(), request, RequestSession::Stripped { forget_cookie: false });
+                admitted(store.clone(), kind, request, RequestSession::Stripped { forget_cookie: false });
             store.config.source.remove(request);
             if let Some(logout) = admitted.logout() {
                 logout.add_several(&store, &keys);
@@ -91,12 +94,11 @@ fn admit_or_answer<Q>(
         Admission::Failed => {
             if store.config.admit_on_store_failure {
                 event::passed("unchecked, for the store failed");
-                return Ok(admitted(store, request, RequestSession::Unchecked));
+                return Ok(admitted(store, kind, request, RequestSession::Unchecked));
             }
-            let head = RequestHead::of(request);
-            if store.config.is_logout(&head) {
+            if let Some(mut logout) = Logout::of(kind) {
                 // Dropped at once: nobody waits for it.
-                Logout::new(&head).add_unknown(&store, &head);
+                logout.add_unknown(&store, &RequestHead::of(request));
             }
             return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
         }
@@ -125,7 +127,7 @@ fn admit_or_answer<Q>(
         let forget_cookie = !refused.lives_on
             && refused.reason != EndReason::Superseded
             && Negotiation::of(&head).is_navigation;
-        let stripped = admitted(store, request, RequestSession::Stripped { forget_cookie });
+        let stripped = admitted(store, kind, request, RequestSession::Stripped { forget_cookie });
         if config.source.remove(request) {
             // The request goes on, but somebody may have stolen the id.
             let reason = refused.reason;
@@ -165,7 +167,13 @@ impl Refused {
 }
 
 #[inline]
-fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, access: Access) -> Admitted {
+fn admit_live<Q>(
+    store: StoreHandle,
+    kind: RequestKind,
+    request: &mut Request<Q>,
+    live: Live,
+    access: Access,
+) -> Admitted {
     let config = &*store.config;
     config.hints.session();
     let hold = match access {
@@ -174,13 +182,12 @@ fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
         _ => Hold::Nothing,
     };
     let session = RequestSession::Live { key: live.key, presented: live.presented, hold };
+    let head = RequestHead::of(request);
     let has_first_id = live.id_age >= live.age;
     #[cfg(feature = "client")]
-    let page_info = config
-        .client
-        .is_some()
-        .then(|| Box::new(crate::client::PageInfo::of(&RequestHead::of(request), live.clone(), access)));
-    let renewed_cookie = config.renewed_cookie(&RequestHead::of(request), &live, access);
+    let page_info =
+        config.client.is_some().then(|| Box::new(crate::client::PageInfo::of(&head, live.clone(), access)));
+    let renewed_cookie = config.renewed_cookie(&head, &live, access);
     let shared = config.with_extension.then(|| {
         let shared = Arc::new(SharedWithAnswer::new(live.owner.clone()));
         request.extensions_mut().insert(Session {
@@ -191,7 +198,7 @@ fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
         });
         shared
     });
-    let mut admitted = admitted(store, request, session);
+    let mut admitted = admitted(store, kind, request, session);
     admitted.shared = shared;
     if let Some(rare) = &mut admitted.rare {
         rare.has_first_id = has_first_id;
@@ -207,15 +214,20 @@ fn admit_live<Q>(store: StoreHandle, request: &mut Request<Q>, live: Live, acces
 }
 
 #[inline]
-fn admitted<Q>(store: StoreHandle, request: &Request<Q>, session: RequestSession) -> Admitted {
+fn admitted<Q>(
+    store: StoreHandle,
+    kind: RequestKind,
+    request: &Request<Q>,
+    session: RequestSession,
+) -> Admitted {
     let config = &*store.config;
     let head = RequestHead::of(request);
     let is_live = matches!(session, RequestSession::Live { .. });
     let is_chunked = config.source.cookie().is_some_and(CookieSource::is_chunked);
     let head_is_needed = config.fresh_login.is_some() && is_live;
-    let logout = logout(&store, &head, session);
+    let logout = logout(&store, kind, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
-    let is_no_logout = config.is_no_logout(&head);
+    let is_no_logout = matches!(kind, RequestKind::NoLogout);
     let outer = match session {
         RequestSession::Outer => {
             config.hints.inner_layer(config.outermost_only);
@@ -251,11 +263,13 @@ fn admitted<Q>(store: StoreHandle, request: &Request<Q>, session: RequestSession
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the
 /// browser forget it (T71).
-fn logout(store: &StoreHandle, head: &RequestHead<'_>, session: RequestSession) -> Option<Logout> {
-    if matches!(session, RequestSession::None) || !store.config.is_logout(head) {
-        return None;
-    }
-    let mut logout = Logout::new(head);
+fn logout(
+    store: &StoreHandle,
+    kind: RequestKind,
+    head: &RequestHead<'_>,
+    session: RequestSession,
+) -> Option<Logout> {
+    let mut logout = Logout::of(kind).filter(|_| !matches!(session, RequestSession::None))?;
     let shown = head.extensions().get::<Session>();
     match session {
         RequestSession::Live { key, .. } => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::Request;
 
 use crate::{
-    cookie::{CookieSource, Keep, MAX_DUPLICATES},
-    middleware::{config::Config, nest, session::Session, store_handle::StoreHandle},
+    cookie::{Keep, MAX_DUPLICATES},
+    middleware::{config::Config, kind::RequestKind, nest, session::Session, store_handle::StoreHandle},
     request::{
         activity::Signs,
         extract::{Found, Source},
@@ -66,19 +66,19 @@ pub(crate) enum Checked {
 }
 
 /// Reads the session id, and asks the store about it: one operation that decides and renews.
-pub(crate) fn check<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked {
+pub(crate) fn check<Q>(store: &StoreHandle, kind: RequestKind, request: &mut Request<Q>) -> Checked {
     let config = &*store.config;
     nest::enter(config, request);
-    if let Some(verdict) = judge_outer_session(config, request) {
+    if let Some(verdict) = judge_outer_session(config, kind, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    if let Some(verdict) = judge_session_of_same_id(config, request) {
+    if let Some(verdict) = judge_session_of_same_id(config, kind, request) {
         return Checked::Now(Admission::Outer(verdict));
     }
-    look(store, request, |head, signs| {
+    look(store, kind, request, |head, signs| {
         let policy = config.policy_for(head);
         // A cap keeps nobody from logging out. But what it might have refused must not renew.
-        if policy.cap.is_some() && config.is_logout(head) {
+        if policy.cap.is_some() && kind.is_logout() {
             return (config.policy, Access::Passive);
         }
         (policy, config.access(head, signs))
@@ -88,6 +88,7 @@ pub(crate) fn check<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked
 /// Asks the store about the request's session id.
 pub(crate) fn look<Q>(
     store: &StoreHandle,
+    kind: RequestKind,
     request: &mut Request<Q>,
     how: impl FnOnce(&RequestHead<'_>, &Signs) -> (Policy, Access),
 ) -> Checked {
@@ -104,7 +105,13 @@ pub(crate) fn look<Q>(
             }
             if presented.several {
                 let (policy, access) = how(&RequestHead::of(request), &signs);
-                return resolve_duplicates(store, cookie, request, policy, access);
+                return resolve_duplicates(
+                    store,
+                    kind,
+                    cookie.ids(request.headers(), MAX_DUPLICATES + 1),
+                    policy,
+                    access,
+                );
             }
             match presented.id {
                 Some(id) => Found::Id(id),
@@ -184,10 +191,10 @@ async fn known_or_adopted(
 }
 
 /// The session a layer further out has admitted this request with, judged by this layer's limits.
-fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
+fn judge_outer_session<Q>(config: &Config, kind: RequestKind, request: &mut Request<Q>) -> Option<Verdict> {
     let head = RequestHead::of(request);
     let session = head.extensions().get::<Session>()?;
-    let (verdict, left) = judge(config, &head, session);
+    let (verdict, left) = judge(config, kind, &head, session);
     if !config.access(&head, &Signs::of(&head)).renews() {
         session.is_passive_within();
     }
@@ -203,10 +210,14 @@ fn judge_outer_session<Q>(config: &Config, request: &mut Request<Q>) -> Option<V
 
 /// If the outer layer's session has the same id as this layer's, its check may have renewed what this layer is about to
 /// ask for: what came too late by this layer's limits stays so.
-fn judge_session_of_same_id<Q>(config: &Config, request: &mut Request<Q>) -> Option<Verdict> {
+fn judge_session_of_same_id<Q>(
+    config: &Config,
+    kind: RequestKind,
+    request: &mut Request<Q>,
+) -> Option<Verdict> {
     let head = RequestHead::of(request);
     let at = nest::of_same_id(config, &head)?;
-    let (verdict, _) = judge(config, &head, nest::session_at(at, &head)?);
+    let (verdict, _) = judge(config, kind, &head, nest::session_at(at, &head)?);
     if matches!(verdict, Verdict::Live(_)) {
         return None;
     }
@@ -215,26 +226,30 @@ fn judge_session_of_same_id<Q>(config: &Config, request: &mut Request<Q>) -> Opt
 }
 
 /// The verdict of this layer's limits, and what they leave after this request.
-fn judge(config: &Config, head: &RequestHead<'_>, outer: &Session) -> (Verdict, Remaining) {
+fn judge(
+    config: &Config,
+    kind: RequestKind,
+    head: &RequestHead<'_>,
+    outer: &Session,
+) -> (Verdict, Remaining) {
     let policy = config.policy_for(head);
     let verdict = match policy.judge(None, outer.idle_for(), outer.age()) {
         // Stricter limits keep nobody from logging out.
-        _ if config.is_logout(head) => Verdict::Live(outer.live.remaining()),
+        _ if kind.is_logout() => Verdict::Live(outer.live.remaining()),
         verdict => verdict,
     };
     (verdict, policy.renewed(None, Duration::ZERO, outer.age()))
 }
 
 /// Several different session cookies: if exactly one is live, it is the session.
-fn resolve_duplicates<Q>(
+fn resolve_duplicates(
     store: &StoreHandle,
-    cookie: &CookieSource,
-    request: &Request<Q>,
+    kind: RequestKind,
+    ids: Vec<SessionId<'static>>,
     policy: Policy,
     access: Access,
 ) -> Checked {
-    let ids = cookie.ids(request.headers(), MAX_DUPLICATES + 1);
-    let is_logout = store.config.is_logout(&RequestHead::of(request));
+    let is_logout = kind.is_logout();
     if ids.len() > MAX_DUPLICATES {
         return Checked::Now(if is_logout { Admission::TooManyToLogOut } else { Admission::UNKNOWN });
     }

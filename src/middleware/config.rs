@@ -9,9 +9,9 @@ use crate::{
     event::{EventSink, SessionEvent},
     middleware::{ends::PendingEnds, hints::Hints},
     request::{
-        activity::{Rules, Signs, is_prefetch},
+        activity::{Rules, Signs},
         extract::Source,
-        head::{Initiator, RequestHead},
+        head::RequestHead,
     },
     respond::{Refusals, is_of_type},
     rules::{
@@ -77,35 +77,6 @@ impl Config {
         *head.method() == Method::OPTIONS
             || self.refusals.is_login_or_logout(head.path())
             || self.public.apply_to(head)
-    }
-
-    /// Whether a request only looks like a log-out: a prefetch, an image or a page elsewhere has followed the link.
-    pub(crate) fn is_no_logout(&self, head: &RequestHead<'_>) -> bool {
-        matches!(self.logout_methods, LogoutMethods::PostAndGet)
-            && self.refusals.logout_path.as_ref().is_some_and(|logout| logout == head.path())
-            && *head.method() == Method::GET
-            && !self.is_logout(head)
-    }
-
-    pub(crate) fn is_logout(&self, head: &RequestHead<'_>) -> bool {
-        #[cfg(feature = "client")]
-        if self.client.as_ref().is_some_and(|client| client.is_sign_out(head)) {
-            return true;
-        }
-        if self.refusals.logout_path.as_ref().is_none_or(|logout| logout != head.path()) {
-            return false;
-        }
-        match *head.method() {
-            Method::POST => true,
-            // Pages of other sites, images and prefetches log nobody out.
-            Method::GET => {
-                matches!(self.logout_methods, LogoutMethods::PostAndGet)
-                    && head.initiator() != Initiator::Elsewhere
-                    && head.wants_a_page()
-                    && !is_prefetch(head)
-            }
-            _ => false,
-        }
     }
 
     /// The session cookie with a new `Max-Age`, if this is the renewal to send it with.

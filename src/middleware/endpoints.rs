@@ -15,12 +15,13 @@ use crate::{
     middleware::{
         check::{Admission, Checked, look},
         config::Config,
+        kind::RequestKind,
         logout::Logout,
         nest,
         session::Session,
         store_handle::StoreHandle,
     },
-    request::head::{Initiator, RequestHead},
+    request::head::RequestHead,
     respond::{self, body::RefusalBody},
     rules::{
         decision::{Access, Decision, Live},
@@ -91,7 +92,7 @@ impl Status {
 struct Asked {
     operation: Operation,
     is_head: bool,
-    is_same_origin: bool,
+    from_own_page: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
     /// The page says in its requests where it is, so it will in the next page's.
@@ -109,20 +110,25 @@ impl Asked {
 }
 
 /// Answers a request to one of the endpoints.
-pub(crate) fn answer<Q>(store: &StoreHandle, endpoint: Endpoint, request: &mut Request<Q>) -> Checked {
+pub(crate) fn answer<Q>(
+    store: &StoreHandle,
+    endpoint: Endpoint,
+    kind: RequestKind,
+    request: &mut Request<Q>,
+) -> Checked {
     let head = RequestHead::of(request);
     let is_head = *head.method() == Method::HEAD;
     let response = match endpoint {
-        _ if !endpoint.allows(head.method()) => {
+        Endpoint::WrongMethod { allowed } => {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
-            response.headers_mut().insert(ALLOW, endpoint.allowed());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             finish(&store.config, is_head, response)
         }
         Endpoint::Unknown => finish(&store.config, is_head, plain(StatusCode::NOT_FOUND)),
         // The same for everybody: no session is looked at.
         Endpoint::Script(script) => script.answer(&head),
         Endpoint::Session(operation) => {
-            return Checked::Later(ask_and_answer(store, operation, request));
+            return Checked::Later(ask_and_answer(store, operation, kind, request));
         }
     };
     Checked::Now(Admission::Answered(Box::new(response)))
@@ -131,19 +137,18 @@ pub(crate) fn answer<Q>(store: &StoreHandle, endpoint: Endpoint, request: &mut R
 fn ask_and_answer<Q>(
     store: &StoreHandle,
     operation: Operation,
+    kind: RequestKind,
     request: &mut Request<Q>,
 ) -> BoxFuture<Admission> {
     let config = &store.config;
     nest::enter(config, request);
-    let mut logout = config.is_logout(&RequestHead::of(request)).then(|| {
-        let head = RequestHead::of(request);
-        let mut logout = Logout::new(&head);
-        logout.add_unknown(store, &head);
-        if let Some(outer) = head.extensions().get::<Session>() {
+    let mut logout = Logout::of(kind);
+    if let Some(logout) = &mut logout {
+        logout.add_unknown(store, &RequestHead::of(request));
+        if let Some(outer) = request.extensions().get::<Session>() {
             logout.add_outer(outer);
         }
-        logout
-    });
+    }
     // A layer further out, which has taken this request for activity, may look after the session.
     let outer = request.extensions().get::<Session>().cloned();
     let withdrawn = outer.as_ref().and_then(Session::withdraw_within);
@@ -155,13 +160,13 @@ fn ask_and_answer<Q>(
             store: outer.store,
         },
     );
-    let looked = look(&keeper.store, request, |_, _| (keeper.policy, Access::Passive));
+    let looked = look(&keeper.store, kind, request, |_, _| (keeper.policy, Access::Passive));
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,
         is_head: *head.method() == Method::HEAD,
-        is_same_origin: head.initiator() == Initiator::OwnPage,
         idle_for: idle_for(head.headers()),
+        from_own_page: matches!(kind, RequestKind::Endpoint { from_own_page: true, .. }),
         refers: head.headers().contains_key(REFERER),
         users: head.headers().get_all(USER).iter().map(|user| user.as_bytes().to_vec()).collect(),
         ids: config.source.ids(&head, MAX_DUPLICATES),
@@ -213,7 +218,7 @@ async fn respond_to(
     logout: Option<Logout>,
 ) -> Result<Response<RefusalBody>, Unknown> {
     let Some(client) = &config.client else { return Ok(plain(StatusCode::NOT_FOUND)) };
-    if !asked.is_same_origin && asked.operation != Operation::Status {
+    if !asked.from_own_page && asked.operation != Operation::Status {
         return Ok(plain(StatusCode::FORBIDDEN));
     }
     let (decision, id) = match admission {

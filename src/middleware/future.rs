@@ -19,6 +19,7 @@ use crate::{
         admitted::Admitted,
         body::SessionBody,
         check::Admission,
+        kind::RequestKind,
         logout::Logout,
         plan::{Leaving, Outcome, Plan},
         store_handle::StoreHandle,
@@ -59,6 +60,7 @@ struct Checking<S, Q> {
     check: Option<BoxFuture<Admission>>,
     request: Option<Request<Q>>,
     store: StoreHandle,
+    kind: RequestKind,
     /// The request is a log-out.
     logout: Option<Logout>,
 }
@@ -99,15 +101,14 @@ where
         service: S,
         request: Request<Q>,
         store: StoreHandle,
+        kind: RequestKind,
     ) -> Self {
-        let head = RequestHead::of(&request);
-        let logout = store.config.is_logout(&head).then(|| {
-            let mut logout = Logout::new(&head);
-            logout.add_unknown(&store, &head);
-            logout
-        });
+        let mut logout = Logout::of(kind);
+        if let Some(logout) = &mut logout {
+            logout.add_unknown(&store, &RequestHead::of(&request));
+        }
         let (check, request) = (Some(check), Some(request));
-        let checking = Box::new(Checking { service, check, request, store, logout });
+        let checking = Box::new(Checking { service, check, request, store, kind, logout });
         Self { state: State::Checking { checking } }
     }
 
@@ -140,7 +141,7 @@ where
                         logout.forget_unknown();
                     }
                     let mut request = checking.request.take().expect("polled after completion");
-                    match admit(checking.store.clone(), &mut request, admission) {
+                    match admit(checking.store.clone(), checking.kind, &mut request, admission) {
                         Ok(admitted) => State::Calling {
                             answer: checking.service.call(request),
                             admitted: Some(admitted),

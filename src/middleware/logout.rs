@@ -8,10 +8,11 @@ use crate::{
     cookie::MAX_DUPLICATES,
     middleware::{
         check::Admission,
+        kind::RequestKind,
         session::{Session, SharedWithAnswer},
         store_handle::StoreHandle,
     },
-    request::head::{Initiator, RequestHead},
+    request::head::RequestHead,
     rules::{decision::Decision, id::SessionKey, limits::EndReason},
     store::{
         answer::{BoxFuture, StoreError},
@@ -42,10 +43,17 @@ struct Of {
 }
 
 impl Logout {
-    /// A log-out of no live session, as yet.
-    pub(crate) fn new(head: &RequestHead<'_>) -> Self {
-        let may_be_forged = head.initiator() == Initiator::Elsewhere;
-        Self { sessions: Vec::new(), unknown: Vec::new(), is_judged: true, shown: None, may_be_forged }
+    /// A log-out of no session as yet, if the request is one.
+    pub(crate) fn of(kind: RequestKind) -> Option<Self> {
+        let may_be_forged = matches!(kind, RequestKind::Logout { may_be_forged: true });
+        let logout = || Self {
+            sessions: Vec::new(),
+            unknown: Vec::new(),
+            is_judged: true,
+            shown: None,
+            may_be_forged,
+        };
+        kind.is_logout().then(logout)
     }
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.

@@ -16,6 +16,7 @@ mod ends;
 pub(crate) mod future;
 pub(crate) mod hints;
 mod in_flight;
+mod kind;
 pub(crate) mod layer;
 mod logout;
 mod nest;

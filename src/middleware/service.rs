@@ -11,13 +11,19 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::middleware::{
-    admit::admit,
-    body::SessionBody,
-    check::{Checked, check},
-    config::Config,
-    future::ResponseFuture,
-    store_handle::StoreHandle,
+#[cfg(feature = "client")]
+use crate::middleware::endpoints::answer;
+use crate::{
+    middleware::{
+        admit::admit,
+        body::SessionBody,
+        check::{Checked, check},
+        config::Config,
+        future::ResponseFuture,
+        kind::RequestKind,
+        store_handle::StoreHandle,
+    },
+    request::head::RequestHead,
 };
 
 /// A service whose requests need a live session, or none: what
@@ -64,13 +70,20 @@ where
 
     fn call(&mut self, mut request: Request<Q>) -> Self::Future {
         let store = StoreHandle::of_request(&self.config, request.headers());
-        let admitted = match check_or_answer(&store, &mut request) {
-            Checked::Now(admission) => admit(store, &mut request, admission),
+        let kind = RequestKind::of(&self.config, &RequestHead::of(&request));
+        let checked = match kind {
+            // The layer answers by itself.
+            #[cfg(feature = "client")]
+            RequestKind::Endpoint { endpoint, .. } => answer(&store, endpoint, kind, &mut request),
+            _ => check(&store, kind, &mut request),
+        };
+        let admitted = match checked {
+            Checked::Now(admission) => admit(store, kind, &mut request, admission),
             Checked::Later(check) => {
                 // The readied service waits for the store; its clone has to be readied anew.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                return ResponseFuture::checking(check, ready, request, store);
+                return ResponseFuture::checking(check, ready, request, store, kind);
             }
         };
         match admitted {
@@ -89,18 +102,4 @@ impl<S: fmt::Debug> fmt::Debug for SessionTimeout<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionTimeout").field("inner", &self.inner).finish_non_exhaustive()
     }
-}
-
-/// An endpoint of the layer's own answers by itself.
-fn check_or_answer<Q>(store: &StoreHandle, request: &mut Request<Q>) -> Checked {
-    #[cfg(feature = "client")]
-    if let Some(endpoint) = store
-        .config
-        .client
-        .as_ref()
-        .and_then(|client| client.endpoint(&crate::request::head::RequestHead::of(request)))
-    {
-        return super::endpoints::answer(store, endpoint, request);
-    }
-    check(store, request)
 }
