@@ -3,7 +3,7 @@
 use std::{fmt::Write, sync::LazyLock};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{
         ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
         X_CONTENT_TYPE_OPTIONS,
@@ -91,7 +91,7 @@ impl Script {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
-        respond::finish(response, *head.method() == Method::HEAD)
+        respond::with_length(response)
     }
 }
 

@@ -43,7 +43,10 @@ pub(crate) fn admit<Q>(
             event::passed(if access.renews() { "live, renewed" } else { "live, passive" });
             Ok(admit_live(store, kind, request, live, access))
         }
-        admission => admit_or_answer(store, kind, request, admission),
+        admission => admit_or_answer(store, kind, request, admission).map_err(|response| {
+            let is_head = *request.method() == Method::HEAD;
+            if is_head { Box::new(respond::without_body(*response)) } else { response }
+        }),
     }
 }
 
@@ -100,13 +103,13 @@ fn admit_or_answer<Q>(
                 // Dropped at once: nobody waits for it.
                 logout.add_unknown(&store, &RequestHead::of(request));
             }
-            return Err(Box::new(respond::unavailable(*request.method() == Method::HEAD)));
+            return Err(Box::new(respond::unavailable()));
         }
         #[cfg(feature = "client")]
         Admission::Answered(response) => return Err(response),
         Admission::Misconfigured(what) => {
             store.config.tell(&SessionEvent::Misconfigured { hint: what.to_owned(), fails: true });
-            return Err(Box::new(respond::misconfigured(*request.method() == Method::HEAD)));
+            return Err(Box::new(respond::misconfigured()));
         }
         Admission::Decided { decision: Decision::Ended { reason, session, owner }, .. } => {
             Refused { reason, session, is_owned: owner.is_some(), owner, lives_on: false }

@@ -29,12 +29,14 @@ impl Admitted {
         leaving: &Leaving,
         outcome: Outcome,
     ) -> Response<SessionBody<P>> {
-        match outcome {
-            Outcome::Unavailable => return respond::unavailable(self.is_head).map(SessionBody::refusal),
-            Outcome::TooManySessions => {
-                return respond::too_many_sessions(self.is_head).map(SessionBody::refusal);
-            }
-            Outcome::Pass | Outcome::DropCookie | Outcome::RemoveCookie => {}
+        let refusal = match outcome {
+            Outcome::Unavailable => Some(respond::unavailable()),
+            Outcome::TooManySessions => Some(respond::too_many_sessions()),
+            Outcome::Pass | Outcome::DropCookie | Outcome::RemoveCookie => None,
+        };
+        if let Some(refusal) = refusal {
+            let refusal = if self.is_head { respond::without_body(refusal) } else { refusal };
+            return refusal.map(SessionBody::refusal);
         }
         let mut response = self.with_body(response);
         #[cfg(feature = "client")]

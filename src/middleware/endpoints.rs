@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, REFERER},
 };
 use serde::Serialize;
@@ -91,7 +91,6 @@ impl Status {
 /// What a request asks for, as far as its answer needs it.
 struct Asked {
     operation: Operation,
-    is_head: bool,
     from_own_page: bool,
     /// `None`: not a number.
     idle_for: Option<Duration>,
@@ -117,14 +116,13 @@ pub(crate) fn answer<Q>(
     request: &mut Request<Q>,
 ) -> Checked {
     let head = RequestHead::of(request);
-    let is_head = *head.method() == Method::HEAD;
     let response = match endpoint {
         Endpoint::WrongMethod { allowed } => {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            finish(&store.config, is_head, response)
+            finish(&store.config, response)
         }
-        Endpoint::Unknown => finish(&store.config, is_head, plain(StatusCode::NOT_FOUND)),
+        Endpoint::Unknown => finish(&store.config, plain(StatusCode::NOT_FOUND)),
         // The same for everybody: no session is looked at.
         Endpoint::Script(script) => script.answer(&head),
         Endpoint::Session(operation) => {
@@ -164,7 +162,6 @@ fn ask_and_answer<Q>(
     let head = RequestHead::of(request);
     let mut asked = Asked {
         operation,
-        is_head: *head.method() == Method::HEAD,
         idle_for: idle_for(head.headers()),
         from_own_page: matches!(kind, RequestKind::Endpoint { from_own_page: true, .. }),
         refers: head.headers().contains_key(REFERER),
@@ -177,7 +174,7 @@ fn ask_and_answer<Q>(
         if let Some(withdrawn) = withdrawn
             && keeper.store.ask(withdrawn).await.is_err()
         {
-            return Admission::Answered(Box::new(respond::unavailable(asked.is_head)));
+            return Admission::Answered(Box::new(respond::unavailable()));
         }
         let admission = match looked {
             Checked::Now(admission) => admission,
@@ -193,9 +190,9 @@ fn ask_and_answer<Q>(
             logout.add_admitted(&keeper.store, &admission);
         }
         let response = match respond_to(&config, &keeper, &asked, admission, logout).await {
-            Ok(response) => finish(&config, asked.is_head, response),
+            Ok(response) => finish(&config, response),
             // Also where the application is admitted without a store: the page waits, and asks again.
-            Err(Unknown) => respond::unavailable(asked.is_head),
+            Err(Unknown) => respond::unavailable(),
         };
         Admission::Answered(Box::new(response))
     })
@@ -310,12 +307,12 @@ fn plain(code: StatusCode) -> Response<RefusalBody> {
     response
 }
 
-fn finish(config: &Config, is_head: bool, mut response: Response<RefusalBody>) -> Response<RefusalBody> {
+fn finish(config: &Config, mut response: Response<RefusalBody>) -> Response<RefusalBody> {
     let headers = response.headers_mut();
     respond::protect(headers);
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     for name in config.source.vary() {
         respond::vary_by(headers, name);
     }
-    respond::finish(response, is_head)
+    respond::with_length(response)
 }

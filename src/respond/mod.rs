@@ -212,9 +212,6 @@ pub(crate) fn ended(
     }
     // Whoever looks at answers further out can tell this one.
     response.extensions_mut().insert(reason);
-    if *head.method() == Method::HEAD {
-        *response.body_mut() = RefusalBody::text("");
-    }
     response
 }
 
@@ -237,33 +234,33 @@ fn complete(
     } else {
         headers.insert(VARY, vary.clone());
     }
-    finish(response, false)
+    with_length(response)
 }
 
 /// The store could not say: that is neither a log-in nor a log-out (OWASP ASVS 5.0 §16.5.3).
-pub(crate) fn unavailable(is_head: bool) -> Response<RefusalBody> {
+pub(crate) fn unavailable() -> Response<RefusalBody> {
     let detail = "Sessions cannot be checked at the moment.";
     let mut response = problem_document(StatusCode::SERVICE_UNAVAILABLE, detail).map(RefusalBody::text);
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     protect(response.headers_mut());
-    finish(response, is_head)
+    with_length(response)
 }
 
 /// The application's answer was a log-in, and its session may not begin. Whoever looks at answers further out can tell it.
-pub(crate) fn too_many_sessions(is_head: bool) -> Response<RefusalBody> {
+pub(crate) fn too_many_sessions() -> Response<RefusalBody> {
     let detail = "This user has as many sessions as allowed. Log out somewhere else, and log in again.";
     let mut response = problem_document(StatusCode::FORBIDDEN, detail).map(RefusalBody::text);
     response.extensions_mut().insert(Started::TooMany);
     protect(response.headers_mut());
-    finish(response, is_head)
+    with_length(response)
 }
 
 /// The layers are in the wrong order.
-pub(crate) fn misconfigured(is_head: bool) -> Response<RefusalBody> {
+pub(crate) fn misconfigured() -> Response<RefusalBody> {
     let detail = "The session timeout cannot find the session. The server's log says what to change.";
     let mut response = problem_document(StatusCode::INTERNAL_SERVER_ERROR, detail).map(RefusalBody::text);
     protect(response.headers_mut());
-    finish(response, is_head)
+    with_length(response)
 }
 
 /// RFC 9457.
@@ -334,18 +331,19 @@ pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderName) {
     }
 }
 
-/// Sets the length, and leaves the body out of an answer to `HEAD` (RFC 9110 §9.3.2).
-pub(crate) fn finish(mut response: Response<RefusalBody>, is_head: bool) -> Response<RefusalBody> {
+pub(crate) fn with_length(mut response: Response<RefusalBody>) -> Response<RefusalBody> {
     if let Some(length) = response.body().size_hint().exact() {
         let is_grpc = response.headers().contains_key("grpc-status");
         if !is_grpc {
             response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
         }
     }
-    if is_head {
-        *response.body_mut() = RefusalBody::text("");
-    }
     response
+}
+
+/// An answer to `HEAD` has all but its body (RFC 9110 §9.3.2).
+pub(crate) fn without_body(response: Response<RefusalBody>) -> Response<RefusalBody> {
+    response.map(|_| RefusalBody::text(""))
 }
 
 /// Whether a content type is this media type, with any parameters and any suffix: `application/grpc+proto` is
