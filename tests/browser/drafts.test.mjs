@@ -94,7 +94,7 @@ test('T33 a half-written note in the example survives expiry, log-in and return;
   const s = await exampleScene(t);
   const page = await s.context.newPage();
   await s.logIn(page, 'ada', '/notes');
-  await page.fill('textarea', 'a half-written note');
+  await s.write(page, 'a half-written note');
   await s.draftSaved(page);
   await s.endElsewhere('ada');
   await page.evaluate(() => void globalThis.sessionTimeout.check());
@@ -515,11 +515,27 @@ test('T36 a form that was sent to the log-in page keeps its draft', async (t) =>
   await s.until('it is offered, or back', async () => (await page.inputValue('#text')) === 'a text' || /restore/i.test(await s.text(page, 'bar')));
 });
 
+test('T33 what was typed before the script for drafts came is saved once it is there', async (t) => {
+  const s = await exampleScene(t);
+  let come;
+  const hasCome = new Promise((done) => (come = done));
+  await s.context.route(/drafts\.js/, async (route) => {
+    await hasCome;
+    await route.continue();
+  });
+  const page = await s.context.newPage();
+  await s.logIn(page, 'ada', '/notes');
+  await s.write(page, 'typed early');
+  assert.equal(s.seen('event', 'draft-saved', page), 0);
+  come();
+  await s.draftSaved(page);
+});
+
 test('T36 a note that was saved in the example leaves no draft', async (t) => {
   const s = await exampleScene(t);
   const page = await s.context.newPage();
   await s.logIn(page, 'ada', '/notes');
-  await page.fill('textarea', 'a whole note');
+  await s.write(page, 'a whole note');
   await s.draftSaved(page);
   await page.click('main form button');
   await s.until('the note is saved', async () => (await page.evaluate(() => document.querySelector('textarea').defaultValue)) === 'a whole note');

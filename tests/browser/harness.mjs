@@ -331,6 +331,11 @@ export async function exampleScene(t, { args = ['--idle', '40', '--warn', '25', 
     await scene.at(page, new URL(next, scene.url).pathname);
     await scene.ready(page);
   };
+  /** As a user does, who clicks there first: what is typed before the script for drafts has come counts, too. */
+  scene.write = async (page, note) => {
+    await page.click('textarea');
+    await page.fill('textarea', note);
+  };
   /** Ends the user's sessions from another browser. */
   scene.endElsewhere = async (user) => {
     const elsewhere = await browser.newContext({ baseURL: scene.url });

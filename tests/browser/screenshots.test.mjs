@@ -44,7 +44,7 @@ test('the veil', async (t) => {
 
 test('a restored draft', async (t) => {
   const { s, page } = await begin(t, ['--idle', '900', '--warn', '120']);
-  await page.fill('textarea', 'Half-written when the session ended: nothing is lost.');
+  await s.write(page, 'Half-written when the session ended: nothing is lost.');
   await s.draftSaved(page);
   await s.endElsewhere('ada');
   await page.evaluate(() => void globalThis.sessionTimeout.check());

@@ -53,7 +53,7 @@ test('T22 logging out in one tab of the example veils the other, and deletes the
   await s.logIn(a, 'ada');
   await b.goto('/notes');
   await s.ready(b);
-  await b.fill('textarea', 'half-written');
+  await s.write(b, 'half-written');
   await s.draftSaved(b);
   await s.become(b, 'hidden');
   assert.ok((await s.drafts(b)).length > 0);
@@ -96,7 +96,7 @@ test('T23 a page of another user is veiled, renews nothing and shows no draft, i
   const s = await exampleScene(t, { allow: [FAILED_REQUEST] });
   const [a, b] = [await s.context.newPage(), await s.context.newPage()];
   await s.logIn(b, 'ada', '/notes');
-  await b.fill('textarea', 'of ada');
+  await s.write(b, 'of ada');
   await s.draftSaved(b);
   const requests = [];
   b.on('request', (request) => requests.push(new URL(request.url()).pathname));

@@ -801,7 +801,8 @@ const scan = async (whose, session) => {
     if (!storage || page.isClosed()) return;
     await settleSubmitted(session);
     for (const form of forms()) await look(form);
-    if (retryDelay) await flush();
+    // What was typed before this script, or its key, was there.
+    await flush();
     retryDelay = 0;
   } catch (problem) {
     failed(problem);
