@@ -65,6 +65,16 @@ pub enum SessionEvent {
         /// Who.
         owner: Option<Owner>,
     },
+    /// A form came after its session had ended, and was kept for its user: see
+    /// [`rescue_forms`](crate::SessionTimeoutBuilder::rescue_forms).
+    #[cfg(feature = "rescue")]
+    FormKept,
+    /// A form came after its session had ended, and could not be kept. Its user was told.
+    #[cfg(feature = "rescue")]
+    FormLost {
+        /// Why.
+        reason: &'static str,
+    },
     /// The store failed, or took longer than its deadline.
     StoreFailed {
         /// What the store said.
@@ -134,6 +144,10 @@ pub(crate) fn trace(event: &SessionEvent) {
         SessionEvent::TooManySessions { .. } => {
             tracing::info!("an owner has as many sessions as allowed: a new one was refused");
         }
+        #[cfg(feature = "rescue")]
+        SessionEvent::FormKept => tracing::info!("a form that came too late was kept"),
+        #[cfg(feature = "rescue")]
+        SessionEvent::FormLost { reason } => tracing::warn!("a form that came too late was lost: {reason}"),
         SessionEvent::StoreFailed { error } => tracing::error!(%error, "session store failed"),
         SessionEvent::Misconfigured { hint, fails: true } => tracing::error!("{hint}"),
         SessionEvent::Misconfigured { hint, fails: false } => tracing::warn!("{hint}"),

@@ -190,6 +190,8 @@ mod cookie;
 mod event;
 mod middleware;
 mod request;
+#[cfg(feature = "rescue")]
+mod rescue;
 mod rules;
 mod store;
 
@@ -240,6 +242,12 @@ pub use crate::{
         contract::{LayerSettings, Store},
         memory::{MemoryStore, Sweeper},
     },
+};
+#[cfg(feature = "rescue")]
+pub use crate::{
+    builder::{FormRescueBuilder, RescueForms},
+    middleware::rescue::{FormRescue, FormRescueFuture, FormRescueLayer},
+    rescue::{body::FormBody, memory::MemoryForms, text::RescueText},
 };
 
 /// What the stores of this crate and of those beside it are to its layers. For others there is `Backend`.

@@ -6,6 +6,7 @@ mod chart;
 mod duty;
 mod floor;
 mod guard;
+mod loopback;
 mod measure;
 mod parts;
 #[path = "../../sqlx/tests/suite/postgres_server.rs"]
@@ -51,6 +52,8 @@ fn main() -> ExitCode {
             println!();
             worst::print();
             println!();
+            loopback::print();
+            println!();
             shared::print();
             println!();
             sql::print();
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         ["parts"] => parts::print(),
         ["memory"] => parts::print_memory(),
         ["worst"] => worst::print(),
+        ["loopback"] => loopback::print(),
         ["shared"] => shared::print(),
         ["sql"] => sql::print(),
         // From here on for itself.

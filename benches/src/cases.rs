@@ -117,7 +117,7 @@ where
     }
 }
 
-fn live(sessions: u64) -> impl Iterator<Item = Option<String>> {
+pub fn live(sessions: u64) -> impl Iterator<Item = Option<String>> {
     (0..sessions).map(|i| Some(id(i)))
 }
 
@@ -130,7 +130,7 @@ fn floor(n: u64, clock: ClockId) -> Built {
     built(Floor::new(service_fn(handler), Map::new(clock, live(n).flatten())), live(n))
 }
 
-fn layer(n: u64, configure: Configure) -> SessionTimeoutLayer {
+pub fn layer(n: u64, configure: Configure) -> SessionTimeoutLayer {
     let builder = SessionTimeoutLayer::builder()
         .cookie("sid")
         .idle_timeout(Duration::from_mins(30))

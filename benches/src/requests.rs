@@ -66,6 +66,18 @@ impl Requests {
         }
     }
 
+    /// The same as HTTP/1.1.
+    pub fn on_the_wire(&self, path: &str) -> impl Iterator<Item = String> {
+        let text = |value: &HeaderValue| value.to_str().expect("ASCII").to_owned();
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept: {}\r\n",
+            text(&self.host),
+            text(&self.user_agent),
+            text(&self.accept)
+        );
+        self.cookies.iter().map(move |cookies| format!("{head}Cookie: {cookies}\r\n\r\n"))
+    }
+
     /// A request of a session chosen at random, its cookies just read from the socket.
     pub fn next(&self, rng: &mut Rng) -> Request<Body> {
         let mut request = Request::new(Body::empty());

@@ -53,12 +53,18 @@ impl SessionTimeoutBuilder {
         let sink = Some(log(sink));
         let operator = Operator::new(sink.clone());
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        #[cfg(feature = "rescue")]
+        let mut rescue_cookies = None;
         let source = match self.source {
             SourceChoice::None => return Err(ConfigError::NoSessionId),
             SourceChoice::Several => return Err(ConfigError::SeveralSources),
             SourceChoice::Custom(source) => source,
             SourceChoice::Cookie(cookie) => {
                 let cookie = SessionCookie { secure: is_secure(&cookie), ..*cookie };
+                #[cfg(feature = "rescue")]
+                {
+                    rescue_cookies = self.rescue.is_some().then(|| crate::rescue::cookies(&cookie));
+                }
                 Source::Cookie(CookieSource::new(cookie, store.companions(), operator.clone()))
             }
         };
@@ -82,6 +88,15 @@ impl SessionTimeoutBuilder {
         if let Some(sink) = &sink {
             store.events(sink.clone());
         }
+        #[cfg(feature = "client")]
+        let client = self.client.map(ClientEndpoints::made);
+        #[cfg(feature = "rescue")]
+        let rescue = match (self.rescue, &client, rescue_cookies) {
+            (Some(rescue), Some(client), Some(cookies)) => {
+                Some(rescue.made(client, cookies, self.store_deadline))
+            }
+            _ => None,
+        };
         Ok(SessionTimeoutLayer::new(Config {
             source,
             policy: Policy { rotation_grace: self.rotation_grace, ..Policy::new(self.limits) },
@@ -101,7 +116,9 @@ impl SessionTimeoutBuilder {
             sink,
             admit_on_store_failure: self.admit_on_store_failure,
             #[cfg(feature = "client")]
-            client: self.client.map(ClientEndpoints::made),
+            client,
+            #[cfg(feature = "rescue")]
+            rescue,
             lets_ownerless_sessions_go_on: self.ownerless_sessions == OwnerlessSessions::ContinueWithoutId,
             with_extension: self.with_extension,
             outermost_only,

@@ -68,6 +68,18 @@ pub enum ConfigError {
     },
     /// A store that leaves its records with the clients does so in cookies beside the session cookie, and there is none.
     CompanionsWithoutCookie,
+    /// `rescue_forms` without a session cookie.
+    #[cfg(feature = "rescue")]
+    RescueWithoutCookie,
+    /// `rescue_forms` without `client_endpoints`.
+    #[cfg(feature = "rescue")]
+    RescueWithoutEndpoints,
+    /// A form's limit is too small or too large.
+    #[cfg(feature = "rescue")]
+    RescueLimitOutOfRange {
+        /// The limit.
+        bytes: usize,
+    },
     /// `fresh_login` recognizes a log-in by its new session cookie, and ids travel elsewhere.
     FreshLoginWithoutCookie,
     /// `logout_by_get` without a `logout_path`.
@@ -116,6 +128,18 @@ impl fmt::Display for ConfigError {
                 "the store leaves its records with the clients, beside a session cookie: call `cookie`, or choose \
                  another store",
             ),
+            #[cfg(feature = "rescue")]
+            Self::RescueWithoutCookie => f.write_str(
+                "rescue_forms: session ids do not travel in a cookie here, so no browser sends forms with them: call `cookie`",
+            ),
+            #[cfg(feature = "rescue")]
+            Self::RescueWithoutEndpoints => f.write_str(
+                "rescue_forms shows forms on a page below the client endpoints: call `client_endpoints`, too",
+            ),
+            #[cfg(feature = "rescue")]
+            Self::RescueLimitOutOfRange { bytes } => {
+                write!(f, "a rescued form may have between 1 KiB and 8 MiB, and not {bytes} bytes")
+            }
             Self::FreshLoginWithoutCookie => f.write_str(
                 "fresh_login: session ids do not travel in a cookie here, so no answer brings a new one: begin \
                  sessions with `Sessions::start`",

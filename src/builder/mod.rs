@@ -7,6 +7,8 @@ mod error;
 mod how_long;
 #[cfg(feature = "client")]
 mod page;
+#[cfg(feature = "rescue")]
+mod rescue;
 mod validate;
 mod what_answer;
 mod which_requests;
@@ -16,6 +18,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "client")]
 pub use self::page::ClientEndpoints;
+#[cfg(feature = "rescue")]
+pub use self::rescue::{FormRescueBuilder, RescueForms};
 pub use self::{error::ConfigError, which_requests::OwnerlessSessions};
 use crate::{
     cookie::SessionCookie,
@@ -55,6 +59,8 @@ pub struct SessionTimeoutBuilder {
     admit_on_store_failure: bool,
     #[cfg(feature = "client")]
     client: Option<ClientEndpoints>,
+    #[cfg(feature = "rescue")]
+    rescue: Option<RescueForms>,
     ownerless_sessions: OwnerlessSessions,
     with_extension: bool,
     /// The first path rule that cannot be.
@@ -100,6 +106,8 @@ impl SessionTimeoutBuilder {
             admit_on_store_failure: false,
             #[cfg(feature = "client")]
             client: None,
+            #[cfg(feature = "rescue")]
+            rescue: None,
             ownerless_sessions: OwnerlessSessions::Refuse,
             with_extension: true,
             invalid_path: None,

@@ -50,6 +50,15 @@ impl SessionTimeoutBuilder {
         if let Some(client) = &self.client {
             client.validate(self.limits.idle())?;
         }
+        #[cfg(feature = "rescue")]
+        if let Some(rescue) = &self.rescue {
+            let cookie = match &self.source {
+                SourceChoice::Cookie(cookie) => Some(cookie),
+                _ => None,
+            };
+            rescue.validate(cookie.is_some(), self.client.is_some())?;
+            cookie.map_or(Ok(()), |cookie| validate_companions(cookie))?;
+        }
         if self.store_deadline.is_zero() {
             return Err(ConfigError::ZeroTimeout { which: "store deadline" });
         }

@@ -10,7 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::Sha256;
 
-use self::{private::keep_private, script::Script};
+pub(crate) use self::private::keep_private;
+use self::script::Script;
 use crate::{
     request::head::RequestHead,
     rules::{
@@ -34,15 +35,24 @@ pub(crate) struct Client {
 
 /// What an answer of the application's is to tell of its session.
 pub(crate) struct PageInfo {
-    live: Live,
+    pub(crate) live: Live,
     access: Access,
     /// A page of this site may read it, or it is the page.
     is_for_page: bool,
+    /// Whose session it is, if their browser is to be told so.
+    #[cfg(feature = "rescue")]
+    pub(crate) unintroduced: Option<Owner>,
 }
 
 impl PageInfo {
     pub(crate) fn of(head: &RequestHead<'_>, live: Live, access: Access) -> Self {
-        Self { live, access, is_for_page: is_for_page(head) }
+        Self {
+            live,
+            access,
+            is_for_page: is_for_page(head),
+            #[cfg(feature = "rescue")]
+            unintroduced: None,
+        }
     }
 }
 
@@ -72,6 +82,11 @@ pub(crate) enum Operation {
     KeepAlive,
     SignOut,
     DraftKey,
+    /// The page with a form that was not sent.
+    #[cfg(feature = "rescue")]
+    ShowUnsent,
+    #[cfg(feature = "rescue")]
+    DiscardUnsent,
 }
 
 impl Client {
@@ -84,6 +99,12 @@ impl Client {
             "keep-alive" => (Endpoint::Session(Operation::KeepAlive), false),
             "sign-out" => (Endpoint::Session(Operation::SignOut), false),
             "draft-key" => (Endpoint::Session(Operation::DraftKey), true),
+            #[cfg(feature = "rescue")]
+            "unsent" if *head.method() == Method::POST => {
+                (Endpoint::Session(Operation::DiscardUnsent), false)
+            }
+            #[cfg(feature = "rescue")]
+            "unsent" => (Endpoint::Session(Operation::ShowUnsent), true),
             _ => return Some(Endpoint::Unknown),
         };
         let is_allowed = match *head.method() {
@@ -109,6 +130,12 @@ impl Client {
         URL_SAFE_NO_PAD.encode(self.mac(b"draft", owner.as_str().as_bytes()))
     }
 
+    /// From which all is derived that forms are kept with.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn rescue_secret(&self) -> [u8; 32] {
+        self.mac(b"rescue", b"")
+    }
+
     fn mac(&self, purpose: &[u8], text: &[u8]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
         mac.update(purpose);
@@ -128,7 +155,7 @@ impl Client {
         if !keep_private(headers) {
             return;
         }
-        let PageInfo { live, access, is_for_page } = told;
+        let PageInfo { live, access, is_for_page, .. } = told;
         let (remaining, warn) = (live.remaining(), self.warn_before);
         let mut field = format!("remaining={}", remaining.shortest().as_secs());
         if let Some(absolute) = remaining.absolute {

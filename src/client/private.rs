@@ -15,7 +15,7 @@ const UNDECIDED: [&str; 5] = ["no-cache", "must-revalidate", "proxy-revalidate",
 
 /// Whether no cache but the browser's own keeps this answer. One that is undecided is made so; one that may be for all is
 /// left as it is.
-pub(super) fn keep_private(headers: &mut HeaderMap) -> bool {
+pub(crate) fn keep_private(headers: &mut HeaderMap) -> bool {
     if is_for_shared_caches(headers) || headers.keys().any(|name| is_obeyed_instead(name.as_str())) {
         return false;
     }

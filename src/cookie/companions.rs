@@ -25,7 +25,7 @@ pub(crate) struct CompanionCookies {
 impl CompanionCookies {
     /// Named after the session cookie; and if it is `Secure`, with the strictest prefix its attributes allow (OWASP ASVS
     /// 5.0 §3.3.1). `name_first`: no name may begin with the session cookie's.
-    pub(super) fn new(names: &[&'static str], attributes: &SessionCookie, name_first: bool) -> Self {
+    pub(crate) fn new(names: &[&'static str], attributes: &SessionCookie, name_first: bool) -> Self {
         let session_cookie = attributes.name.as_str();
         let (own_prefix, bare) = ["__Host-", "__Secure-"]
             .into_iter()

@@ -190,6 +190,11 @@ fn admit_live<Q>(
     #[cfg(feature = "client")]
     let page_info =
         config.client.is_some().then(|| Box::new(crate::client::PageInfo::of(&head, live.clone(), access)));
+    #[cfg(feature = "rescue")]
+    let page_info = page_info.map(|mut info| {
+        info.unintroduced = config.unintroduced(&head, &live);
+        info
+    });
     let renewed_cookie = config.renewed_cookie(&head, &live, access);
     let shared = config.with_extension.then(|| {
         let shared = Arc::new(SharedWithAnswer::new(live.owner.clone()));

@@ -48,6 +48,8 @@ impl Admitted {
             let status = response.status();
             client.tell(response.headers_mut(), status, info);
         }
+        #[cfg(feature = "rescue")]
+        self.introduce(leaving, outcome, response.headers_mut());
         if let Some(cookie) = self.store.config.source.cookie() {
             let headers = response.headers_mut();
             self.write_cookies(cookie, headers, &leaving.cookies, outcome);
@@ -56,6 +58,22 @@ impl Admitted {
             }
         }
         response
+    }
+
+    /// Lets the browser know whose its session is, as long as it has one.
+    #[cfg(feature = "rescue")]
+    fn introduce(&self, leaving: &Leaving, outcome: Outcome, headers: &mut HeaderMap) {
+        let (Some(rescue), Some(info)) = (&self.store.config.rescue, &self.page_info) else { return };
+        if outcome == Outcome::RemoveCookie || matches!(leaving.cookies, LeavingCookies::Removed) {
+            rescue.cookies.remove_from_browser(headers);
+        } else if let Some(owner) = info.unintroduced.as_ref()
+            && leaving.goes_on
+            && outcome == Outcome::Pass
+            && !self.has_ended_itself()
+            && crate::client::keep_private(headers)
+        {
+            rescue.introduce(owner, headers);
+        }
     }
 
     fn write_cookies(

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response};
 
+#[cfg(feature = "rescue")]
+use crate::respond::negotiation::Negotiation;
 use crate::{
     cookie::{CookieSource, MAX_DUPLICATES, RenewedCookie},
     event::{EventSink, SessionEvent},
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) admit_on_store_failure: bool,
     #[cfg(feature = "client")]
     pub(crate) client: Option<crate::client::Client>,
+    #[cfg(feature = "rescue")]
+    pub(crate) rescue: Option<crate::rescue::Rescue>,
     /// Which of the options that are set have no effect inside a layer for the same cookie.
     pub(crate) outermost_only: Option<&'static str>,
     pub(crate) lets_ownerless_sessions_go_on: bool,
@@ -128,6 +132,24 @@ impl Config {
     pub(crate) fn policy_for(&self, head: &RequestHead<'_>) -> Policy {
         let cap = self.limits_for.as_ref().and_then(|limits_for| limits_for(head));
         Policy { cap, ..self.policy }
+    }
+
+    /// Whose session it is, if their browser has to be told: on a page, for others may come late.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn unintroduced(&self, head: &RequestHead<'_>, live: &Live) -> Option<Owner> {
+        let (rescue, owner) = (self.rescue.as_ref()?, live.owner.as_ref()?);
+        let is_page = Negotiation::of(head).is_navigation;
+        (is_page && rescue.recognize(head.headers()) != Some(rescue.user(owner))).then(|| owner.clone())
+    }
+
+    /// The owner has signed out. A form that could not be discarded is gone after a day.
+    #[cfg(feature = "rescue")]
+    pub(crate) async fn discard_forms(&self, owner: Option<&Owner>) {
+        if let (Some(rescue), Some(owner)) = (&self.rescue, owner)
+            && let Err(error) = rescue.discard_all(rescue.user(owner)).await
+        {
+            self.store_failed(&error);
+        }
     }
 
     pub(crate) fn refused(&self, reason: EndReason, session: Option<SessionKey>, owner: Option<Owner>) {

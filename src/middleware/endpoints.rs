@@ -9,6 +9,8 @@ use http::{
 use serde::Serialize;
 use tokio::time::Instant;
 
+#[cfg(feature = "rescue")]
+use crate::rescue::kept::Forms;
 use crate::{
     client::{Client, Endpoint, Operation, RESOURCE_POLICY},
     cookie::{MAX_DUPLICATES, Parts},
@@ -100,6 +102,8 @@ struct Asked {
     users: Vec<Vec<u8>>,
     ids: Vec<SessionId<'static>>,
     parts: Parts,
+    #[cfg(feature = "rescue")]
+    unsent: Option<crate::rescue::page::Asked>,
 }
 
 impl Asked {
@@ -168,6 +172,8 @@ fn ask_and_answer<Q>(
         users: head.headers().get_all(USER).iter().map(|user| user.as_bytes().to_vec()).collect(),
         ids: config.source.ids(&head, MAX_DUPLICATES),
         parts: config.source.parts(head.headers()),
+        #[cfg(feature = "rescue")]
+        unsent: config.rescue.as_ref().filter(|_| is_unsent(operation)).map(|rescue| rescue.asked(&head)),
     };
     let config = Arc::clone(config);
     Box::pin(async move {
@@ -215,7 +221,7 @@ async fn respond_to(
     logout: Option<Logout>,
 ) -> Result<Response<RefusalBody>, Unknown> {
     let Some(client) = &config.client else { return Ok(plain(StatusCode::NOT_FOUND)) };
-    if !asked.from_own_page && asked.operation != Operation::Status {
+    if !asked.from_own_page && !is_for_anybody(asked.operation) {
         return Ok(plain(StatusCode::FORBIDDEN));
     }
     let (decision, id) = match admission {
@@ -262,12 +268,66 @@ async fn respond_to(
                 _ => decision_status(client, decision.as_ref()),
             };
             let mut response = json(StatusCode::OK, &ended);
+            #[cfg(feature = "rescue")]
+            if let (Some(rescue), Some(Decision::Live(live))) = (&config.rescue, &decision) {
+                rescue.cookies.remove_from_browser(response.headers_mut());
+                config.discard_forms(live.owner.as_ref()).await;
+            }
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
                 cookie.remove_from_browser(response.headers_mut(), asked.parts);
             }
             Ok(response)
         }
+        #[cfg(feature = "rescue")]
+        Operation::ShowUnsent | Operation::DiscardUnsent => unsent(config, asked, decision).await,
     }
+}
+
+/// Who may ask that is on no page of this site: a program; and a user who comes back from where they logged in.
+fn is_for_anybody(operation: Operation) -> bool {
+    match operation {
+        Operation::Status => true,
+        #[cfg(feature = "rescue")]
+        Operation::ShowUnsent => true,
+        _ => false,
+    }
+}
+
+#[cfg(feature = "rescue")]
+fn is_unsent(operation: Operation) -> bool {
+    matches!(operation, Operation::ShowUnsent | Operation::DiscardUnsent)
+}
+
+/// The page with a form that was not sent, for its user alone.
+#[cfg(feature = "rescue")]
+async fn unsent(
+    config: &Config,
+    asked: &Asked,
+    decision: Option<Decision>,
+) -> Result<Response<RefusalBody>, Unknown> {
+    let (Some(rescue), Some(unsent)) = (&config.rescue, &asked.unsent) else {
+        return Ok(plain(StatusCode::NOT_FOUND));
+    };
+    let Some(Decision::Live(live)) = decision else {
+        let Some(login) = &config.refusals.login_path else { return Ok(plain(StatusCode::UNAUTHORIZED)) };
+        return Ok(respond::see_other(&respond::login_location(login.location(), &rescue.page)));
+    };
+    let Some(user) = live.owner.as_ref().map(|owner| rescue.user(owner)) else {
+        return Ok(rescue.show(unsent, &Forms::default()));
+    };
+    let failed = |error| {
+        config.store_failed(&error);
+        Unknown
+    };
+    if let (Operation::DiscardUnsent, Some(form)) = (asked.operation, &unsent.form) {
+        rescue.discard(user, form).await.map_err(failed)?;
+        return Ok(respond::see_other(&rescue.page));
+    }
+    let forms = rescue.forms(user).await.map_err(failed)?;
+    Ok(match (&unsent.form, forms.all.first()) {
+        (None, Some(first)) => respond::see_other(&rescue.page_of(first)),
+        _ => rescue.show(unsent, &forms),
+    })
 }
 
 fn decision_status(client: &Client, decision: Option<&Decision>) -> Status {

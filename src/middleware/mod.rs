@@ -22,6 +22,8 @@ mod logout;
 mod nest;
 mod observe;
 mod plan;
+#[cfg(feature = "rescue")]
+pub(crate) mod rescue;
 pub(crate) mod service;
 pub(crate) mod session;
 mod settle;

@@ -39,6 +39,11 @@ impl<S> SessionTimeout<S> {
         Self { inner, config }
     }
 
+    #[cfg(feature = "rescue")]
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
     /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner

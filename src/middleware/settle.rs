@@ -25,7 +25,15 @@ impl Admitted {
         };
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let store = self.store.clone();
+        #[cfg(feature = "rescue")]
+        let signed_out = self
+            .page_info
+            .as_ref()
+            .and_then(|info| info.live.owner.clone())
+            .filter(|_| matches!(change, Change::LogOut | Change::End { .. }));
         Box::pin(async move {
+            #[cfg(feature = "rescue")]
+            store.config.discard_forms(signed_out.as_ref()).await;
             if let Some(live) = withdrawal
                 && store.ask(store.store().withdraw(&live)).await.is_err()
             {

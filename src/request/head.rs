@@ -76,9 +76,14 @@ impl<'a> RequestHead<'a> {
     fn is_own(&self, origin: &HeaderValue) -> bool {
         let origin = Uri::try_from(origin.as_bytes()).ok();
         let Some(origin) = origin.as_ref().and_then(Uri::authority) else { return false };
+        self.host().is_some_and(|host| origin == host)
+    }
+
+    /// With the port, if that is named.
+    pub(crate) fn host(&self) -> Option<&'a str> {
         match self.uri.authority() {
-            Some(asked) => asked == origin,
-            None => self.only(HOST).is_some_and(|host| host == origin.as_str()),
+            Some(asked) => Some(asked.as_str()),
+            None => self.only(HOST)?.to_str().ok(),
         }
     }
 

@@ -4,7 +4,7 @@ pub(crate) mod body;
 pub(crate) mod caching;
 pub(crate) mod negotiation;
 mod ready_made;
-mod return_to;
+pub(crate) mod return_to;
 
 use std::{
     borrow::Cow,
@@ -80,6 +80,17 @@ impl Refusals {
         response
     }
 
+    /// Whether an answer with this location leads to the log-in page of this site, which is the host's.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn is_login(&self, location: &HeaderValue, host: Option<&str>) -> bool {
+        let (Some(login), Ok(location)) = (&self.login_path, Uri::try_from(location.as_bytes())) else {
+            return false;
+        };
+        // A single sign-on elsewhere may have the same path.
+        location.authority().is_none_or(|authority| Some(authority.as_str()) == host)
+            && location.path() == login.path()
+    }
+
     pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
         self.login_path.as_ref().is_some_and(|login| login.path() == path)
             || self.logout_path.as_ref().is_some_and(|logout| logout == path)
@@ -125,8 +136,15 @@ impl<'a> Ended<'a> {
     }
 
     /// Path and query to come back to after the log-in: of a `GET` or `HEAD` to an ordinary page, and only if they
-    /// are safe ([`safe_return_to`]). For htmx, those of the page around the fragment.
+    /// are safe ([`safe_return_to`]). For htmx, those of the page around the fragment. Of a form that is
+    /// [rescued](crate::SessionTimeoutBuilder::rescue_forms), the page that shows it.
     pub fn return_to(&self) -> Option<Cow<'a, str>> {
+        #[cfg(feature = "rescue")]
+        if let Some(page) = self.head.extensions().get::<return_to::UnsentPage>()
+            && return_to::keeps_forms(self.reason)
+        {
+            return Some(Cow::Owned(page.0.to_string()));
+        }
         if !matches!(*self.head.method(), Method::GET | Method::HEAD) {
             return None;
         }
@@ -339,6 +357,16 @@ pub(crate) fn with_length(mut response: Response<RefusalBody>) -> Response<Refus
         }
     }
     response
+}
+
+#[cfg(feature = "rescue")]
+pub(crate) fn see_other(path: &str) -> Response<RefusalBody> {
+    let mut response = Response::new(RefusalBody::text(""));
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::try_from(path).ok().map(|path| (LOCATION, path)));
+    protect(headers);
+    with_length(response)
 }
 
 /// An answer to `HEAD` has all but its body (RFC 9110 §9.3.2).

@@ -3,6 +3,9 @@
 use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+#[cfg(feature = "rescue")]
+use crate::rules::limits::EndReason;
+
 /// Everything but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const MAX_LENGTH: usize = 2048;
@@ -38,6 +41,17 @@ fn decodes_safely(path: &str) -> bool {
     !matches!(path.get(1), Some(b'/' | b'\\' | b' '))
         && !path.iter().any(|&byte| byte.is_ascii_control() || byte == b'\\')
         && !path.split(|&byte| byte == b'/').any(|segment| segment == b"." || segment == b"..")
+}
+
+/// In the extensions of a request with a form that is kept if its session has ended: where its user is shown it then.
+#[cfg(feature = "rescue")]
+#[derive(Clone)]
+pub(crate) struct UnsentPage(pub(crate) std::sync::Arc<str>);
+
+/// Not after a log-out, nor where the application has ended the session: whoever sends forms then may be somebody else.
+#[cfg(feature = "rescue")]
+pub(crate) fn keeps_forms(reason: EndReason) -> bool {
+    matches!(reason, EndReason::Idle | EndReason::Absolute | EndReason::Unknown)
 }
 
 /// What of a request's URI may be returned to. It is built from path and query alone: an absolute-form target's

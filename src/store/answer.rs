@@ -111,6 +111,11 @@ impl StoreError {
         Self::new(Foreign)
     }
 
+    #[cfg(feature = "rescue")]
+    pub(crate) fn is_no_room(&self) -> bool {
+        self.is::<NoRoom>()
+    }
+
     #[cfg(feature = "shared")]
     pub(super) fn is<E: Error + 'static>(&self) -> bool {
         self.0.is::<E>()

@@ -12,8 +12,19 @@ use syn::{
 };
 
 /// Each may use those before it.
-const LAYERS: [&str; 10] =
-    ["clock", "rules", "event", "store", "cookie", "request", "respond", "client", "middleware", "builder"];
+const LAYERS: [&str; 11] = [
+    "clock",
+    "rules",
+    "event",
+    "store",
+    "cookie",
+    "request",
+    "respond",
+    "rescue",
+    "client",
+    "middleware",
+    "builder",
+];
 
 /// Which modules a file names, as paths from the crate's root.
 #[derive(Default)]

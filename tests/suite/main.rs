@@ -23,6 +23,7 @@ mod idle_and_absolute;
 mod in_flight;
 mod inner_options;
 mod interleavings;
+mod late_forms;
 mod layer_order;
 mod log;
 mod log_ins;

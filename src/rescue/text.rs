@@ -1,0 +1,119 @@
+//! What the page says, in whatever language.
+
+use crate::request::head::RequestHead;
+
+/// A text of the page with the forms that were not sent: what [`RescueForms::texts`](crate::RescueForms::texts) translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RescueText {
+    /// The page's language, as in `lang`. Default: `en`.
+    Language,
+    /// The title of the page with a form.
+    Title,
+    /// What has happened.
+    Explanation,
+    /// Above the names of fields that were not kept.
+    Secrets,
+    /// Above the names of files, which are never kept.
+    Files,
+    /// That it was sent, and no answer is known.
+    Unanswered,
+    /// The button that sends it.
+    Send,
+    /// The link to the page it was on.
+    Open,
+    /// The button that throws it away.
+    Discard,
+    /// The link to the next form.
+    Next,
+    /// That there is no form.
+    Nothing,
+    /// The link that leads on.
+    GoOn,
+    /// The title of the page for a form that was not kept.
+    LostTitle,
+    /// What to do about that.
+    Lost,
+    /// Why: `{size}` is the longest that is kept, in KiB.
+    TooLarge,
+    /// Why: it is no form of Unicode text.
+    Unreadable,
+    /// Why: there are as many as are kept.
+    NoRoom,
+    /// Why: it could not be stored.
+    Failed,
+    /// The link to the log-in page.
+    SignIn,
+}
+
+pub(crate) type Translate = Box<dyn Fn(&RequestHead<'_>, RescueText) -> Option<String> + Send + Sync>;
+
+impl RescueText {
+    pub(super) const ALL: [Self; 19] = [
+        Self::Language,
+        Self::Title,
+        Self::Explanation,
+        Self::Secrets,
+        Self::Files,
+        Self::Unanswered,
+        Self::Send,
+        Self::Open,
+        Self::Discard,
+        Self::Next,
+        Self::Nothing,
+        Self::GoOn,
+        Self::LostTitle,
+        Self::Lost,
+        Self::TooLarge,
+        Self::Unreadable,
+        Self::NoRoom,
+        Self::Failed,
+        Self::SignIn,
+    ];
+
+    /// In English.
+    pub fn in_english(self) -> &'static str {
+        match self {
+            Self::Language => "en",
+            Self::Title => "This was not sent",
+            Self::Explanation => {
+                "You had been signed out when you sent this form. It was kept for you: you can send it now, or copy what \
+                 you need from it."
+            }
+            Self::Secrets => "Not kept, for your safety:",
+            Self::Files => "Files are not kept. Choose them again:",
+            Self::Unanswered => "You have sent it from here, and it is not known whether it was taken.",
+            Self::Send => "Send it now",
+            Self::Open => "Open the form again, empty",
+            Self::Discard => "Discard it",
+            Self::Next => "There is another one",
+            Self::Nothing => "There is nothing that was not sent.",
+            Self::GoOn => "Go on",
+            Self::LostTitle => "You have been signed out, and this form was not sent",
+            Self::Lost => {
+                "It could not be kept. Go back with your browser's Back button: most browsers show the form as you filled \
+                 it in. Copy what you need before you sign in."
+            }
+            Self::TooLarge => "It is larger than {size} KiB.",
+            Self::Unreadable => "It could not be read.",
+            Self::NoRoom => "There are other forms of yours that were not sent. Sign in to see them.",
+            Self::Failed => "Forms cannot be kept at the moment.",
+            Self::SignIn => "Sign in",
+        }
+    }
+}
+
+/// All texts, as one request's user reads them.
+pub(crate) struct Texts([String; RescueText::ALL.len()]);
+
+impl Texts {
+    pub(crate) fn of(head: &RequestHead<'_>, translate: Option<&Translate>) -> Self {
+        let translated = |text| translate.and_then(|translate| translate(head, text));
+        Self(RescueText::ALL.map(|text| translated(text).unwrap_or_else(|| text.in_english().to_owned())))
+    }
+
+    pub(super) fn get(&self, text: RescueText) -> &str {
+        let at = RescueText::ALL.iter().position(|it| *it == text).unwrap_or_default();
+        &self.0[at]
+    }
+}

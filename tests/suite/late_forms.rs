@@ -1,0 +1,697 @@
+//! A form that comes after its session has ended is kept, and shown to its user after the next log-in (WCAG 2.2, 2.2.5).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Extension, Router,
+    body::{Body, Bytes},
+    extract::{RawForm, State},
+    http::{
+        Request, Response, StatusCode,
+        header::{CONTENT_TYPE, COOKIE, LOCATION, REFERER, SET_COOKIE},
+    },
+    response::{IntoResponse, Redirect},
+    routing::{get, post},
+};
+use http_body_util::BodyExt;
+use lol_html::{RewriteStrSettings, element, rewrite_str, text};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use tower_session_timeout::{
+    ClientEndpoints, ConfigError, ManualClock, MemoryForms, MemoryStore, NewSession, RescueForms, RescueText,
+    Session, SessionBody, SessionEvent, SessionTimeoutBuilder, SessionTimeoutLayer,
+};
+
+use crate::support::{ABSOLUTE, IDLE};
+
+const BASE: &str = "/_session-timeout";
+const URLENCODED: &str = "application/x-www-form-urlencoded";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Clone, Default)]
+struct Notes {
+    /// What the application was sent, and by whom.
+    taken: Arc<Mutex<Vec<Bytes>>>,
+    refuses: Arc<Mutex<bool>>,
+}
+
+struct Site {
+    clock: ManualClock,
+    notes: Notes,
+    events: Arc<Mutex<Vec<SessionEvent>>>,
+    service: BoxCloneSyncService<Request<Body>, Response<Bytes>, std::convert::Infallible>,
+}
+
+fn builder(clock: &ManualClock) -> SessionTimeoutBuilder {
+    SessionTimeoutLayer::builder()
+        .cookie("sid")
+        .idle_timeout(IDLE)
+        .absolute_timeout(ABSOLUTE)
+        .login_path("/login")
+        .logout_path("/logout")
+        .client_endpoints(ClientEndpoints::at(BASE).secret([7; 32]))
+        .store(MemoryStore::new().clock(clock.clone()))
+}
+
+async fn log_in(RawForm(form): RawForm) -> impl IntoResponse {
+    let user = String::from_utf8(form.to_vec()).unwrap().replace("user=", "");
+    if user.is_empty() {
+        return Redirect::to("/login").into_response();
+    }
+    let cookie = format!("sid={:032x}; Path=/; HttpOnly", rand::random::<u128>());
+    (Extension(NewSession::new().owner(user)), [(SET_COOKIE, cookie)], Redirect::to("/notes")).into_response()
+}
+
+async fn take(State(notes): State<Notes>, session: Option<Session>, body: Bytes) -> impl IntoResponse {
+    if session.is_none() {
+        return Redirect::to("/login?next=/notes").into_response();
+    }
+    if *notes.refuses.lock().unwrap() {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "not like that").into_response();
+    }
+    notes.taken.lock().unwrap().push(body);
+    Redirect::to("/notes").into_response()
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with(|builder| builder, RescueForms::new())
+    }
+
+    fn with(
+        configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+        rescue: RescueForms,
+    ) -> Self {
+        let clock = ManualClock::new();
+        let forms = MemoryForms::new().with_clock(clock.clone());
+        Self::on(clock.clone(), configure, rescue.keep_in(forms))
+    }
+
+    fn on(
+        clock: ManualClock,
+        configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder,
+        rescue: RescueForms,
+    ) -> Self {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&events);
+        let layer = configure(builder(&clock))
+            .on_event(move |event| told.lock().unwrap().push(event.clone()))
+            .rescue_forms(rescue)
+            .build()
+            .unwrap();
+        let notes = Notes::default();
+        let app = Router::new()
+            .route("/", get("home"))
+            .route("/login", get("log in").post(log_in))
+            .route("/logout", post(async || Redirect::to("/")))
+            .route("/notes", get("notes").post(take))
+            .with_state(notes.clone());
+        let service = ServiceExt::<Request<Body>>::and_then(
+            layer.layer(app),
+            |response: Response<SessionBody<Body>>| async {
+                let (parts, body) = response.into_parts();
+                Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+            },
+        );
+        Self { clock, notes, events, service: BoxCloneSyncService::new(service) }
+    }
+
+    fn browser(&self) -> Browser<'_> {
+        Browser { site: self, cookies: BTreeMap::new() }
+    }
+
+    fn taken(&self) -> Vec<String> {
+        let taken = self.notes.taken.lock().unwrap();
+        taken.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
+    }
+
+    fn kept_and_lost(&self) -> (usize, Vec<&'static str>) {
+        let events = self.events.lock().unwrap();
+        let kept = events.iter().filter(|event| matches!(event, SessionEvent::FormKept)).count();
+        let lost = events.iter().filter_map(|event| match event {
+            SessionEvent::FormLost { reason } => Some(*reason),
+            _ => None,
+        });
+        (kept, lost.collect())
+    }
+}
+
+/// As a browser asks for pages, and leaves them by forms.
+#[derive(Clone)]
+struct Browser<'a> {
+    site: &'a Site,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Browser<'_> {
+    async fn send(&mut self, mut request: Request<Body>) -> Response<Bytes> {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !cookies.is_empty() {
+            request.headers_mut().insert(COOKIE, cookies.join("; ").parse().unwrap());
+        }
+        for (name, value) in [
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            if !request.headers().contains_key(name) {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+        }
+        let response = self.site.service.clone().ready().await.unwrap().call(request).await.unwrap();
+        for set in response.headers().get_all(SET_COOKIE) {
+            let (pair, attributes) = set.to_str().unwrap().split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        response
+    }
+
+    async fn get(&mut self, path: &str) -> Response<Bytes> {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn post_from(
+        &mut self,
+        page: &str,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Body>,
+    ) -> Response<Bytes> {
+        let request = Request::post(path)
+            .header(CONTENT_TYPE, content_type)
+            .header(REFERER, format!("http://localhost{page}"))
+            .body(body.into());
+        self.send(request.unwrap()).await
+    }
+
+    async fn post(&mut self, body: &'static str) -> Response<Bytes> {
+        self.post_from("/notes", "/notes", URLENCODED, body).await
+    }
+
+    async fn log_in(&mut self, user: &str) {
+        let answer = self.post_from("/login", "/login", URLENCODED, format!("user={user}")).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        assert_eq!(self.get("/notes").await.status(), StatusCode::OK);
+    }
+
+    /// The page with the form that was not sent.
+    async fn unsent(&mut self) -> (String, Page) {
+        let first = self.get(&format!("{BASE}/unsent")).await;
+        assert_eq!(first.status(), StatusCode::SEE_OTHER, "{:?}", first.body());
+        let place = location(&first).to_owned();
+        let page = self.get(&place).await;
+        (place, Page::of(&page))
+    }
+
+    async fn has_nothing(&mut self) -> bool {
+        let page = self.get(&format!("{BASE}/unsent")).await;
+        page.status() == StatusCode::OK && Page::of(&page).title == "There is nothing that was not sent."
+    }
+
+    /// Presses the button.
+    async fn press_send(&mut self, place: &str, page: &Page) -> Response<Bytes> {
+        let form = &page.forms[0];
+        let body = form_urlencoded_of(&form.fields);
+        self.post_from(place, &form.action, URLENCODED, body).await
+    }
+}
+
+fn form_urlencoded_of(fields: &[(String, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+fn location(response: &Response<Bytes>) -> &str {
+    response.headers()[LOCATION].to_str().unwrap()
+}
+
+#[derive(Default)]
+struct Page {
+    title: String,
+    text: String,
+    forms: Vec<Form>,
+}
+
+#[derive(Default)]
+struct Form {
+    action: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Page {
+    fn of(response: &Response<Bytes>) -> Self {
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        let html = str::from_utf8(response.body()).unwrap();
+        let page = std::cell::RefCell::new(Self::default());
+        let value = |element: &lol_html::html_content::Element<'_, '_>, name| {
+            decoded(&element.get_attribute(name).unwrap_or_default())
+        };
+        let settings = RewriteStrSettings::new()
+            .append_element_content_handler(text!("title", |chunk| {
+                page.borrow_mut().title.push_str(&decoded(chunk.as_str()));
+                Ok(())
+            }))
+            .append_element_content_handler(text!("main", |chunk| {
+                page.borrow_mut().text.push_str(&decoded(chunk.as_str()));
+                Ok(())
+            }))
+            .append_element_content_handler(element!("form", |element| {
+                let action = value(element, "action");
+                page.borrow_mut().forms.push(Form { action, ..Form::default() });
+                Ok(())
+            }))
+            .append_element_content_handler(element!("form input", |element| {
+                let field = (value(element, "name"), value(element, "value"));
+                page.borrow_mut().forms.last_mut().unwrap().fields.push(field);
+                Ok(())
+            }));
+        rewrite_str(html, settings).unwrap();
+        page.into_inner()
+    }
+}
+
+fn decoded(html: &str) -> String {
+    html.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+#[tokio::test]
+async fn a_late_form_is_shown_after_the_log_in_and_sent_once() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+
+    let refused = ada.post("title=Caf%C3%A9&text=one%0D%0Atwo+%3Cb%3E%22&tag=a&tag=b").await;
+    assert_eq!(refused.status(), StatusCode::SEE_OTHER);
+    assert_eq!(location(&refused), "/login?next=%2F_session-timeout%2Funsent");
+    assert!(site.taken().is_empty());
+
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert_eq!(page.title, "This was not sent");
+    assert!(page.text.contains("one\r\ntwo <b>\""), "{}", page.text);
+    assert_eq!(page.forms[0].action, "/notes");
+    let fields = [("title", "Café"), ("text", "one\r\ntwo <b>\""), ("tag", "a"), ("tag", "b")];
+    assert_eq!(page.forms[0].fields, fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
+
+    let answer = ada.press_send(&place, &page).await;
+    assert_eq!(location(&answer), "/notes");
+    assert_eq!(site.taken(), ["title=Caf%C3%A9&text=one%0D%0Atwo+%3Cb%3E%22&tag=a&tag=b"]);
+    let again = ada.press_send(&place, &page).await;
+    assert_eq!(location(&again), "/_session-timeout/unsent");
+    assert_eq!(site.taken().len(), 1, "pressing twice sends once");
+    assert!(ada.has_nothing().await);
+    assert_eq!(site.kept_and_lost(), (1, vec![]));
+}
+
+#[tokio::test]
+async fn nobody_else_sees_it() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let cookies = ada.cookies.clone();
+    site.clock.advance(IDLE);
+    ada.post("text=private").await;
+    // On the same machine.
+    ada.log_in("grace").await;
+    assert!(ada.has_nothing().await);
+    // With the cookie that says whose browser it was.
+    ada.cookies.insert("user-sid".to_owned(), cookies["user-sid"].clone());
+    assert!(ada.has_nothing().await);
+    // Without a session.
+    let mut nobody = site.browser();
+    nobody.cookies.insert("user-sid".to_owned(), cookies["user-sid"].clone());
+    let page = nobody.get(&format!("{BASE}/unsent")).await;
+    assert_eq!(location(&page), "/login?next=%2F_session-timeout%2Funsent");
+    // In another browser of hers.
+    let mut elsewhere = site.browser();
+    elsewhere.log_in("ada").await;
+    assert!(elsewhere.unsent().await.1.text.contains("private"));
+}
+
+#[tokio::test]
+async fn it_is_kept_though_the_store_has_forgotten_the_session() {
+    for passes in [IDLE + Duration::from_secs(3600), ABSOLUTE + Duration::from_secs(12 * 3600)] {
+        let site = Site::new();
+        let mut ada = site.browser();
+        ada.log_in("ada").await;
+        site.clock.advance(passes);
+        // Others come meanwhile, and what is over is swept.
+        for _ in 0..10_000 {
+            site.browser().log_in("grace").await;
+        }
+        ada.post("text=late").await;
+        ada.log_in("ada").await;
+        assert!(ada.unsent().await.1.text.contains("late"));
+    }
+}
+
+#[tokio::test]
+async fn so_are_those_that_the_application_turns_away_for_the_browser_has_lost_its_cookie() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    // In another tab, which is sent to the log-in page without its cookie.
+    assert_eq!(location(&ada.get("/notes").await), "/login?next=%2Fnotes");
+    assert!(!ada.cookies.contains_key("sid"));
+    let turned = ada.post("text=in+another+tab").await;
+    assert_eq!(location(&turned), "/login?next=%2F_session-timeout%2Funsent");
+    ada.log_in("ada").await;
+    assert!(ada.unsent().await.1.text.contains("in another tab"));
+    // A log-in that failed is no form to keep.
+    ada.cookies.remove("sid");
+    let failed = ada.post_from("/login", "/login?next=/notes", URLENCODED, "user=").await;
+    assert_ne!(location(&failed), "/login?next=%2F_session-timeout%2Funsent");
+    assert_eq!(site.kept_and_lost(), (1, vec![]));
+}
+
+#[tokio::test]
+async fn passwords_codes_and_card_numbers_are_not_kept_nor_what_the_application_names() {
+    let site = Site::with(|builder| builder, RescueForms::new().never_keep(["ssn"]));
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("note=keep&password=hunter2&otp=123456&payment=4111+1111+1111+1111&ssn=078-05-1120").await;
+    ada.log_in("ada").await;
+    let (_, page) = ada.unsent().await;
+    assert_eq!(page.forms[0].fields, [("note".to_owned(), "keep".to_owned())]);
+    for secret in ["hunter2", "123456", "4111", "078"] {
+        assert!(!page.text.contains(secret), "{secret}");
+    }
+    for name in ["password", "otp", "payment", "ssn"] {
+        assert!(page.text.contains(name), "{name} is named");
+    }
+}
+
+#[tokio::test]
+async fn of_files_only_the_names_are_kept() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let body = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nwith \"quotes\"\r\n\
+                --x\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"me.jpg\"\r\n\
+                Content-Type: image/jpeg\r\n\r\nJPEG\r\n\
+                --x\r\nContent-Disposition: form-data; name=\"none\"; filename=\"\"\r\n\
+                Content-Type: application/octet-stream\r\n\r\n\r\n--x--\r\n";
+    ada.post_from("/notes", "/notes", "multipart/form-data; boundary=x", body).await;
+    ada.log_in("ada").await;
+    let place = location(&ada.get(&format!("{BASE}/unsent")).await).to_owned();
+    let answer = ada.get(&place).await;
+    let page = Page::of(&answer);
+    assert_eq!(page.forms[0].fields, [("note".to_owned(), "with \"quotes\"".to_owned())]);
+    assert!(page.text.contains("me.jpg") && !page.text.contains("JPEG"));
+    assert!(str::from_utf8(answer.body()).unwrap().contains("enctype=\"multipart/form-data\""));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_told_before_it_is_lost() {
+    let site = Site::with(|builder| builder, RescueForms::new().limit(1 << 10));
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let large = format!("text={}", "x".repeat(2000));
+    let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("gone")) });
+    let told = ada.post_from("/notes", "/notes", URLENCODED, Body::from_stream(broken)).await;
+    assert_eq!(told.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(told.headers()["session-ended"], "idle");
+    let told = ada.post_from("/notes", "/notes", URLENCODED, large.clone()).await;
+    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let page = Page::of(&told);
+    assert!(page.text.contains("larger than 1 KiB"), "{}", page.text);
+    // Without a length.
+    let stream = futures_util::stream::once(async { Ok::<_, std::io::Error>(large) });
+    let told = ada.post_from("/notes", "/notes", URLENCODED, Body::from_stream(stream)).await;
+    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let told = ada.post("text=%FF%FE").await;
+    assert_eq!(told.status(), StatusCode::BAD_REQUEST);
+    for text in ["text=1", "text=2", "text=3", "text=4"] {
+        assert_eq!(ada.post(text).await.status(), StatusCode::SEE_OTHER);
+    }
+    let told = ada.post("text=5").await;
+    assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let (kept, lost) = site.kept_and_lost();
+    assert_eq!((kept, lost.len()), (4, 5));
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_all_users_forms_it_is_told() {
+    let clock = ManualClock::new();
+    let forms = MemoryForms::new().capacity(600).with_clock(clock.clone());
+    let site = Site::on(clock, |builder| builder, RescueForms::new().keep_in(forms));
+    let (mut ada, mut grace) = (site.browser(), site.browser());
+    ada.log_in("ada").await;
+    grace.log_in("grace").await;
+    site.clock.advance(IDLE);
+    assert_eq!(ada.post("text=fits").await.status(), StatusCode::SEE_OTHER);
+    let large = format!("text={}", "x".repeat(500));
+    let told = grace.post_from("/notes", "/notes", URLENCODED, large.clone()).await;
+    assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // A day later there is room.
+    site.clock.advance(DAY);
+    let grace_again = grace.post_from("/notes", "/notes", URLENCODED, large[..300].to_owned()).await;
+    assert_eq!(grace_again.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn it_goes_after_a_day_by_discarding_it_and_by_a_log_out() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    let (_, page) = ada.unsent().await;
+    let discarded = ada.post_from("/x", &page.forms[1].action, URLENCODED, "").await;
+    assert_eq!(location(&discarded), "/_session-timeout/unsent");
+    assert!(ada.has_nothing().await);
+
+    site.clock.advance(IDLE);
+    ada.post("text=2").await;
+    site.clock.advance(DAY);
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+
+    site.clock.advance(IDLE);
+    ada.post("text=3").await;
+    ada.log_in("ada").await;
+    let out = ada.post_from("/notes", "/logout", URLENCODED, "").await;
+    assert_eq!(location(&out), "/");
+    assert!(!ada.cookies.contains_key("user-sid"));
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn by_a_sign_out_of_the_page_too() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    let out = ada.post_from("/notes", &format!("{BASE}/sign-out"), URLENCODED, "").await;
+    assert_eq!(out.status(), StatusCode::OK);
+    assert!(!ada.cookies.contains_key("user-sid"));
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn a_form_that_the_application_refuses_stays() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    *site.notes.refuses.lock().unwrap() = true;
+    let (place, page) = ada.unsent().await;
+    assert_eq!(ada.press_send(&place, &page).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    *site.notes.refuses.lock().unwrap() = false;
+    let (place, page) = ada.unsent().await;
+    assert_eq!(ada.press_send(&place, &page).await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(site.taken(), ["text=1"]);
+}
+
+#[tokio::test]
+async fn one_that_is_sent_into_a_session_which_has_ended_again_stays_once() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    site.clock.advance(IDLE);
+    let refused = ada.press_send(&place, &page).await;
+    assert_eq!(location(&refused), "/login?next=%2F_session-timeout%2Funsent");
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert!(!page.text.contains("There is another one"));
+    ada.press_send(&place, &page).await;
+    assert_eq!(site.taken(), ["text=1"]);
+}
+
+#[tokio::test]
+async fn a_new_token_takes_the_place_of_the_old_one() {
+    let rescue = RescueForms::new().csrf("token", |_| Some("new".to_owned()));
+    let site = Site::with(|builder| builder, rescue);
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("token=old&text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert!(!page.text.contains("old") && !page.text.contains("token"));
+    ada.press_send(&place, &page).await;
+    assert_eq!(site.taken(), ["token=new&text=1"]);
+}
+
+#[tokio::test]
+async fn only_a_form_of_this_site_by_which_a_page_is_left_and_that_a_timeout_was_in_the_way_of_is_kept() {
+    let others: [(&str, &[(&str, &str)]); 4] = [
+        ("of another site", &[("sec-fetch-site", "cross-site")]),
+        ("of a script", &[("sec-fetch-mode", "cors")]),
+        ("of another type", &[("content-type", "application/json")]),
+        ("of two types", &[("content-type", URLENCODED), ("content-type", "text/plain")]),
+    ];
+    for (what, fields) in others {
+        let site = Site::new();
+        let mut ada = site.browser();
+        ada.log_in("ada").await;
+        site.clock.advance(IDLE);
+        let mut request = Request::post("/notes");
+        if !fields.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header(CONTENT_TYPE, URLENCODED);
+        }
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let refused = ada.send(request.body(Body::from("text=1")).unwrap()).await;
+        assert!(matches!(refused.status(), StatusCode::SEE_OTHER | StatusCode::UNAUTHORIZED), "{what}");
+        if refused.status() == StatusCode::SEE_OTHER {
+            assert_eq!(location(&refused), "/login", "{what}");
+        }
+        ada.log_in("ada").await;
+        assert!(ada.has_nothing().await, "{what}");
+    }
+    // Nor after a log-out in another browser with the same id.
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let mut copy = ada.clone();
+    ada.post_from("/notes", "/logout", URLENCODED, "").await;
+    assert_eq!(location(&copy.post("text=1").await), "/login");
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn a_forged_or_foreign_cookie_leaves_no_form_for_anybody() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let cookie = ada.cookies["user-sid"].clone();
+    site.clock.advance(IDLE);
+    for forged in [
+        String::new(),
+        "x".to_owned(),
+        "A".repeat(cookie.len()),
+        format!("{}A", &cookie[..cookie.len() - 1]),
+        format!("{cookie}A"),
+        format!("{cookie}; user-sid={}", "A".repeat(cookie.len())),
+    ] {
+        let mut thief = ada.clone();
+        thief.cookies.insert("user-sid".to_owned(), forged.clone());
+        let refused = thief.post("text=1").await;
+        let is_hers = forged.starts_with(&format!("{cookie};"));
+        assert_eq!(location(&refused) == "/login", !is_hers, "{forged}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_nobodys_to_frame_or_to_cache_and_runs_no_script() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post_from(
+        "/notes?a=%3Cscript%3E",
+        "/notes?%22%3E%3Cscript%3E",
+        URLENCODED,
+        "%3Cscript%3E=%3C/textarea%3E%3Cscript%3Ealert(1)%3C/script%3E",
+    )
+    .await;
+    ada.log_in("ada").await;
+    let place = location(&ada.get(&format!("{BASE}/unsent")).await).to_owned();
+    let page = ada.get(&place).await;
+    let headers = page.headers();
+    assert_eq!(headers["cache-control"], "no-store");
+    assert_eq!(headers["x-frame-options"], "DENY");
+    assert_eq!(headers["referrer-policy"], "same-origin");
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!str::from_utf8(page.body()).unwrap().contains("<script"));
+}
+
+#[tokio::test]
+async fn texts_are_translated_and_the_applications_stylesheet_is_used() {
+    let rescue = RescueForms::new().stylesheet("/style.css").texts(|head, text| {
+        let german = head.headers().get("accept-language").is_some_and(|language| language == "de");
+        match text {
+            RescueText::Language if german => Some("de".to_owned()),
+            RescueText::Send if german => Some("Jetzt senden".to_owned()),
+            _ => None,
+        }
+    });
+    let site = Site::with(|builder| builder, rescue);
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    let place = location(&ada.get(&format!("{BASE}/unsent")).await).to_owned();
+    let request = Request::get(&place).header("accept-language", "de").body(Body::empty()).unwrap();
+    let page = ada.send(request).await;
+    let html = str::from_utf8(page.body()).unwrap();
+    assert!(html.contains("<html lang=\"de\">") && html.contains("Jetzt senden"), "{html}");
+    assert!(html.contains("href=\"/style.css\"") && !html.contains("<style"), "{html}");
+}
+
+#[tokio::test]
+async fn a_form_that_comes_in_time_goes_through_as_it_is() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    assert_eq!(location(&ada.post("text=in+time").await), "/notes");
+    assert_eq!(site.taken(), ["text=in+time"]);
+    assert_eq!(site.kept_and_lost(), (0, vec![]));
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    let rescue = |builder: SessionTimeoutBuilder, rescue| builder.rescue_forms(rescue).build().map(drop);
+    let with_cookie = || SessionTimeoutLayer::builder().cookie("sid");
+    let error = rescue(with_cookie(), RescueForms::new()).unwrap_err();
+    assert!(matches!(error, ConfigError::RescueWithoutEndpoints), "{error}");
+    let bearer = SessionTimeoutLayer::builder().bearer().client_endpoints(BASE);
+    let error = rescue(bearer, RescueForms::new()).unwrap_err();
+    assert!(matches!(error, ConfigError::RescueWithoutCookie), "{error}");
+    for bytes in [0, 1023, usize::MAX] {
+        let error =
+            rescue(with_cookie().client_endpoints(BASE), RescueForms::new().limit(bytes)).unwrap_err();
+        assert!(matches!(error, ConfigError::RescueLimitOutOfRange { .. }), "{error}");
+    }
+    let error = rescue(with_cookie().client_endpoints(BASE), RescueForms::new().stylesheet("//evil.example"))
+        .unwrap_err();
+    assert!(matches!(error, ConfigError::UnsafePath { which: "stylesheet", .. }), "{error}");
+}
