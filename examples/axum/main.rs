@@ -14,7 +14,9 @@ use axum::{
     routing::{get, post},
 };
 use tokio::{net::TcpListener, time};
-use tower_session_timeout::{ClientEndpoints, MemoryStore, SessionTimeoutLayer};
+use tower_session_timeout::{
+    ClientEndpoints, FormRescueLayer, MemoryStore, RescueForms, SessionTimeoutLayer,
+};
 
 use self::{options::Options, signals::told_to_stop, site::Site};
 
@@ -49,7 +51,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let (layer, in_memory) = layer(&options).await?;
+    let (timeout, in_memory) = layer(&options).await?;
     if let Some(reason) = options.why_no_warning() {
         eprintln!("pages give no warning: {reason}");
     }
@@ -59,7 +61,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     println!("listening on http://{}", listener.local_addr()?);
 
     let snapshot = options.snapshot.clone();
-    let server = axum::serve(listener, app(options, layer)).with_graceful_shutdown(told_to_stop());
+    let server = axum::serve(listener, app(options, timeout)).with_graceful_shutdown(told_to_stop());
     // A graceful shutdown waits for answers to end, and /events never does.
     let out_of_patience = async {
         told_to_stop().await;
@@ -75,7 +77,29 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn layer(options: &Options) -> Result<(SessionTimeoutLayer, Option<Arc<MemoryStore>>), Box<dyn Error>> {
+/// Sessions that end too soon for a warning have no endpoints for pages, and so none for forms that come too late.
+enum Timeout {
+    WithPages(FormRescueLayer),
+    Alone(SessionTimeoutLayer),
+}
+
+impl Timeout {
+    fn layer(&self) -> &SessionTimeoutLayer {
+        match self {
+            Self::WithPages(layer) => layer.timeout(),
+            Self::Alone(layer) => layer,
+        }
+    }
+
+    fn around(self, app: Router) -> Router {
+        match self {
+            Self::WithPages(layer) => app.layer(layer),
+            Self::Alone(layer) => app.layer(layer),
+        }
+    }
+}
+
+async fn layer(options: &Options) -> Result<(Timeout, Option<Arc<MemoryStore>>), Box<dyn Error>> {
     let builder = SessionTimeoutLayer::builder()
         .cookie(options.cookie_name())
         .idle_timeout(options.common.idle)
@@ -90,17 +114,18 @@ async fn layer(options: &Options) -> Result<(SessionTimeoutLayer, Option<Arc<Mem
         })
         .end_streams(["text/event-stream"]);
     let (builder, in_memory) = options.store.configure(builder, options.snapshot.as_deref()).await?;
-    let builder = if options.why_no_warning().is_none() {
-        builder.client_endpoints(ClientEndpoints::at("/_session-timeout").warn_before(options.warn))
+    let timeout = if options.why_no_warning().is_none() {
+        let endpoints = ClientEndpoints::at("/_session-timeout").warn_before(options.warn);
+        let rescue = RescueForms::new().stylesheet("/style.css");
+        builder.client_endpoints(endpoints).rescue_forms(rescue).build().map(Timeout::WithPages)
     } else {
-        builder
+        builder.build().map(Timeout::Alone)
     };
-    let layer = builder.build().unwrap_or_else(|problem| options::refuse(problem));
-    Ok((layer, in_memory))
+    Ok((timeout.unwrap_or_else(|problem| options::refuse(problem)), in_memory))
 }
 
-fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
-    Router::new()
+fn app(options: Options, timeout: Timeout) -> Router {
+    let app = Router::new()
         .route("/", get(home::page))
         .route("/style.css", get(site::stylesheet))
         .route("/login", get(login::page).post(login::log_in))
@@ -114,9 +139,8 @@ fn app(options: Options, layer: SessionTimeoutLayer) -> Router {
         .route("/events", get(api::events))
         .route("/upload", post(api::upload))
         .fallback(site::not_found)
-        .with_state(Arc::new(Site::new(options, &layer)))
-        .layer(map_response(headers::harden))
-        // Outside of all handlers, so that nothing is reached without a look at the session.
-        .layer(layer)
-        .layer(map_response(login::remember_why))
+        .with_state(Arc::new(Site::new(options, timeout.layer())))
+        .layer(map_response(headers::harden));
+    // Outside of all handlers, so that nothing is reached without a look at the session.
+    timeout.around(app).layer(map_response(login::remember_why))
 }

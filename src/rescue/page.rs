@@ -22,22 +22,28 @@ use crate::{
     respond::{self, body::RefusalBody},
 };
 
-const STYLE: &str = "\
+/// Where things are, whoever styles them.
+const LAYOUT: &str = "\
+dd{margin:.25rem 0 1rem}\
+textarea{box-sizing:border-box;width:100%;field-sizing:content;max-height:20rem}\
+.choices{display:flex;flex-wrap:wrap;gap:1rem;align-items:center;margin:1.5rem 0}\
+.choices form{margin:0}";
+
+/// How they look, where the application has no stylesheet for them.
+const LOOK: &str = "\
 :root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
 body{max-width:40rem;margin:0 auto;padding:1.5rem 1rem}\
 h1{font-size:1.5rem;line-height:1.25}\
 dt{font-weight:600;overflow-wrap:anywhere}\
-dd{margin:.25rem 0 1rem}\
-textarea{box-sizing:border-box;width:100%;font:inherit;padding:.5rem;field-sizing:content;max-height:20rem}\
+textarea{font:inherit;padding:.5rem}\
 li{overflow-wrap:anywhere}\
-.choices{display:flex;flex-wrap:wrap;gap:1rem;align-items:center;margin:1.5rem 0}\
-.choices form{margin:0}\
 button{font:inherit;padding:.5rem 1rem;min-height:2.75rem;cursor:pointer}\
 a{display:inline-block;padding:.5rem 0}";
 
-/// The page's own style, or the application's.
-static STYLE_POLICY: LazyLock<String> =
-    LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
+/// Of the page's own styles.
+static HASHES: LazyLock<String> = LazyLock::new(|| {
+    [LAYOUT, LOOK].map(|style| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(style)))).join(" ")
+});
 
 /// What a request for the page asks, as far as its answer needs it.
 pub(crate) struct Asked {
@@ -140,9 +146,10 @@ impl Rescue {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     title { (title) }
+                    style { (PreEscaped(LAYOUT)) }
                     @match &self.stylesheet {
                         Some(stylesheet) => link rel="stylesheet" href=(stylesheet);,
-                        None => style { (PreEscaped(STYLE)) },
+                        None => style { (PreEscaped(LOOK)) },
                     }
                 }
                 body { main { h1 { (title) } (body) } }
@@ -157,10 +164,9 @@ impl Rescue {
             Some(_) => {
                 "script-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'".to_owned()
             }
-            None => format!(
-                "default-src 'none'; style-src {}; base-uri 'none'; frame-ancestors 'none'",
-                *STYLE_POLICY
-            ),
+            None => {
+                format!("default-src 'none'; style-src {}; base-uri 'none'; frame-ancestors 'none'", *HASHES)
+            }
         };
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).expect("visible ASCII"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
