@@ -116,8 +116,7 @@ async fn layer(options: &Options) -> Result<(Timeout, Option<Arc<MemoryStore>>),
     let (builder, in_memory) = options.store.configure(builder, options.snapshot.as_deref()).await?;
     let timeout = if options.why_no_warning().is_none() {
         let endpoints = ClientEndpoints::at("/_session-timeout").warn_before(options.warn);
-        let rescue = RescueForms::new().stylesheet("/style.css");
-        builder.client_endpoints(endpoints).rescue_forms(rescue).build().map(Timeout::WithPages)
+        builder.client_endpoints(endpoints).rescue_forms(RescueForms::new()).build().map(Timeout::WithPages)
     } else {
         builder.build().map(Timeout::Alone)
     };

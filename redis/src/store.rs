@@ -142,6 +142,13 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisStore<C> {
         CachedStore::new(self, window)
     }
 
+    /// A place on the same server for forms that come too late (`RescueForms::keep_in`, feature `rescue` of
+    /// `tower-session-timeout`): several processes share them then. What all their keys begin with is the store's prefix and `form:`.
+    pub fn forms(&self) -> impl Backend + use<C> {
+        let redis = self.0.backend().clone();
+        Redis { prefix: format!("{}form:", redis.prefix).into(), ..redis }
+    }
+
     /// The clock to judge by, in place of the server's.
     #[cfg(feature = "test-util")]
     pub fn clock(self, clock: tower_session_timeout::ManualClock) -> Self {

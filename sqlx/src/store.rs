@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use sqlx::Pool;
-use tower_session_timeout::{CachedStore, SharedStore, StoreError, forward_store};
+use tower_session_timeout::{Backend, CachedStore, SharedStore, StoreError, forward_store};
 
 use crate::{
     backend::Table,
@@ -80,6 +80,12 @@ impl<DB: Dialect> SqlxStore<DB> {
     /// If the database does not answer.
     pub async fn delete_expired(&self, limit: u32) -> Result<u64, StoreError> {
         self.0.backend().delete_expired(limit).await
+    }
+
+    /// A place in the same table for forms that come too late (`RescueForms::keep_in`, feature `rescue` of
+    /// `tower-session-timeout`): several processes share them then. [`delete_expired`](Self::delete_expired) deletes them, too.
+    pub fn forms(&self) -> impl Backend + use<DB> {
+        self.0.backend().clone()
     }
 
     /// The clock to judge by, in place of the database's. Rows expire by the database's all the same.

@@ -32,35 +32,38 @@ impl Admitted {
             .and_then(|info| info.live.owner.clone())
             .filter(|_| matches!(change, Change::LogOut | Change::End { .. }));
         Box::pin(async move {
-            #[cfg(feature = "rescue")]
-            store.config.discard_forms(signed_out.as_ref()).await;
             if let Some(live) = withdrawal
                 && store.ask(store.store().withdraw(&live)).await.is_err()
             {
                 return Outcome::Unavailable;
             }
-            match change {
-                Change::None(outcome) => outcome,
-                Change::Begin { id, new, in_place_of: None } => begin(&store, &id, &new).await,
-                Change::Begin { id, new, in_place_of: Some(old) } => {
-                    log_in_again(&store, old, &id, &new).await
-                }
-                Change::BeginAfterEnd { presented, id, new } => {
-                    begin_after_end(&store, presented, &id, &new).await
-                }
-                Change::BeginUnderNewId { old, presented, id, new, has_first_id } => {
-                    log_in_under_new_id(&store, old, presented, &id, &new, has_first_id).await
-                }
-                Change::Rotate { key, presented, id, is_safe } => {
-                    rotate(&store, key, presented, &id, is_safe).await
-                }
-                Change::Restart { key, new } => restart(&store, key, &new).await,
-                Change::End { key, presented, has_ended_itself } => {
-                    end(&store, key, presented, has_ended_itself).await
-                }
-                Change::LogOut => log_out(logout).await,
-            }
+            let outcome = settled(&store, change, logout).await;
+            #[cfg(feature = "rescue")]
+            store.config.discard_forms(signed_out.as_ref()).await;
+            outcome
         })
+    }
+}
+
+async fn settled(
+    store: &StoreHandle,
+    change: Change,
+    logout: Option<BoxFuture<Result<(), StoreError>>>,
+) -> Outcome {
+    match change {
+        Change::None(outcome) => outcome,
+        Change::Begin { id, new, in_place_of: None } => begin(store, &id, &new).await,
+        Change::Begin { id, new, in_place_of: Some(old) } => log_in_again(store, old, &id, &new).await,
+        Change::BeginAfterEnd { presented, id, new } => begin_after_end(store, presented, &id, &new).await,
+        Change::BeginUnderNewId { old, presented, id, new, has_first_id } => {
+            log_in_under_new_id(store, old, presented, &id, &new, has_first_id).await
+        }
+        Change::Rotate { key, presented, id, is_safe } => rotate(store, key, presented, &id, is_safe).await,
+        Change::Restart { key, new } => restart(store, key, &new).await,
+        Change::End { key, presented, has_ended_itself } => {
+            end(store, key, presented, has_ended_itself).await
+        }
+        Change::LogOut => log_out(logout).await,
     }
 }
 

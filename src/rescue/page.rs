@@ -32,12 +32,15 @@ textarea{box-sizing:border-box;width:100%;field-sizing:content;max-height:20rem}
 /// How they look, where the application has no stylesheet for them.
 const LOOK: &str = "\
 :root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
-body{max-width:40rem;margin:0 auto;padding:1.5rem 1rem}\
+body{max-width:40rem;margin:0 auto;padding:1.5rem 1rem;background:#fff;color:#1d2530}\
+a{color:#1b4fb3}\
+@media (prefers-color-scheme:dark){body{background:#14181e;color:#e4e8ee}a{color:#8db4ff}}\
 h1{font-size:1.5rem;line-height:1.25}\
 dt{font-weight:600;overflow-wrap:anywhere}\
 textarea{font:inherit;padding:.5rem}\
 li{overflow-wrap:anywhere}\
 button{font:inherit;padding:.5rem 1rem;min-height:2.75rem;cursor:pointer}\
+.choices form:first-child button{font-weight:600}\
 a{display:inline-block;padding:.5rem 0}";
 
 /// Of the page's own styles.

@@ -1,38 +1,17 @@
 // What assistive technology gets: axe-core in every state and colour scheme, and A1 to A9.
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { inflateSync } from 'node:zlib';
+import { SCHEMES, violations } from './axe.mjs';
 import { FAILED_REQUEST, stubScene } from './harness.mjs';
 import { FORM, json } from './stub.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-const SCHEMES = {
-  light: { colorScheme: 'light', forcedColors: 'none' },
-  dark: { colorScheme: 'dark', forcedColors: 'none' },
-  'forced colours': { colorScheme: 'dark', forcedColors: 'active' },
-};
 const HEAD = '<meta name="color-scheme" content="light dark">';
 
 async function scene(t, options) {
   const s = await stubScene(t, options);
   s.stub.page('/axe', { head: HEAD, body: `<h1>A page</h1>${FORM}` });
   return s;
-}
-
-async function violations(s, page) {
-  await page.evaluate(AXE);
-  await page.evaluate((rules) => {
-    globalThis.found = undefined;
-    void globalThis.axe.run(document, { runOnly: rules }).then(({ violations, passes }) => {
-      globalThis.found = { passed: passes.length, violations: violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('; ')}`) };
-    });
-  }, RULES);
-  const found = await s.until('axe is done', () => page.evaluate(() => globalThis.found), 5);
-  assert.ok(found.passed > 5);
-  return found.violations;
 }
 
 const STATES = {

@@ -138,6 +138,11 @@ class Scene {
     this.context.on('page', (page) => this.#watch(page));
   }
 
+  /** A browser context of its own, in which nothing is watched or replaced. */
+  plainContext(options) {
+    return browser.newContext({ baseURL: this.url, ...options });
+  }
+
   #watch(page) {
     page.on('console', (message) => {
       if (message.type() === 'error') this.errors.push(`${message.text()} (${message.location().url})`);

@@ -19,13 +19,21 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use lol_html::{RewriteStrSettings, element, rewrite_str, text};
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    ClientEndpoints, ConfigError, ManualClock, MemoryForms, MemoryStore, NewSession, RescueForms, RescueText,
-    Session, SessionBody, SessionEvent, SessionTimeoutBuilder, SessionTimeoutLayer,
+    Backend, BoxFuture, ClientEndpoints, ConfigError, Key, Loaded, ManualClock, MemoryForms, MemoryStore,
+    NewSession, RescueForms, RescueText, Session, SessionBody, SessionEvent, SessionTimeoutBuilder,
+    SessionTimeoutLayer, StoreError, Swap, Swapped,
 };
 
-use crate::support::{ABSOLUTE, IDLE};
+use tower_session_timeout_redis::RedisStore;
+use tower_session_timeout_sqlx::SqliteStore;
+
+use crate::{
+    servers::redis_server::RedisServer,
+    support::{ABSOLUTE, IDLE},
+};
 
 const BASE: &str = "/_session-timeout";
 const URLENCODED: &str = "application/x-www-form-urlencoded";
@@ -371,6 +379,84 @@ async fn so_are_those_that_the_application_turns_away_for_the_browser_has_lost_i
     let failed = ada.post_from("/login", "/login?next=/notes", URLENCODED, "user=").await;
     assert_ne!(location(&failed), "/login?next=%2F_session-timeout%2Funsent");
     assert_eq!(site.kept_and_lost(), (1, vec![]));
+}
+
+/// Two processes: one keeps it, the other shows it.
+async fn processes_share_forms(one: impl Backend, other: impl Backend) {
+    let clock = ManualClock::new();
+    let site = |backend| Site::on(clock.clone(), |builder| builder, backend);
+    let one = site(RescueForms::new().keep_in(one));
+    let mut ada = one.browser();
+    ada.log_in("ada").await;
+    clock.advance(IDLE);
+    ada.post("text=kept+in+one+process").await;
+    let other = site(RescueForms::new().keep_in(other));
+    let mut ada = Browser { site: &other, cookies: ada.cookies };
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert!(page.text.contains("kept in one process"));
+    ada.press_send(&place, &page).await;
+    assert_eq!(other.taken(), ["text=kept+in+one+process"]);
+    assert!(ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn processes_share_forms_in_redis() {
+    let server = RedisServer::start(&[]).await;
+    let one = RedisStore::new(server.connect().await).prefix("one-site:");
+    let other = RedisStore::new(server.connect().await).prefix("one-site:");
+    processes_share_forms(one.forms(), other.forms()).await;
+}
+
+#[tokio::test]
+async fn processes_share_forms_in_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        SqliteConnectOptions::new().filename(folder.path().join("forms.db")).create_if_missing(true);
+    let store = SqliteStore::new(SqlitePool::connect_with(options).await.unwrap());
+    store.migrate().await.unwrap();
+    processes_share_forms(store.forms(), store.forms()).await;
+}
+
+#[tokio::test]
+async fn while_forms_cannot_be_kept_it_is_told_and_nothing_waits_longer_than_the_stores_deadline() {
+    #[derive(Clone, Copy)]
+    struct Away(bool);
+    impl Away {
+        fn answer<T: Send + 'static>(self) -> BoxFuture<Result<T, StoreError>> {
+            let hangs = self.0;
+            Box::pin(async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Err(StoreError::new("away"))
+            })
+        }
+    }
+    impl Backend for Away {
+        fn load(&self, _: Key) -> BoxFuture<Result<Loaded, StoreError>> {
+            self.answer()
+        }
+        fn swap(&self, _: Swap) -> BoxFuture<Result<Swapped, StoreError>> {
+            self.answer()
+        }
+    }
+    for hangs in [false, true] {
+        let clock = ManualClock::new();
+        let site = Site::on(clock, |builder| builder, RescueForms::new().keep_in(Away(hangs)));
+        let mut ada = site.browser();
+        ada.log_in("ada").await;
+        assert_eq!(ada.post("text=in+time").await.status(), StatusCode::SEE_OTHER);
+        site.clock.advance(IDLE);
+        let told = ada.post("text=late").await;
+        assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(Page::of(&told).text.contains("cannot be kept"));
+        ada.log_in("ada").await;
+        let page = ada.get(&format!("{BASE}/unsent")).await;
+        assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+        // A log-out is one all the same.
+        assert_eq!(location(&ada.post_from("/notes", "/logout", URLENCODED, "").await), "/");
+    }
 }
 
 #[tokio::test]
