@@ -246,7 +246,7 @@ pub use crate::{
 #[cfg(feature = "rescue")]
 pub use crate::{
     builder::{FormRescueBuilder, RescueForms},
-    middleware::rescue::{FormRescue, FormRescueFuture, FormRescueLayer},
+    middleware::rescue::{FormRescue, FormRescueLayer},
     rescue::{body::FormBody, memory::MemoryForms, text::RescueText},
 };
 

@@ -138,7 +138,7 @@ impl fmt::Display for ConfigError {
             ),
             #[cfg(feature = "rescue")]
             Self::RescueLimitOutOfRange { bytes } => {
-                write!(f, "a rescued form may have between 1 KiB and 8 MiB, and not {bytes} bytes")
+                write!(f, "a rescued form may have between 1 KiB and 1 MiB, and not {bytes} bytes")
             }
             Self::FreshLoginWithoutCookie => f.write_str(
                 "fresh_login: session ids do not travel in a cookie here, so no answer brings a new one: begin \

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SMALLEST: usize = 1 << 10;
-const LARGEST: usize = 8 << 20;
+const LARGEST: usize = 1 << 20;
 
 /// What becomes of forms that come too late.
 impl SessionTimeoutBuilder {

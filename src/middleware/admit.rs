@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, header::COOKIE};
 
+#[cfg(feature = "rescue")]
+use crate::respond::return_to::Seen;
 use crate::{
     cookie::{ClientCookies, CookieSource, Keep},
     event::{self, SessionEvent},
@@ -69,6 +71,8 @@ fn admit_or_answer<Q>(
         }
         Admission::Outer(Verdict::Live(_)) => {
             event::passed("live, to a layer further out");
+            #[cfg(feature = "rescue")]
+            store.config.note(&RequestHead::of(request), || Seen::Live(None));
             return Ok(admitted(store, kind, request, RequestSession::Outer));
         }
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
@@ -124,6 +128,8 @@ fn admit_or_answer<Q>(
     };
     let config = Arc::clone(&store.config);
     let head = RequestHead::of(request);
+    #[cfg(feature = "rescue")]
+    config.note(&head, || Seen::Ended { is_known: refused.session.is_some(), owner: refused.owner.clone() });
     may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
         // One that is superseded may be followed in the browser by that of a new log-in already.
@@ -186,6 +192,8 @@ fn admit_live<Q>(
     };
     let session = RequestSession::Live { key: live.key, presented: live.presented, hold };
     let head = RequestHead::of(request);
+    #[cfg(feature = "rescue")]
+    config.note(&head, || Seen::Live(live.owner.clone()));
     let has_first_id = live.id_age >= live.age;
     #[cfg(feature = "client")]
     let page_info =
@@ -243,6 +251,9 @@ fn admitted<Q>(
         }
         _ => None,
     };
+    #[cfg(feature = "rescue")]
+    let leaver =
+        config.rescue.as_ref().filter(|_| kind.is_logout()).and_then(|it| it.recognize(head.headers()));
     let is_rare = is_chunked
         || head_is_needed
         || is_no_logout
@@ -255,7 +266,17 @@ fn admitted<Q>(
             parts: config.source.parts(request.headers()),
         });
         let head = head_is_needed.then(|| OwnedHead::of(&head));
-        Box::new(Rare { logout, client_cookies, head, label, outer, is_no_logout, ..Rare::default() })
+        Box::new(Rare {
+            logout,
+            client_cookies,
+            head,
+            label,
+            outer,
+            is_no_logout,
+            #[cfg(feature = "rescue")]
+            leaver,
+            ..Rare::default()
+        })
     });
     Admitted {
         session,

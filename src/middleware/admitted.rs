@@ -58,6 +58,9 @@ pub(crate) struct Rare {
     pub(crate) outer: Option<Session>,
     /// Of a request that is no log-out, though it looks like one: what its answer removes stays.
     pub(crate) is_no_logout: bool,
+    /// Whose browser a log-out comes from, though the session may have ended before.
+    #[cfg(feature = "rescue")]
+    pub(crate) leaver: Option<crate::rescue::user::User>,
 }
 
 /// The session a request was let through with.

@@ -1,5 +1,7 @@
 //! Conclude: the answer as it leaves.
 
+#[cfg(feature = "rescue")]
+use crate::{client::keep_private, rules::new_session::NewSession};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -49,7 +51,7 @@ impl Admitted {
             client.tell(response.headers_mut(), status, info);
         }
         #[cfg(feature = "rescue")]
-        self.introduce(leaving, outcome, response.headers_mut());
+        self.introduce(leaving, outcome, &mut response);
         if let Some(cookie) = self.store.config.source.cookie() {
             let headers = response.headers_mut();
             self.write_cookies(cookie, headers, &leaving.cookies, outcome);
@@ -62,17 +64,31 @@ impl Admitted {
 
     /// Lets the browser know whose its session is, as long as it has one.
     #[cfg(feature = "rescue")]
-    fn introduce(&self, leaving: &Leaving, outcome: Outcome, headers: &mut HeaderMap) {
-        let (Some(rescue), Some(info)) = (&self.store.config.rescue, &self.page_info) else { return };
-        if outcome == Outcome::RemoveCookie || matches!(leaving.cookies, LeavingCookies::Removed) {
-            rescue.cookies.remove_from_browser(headers);
-        } else if let Some(owner) = info.unintroduced.as_ref()
-            && leaving.goes_on
-            && outcome == Outcome::Pass
-            && !self.has_ended_itself()
-            && crate::client::keep_private(headers)
-        {
-            rescue.introduce(owner, headers);
+    fn introduce<B>(&self, leaving: &Leaving, outcome: Outcome, response: &mut Response<B>) {
+        let Some(rescue) = &self.store.config.rescue else { return };
+        let has_ended_itself = self.has_ended_itself();
+        let is_logout = self.rare.as_ref().is_some_and(|rare| rare.leaver.is_some());
+        let announced = response.extensions().get::<NewSession>().and_then(|new| new.owner.clone());
+        let is_live = matches!(self.session, RequestSession::Live { .. });
+        let headers = response.headers_mut();
+        match (outcome, &leaving.cookies) {
+            (Outcome::Pass, LeavingCookies::Set(_)) => match announced {
+                Some(owner) => rescue.introduce(&owner, headers),
+                // Another's would be kept for whoever was there before.
+                None if !is_live => rescue.cookies.remove_from_browser(headers),
+                None => {}
+            },
+            (Outcome::RemoveCookie, _) | (_, LeavingCookies::Removed) => {
+                rescue.cookies.remove_from_browser(headers);
+            }
+            _ if has_ended_itself || is_logout => rescue.cookies.remove_from_browser(headers),
+            (Outcome::Pass, _) if leaving.goes_on => {
+                let owner = self.page_info.as_ref().and_then(|info| info.unintroduced.as_ref());
+                if let Some(owner) = owner.filter(|_| keep_private(headers)) {
+                    rescue.introduce(owner, headers);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -4,8 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Response};
 
-#[cfg(feature = "rescue")]
-use crate::respond::negotiation::Negotiation;
 use crate::{
     cookie::{CookieSource, MAX_DUPLICATES, RenewedCookie},
     event::{EventSink, SessionEvent},
@@ -23,6 +21,14 @@ use crate::{
         new_session::MaxSessions,
     },
     store::{answer::StoreError, contract::Store},
+};
+#[cfg(feature = "rescue")]
+use crate::{
+    rescue::user::User,
+    respond::{
+        negotiation::Negotiation,
+        return_to::{FormWatch, Seen},
+    },
 };
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
@@ -142,13 +148,24 @@ impl Config {
         (is_page && rescue.recognize(head.headers()) != Some(rescue.user(owner))).then(|| owner.clone())
     }
 
-    /// The owner has signed out. A form that could not be discarded is gone after a day.
+    /// Notes what became of the session of a request with a form.
     #[cfg(feature = "rescue")]
-    pub(crate) async fn discard_forms(&self, owner: Option<&Owner>) {
-        if let (Some(rescue), Some(owner)) = (&self.rescue, owner)
-            && let Err(error) = rescue.discard_all(rescue.user(owner)).await
+    pub(crate) fn note(&self, head: &RequestHead<'_>, seen: impl FnOnce() -> Seen) {
+        if self.rescue.is_some()
+            && let Some(watch) = head.extensions().get::<FormWatch>()
         {
-            self.store_failed(&error);
+            watch.watched().seen.get_or_init(seen);
+        }
+    }
+
+    /// These users have signed out. A form that could not be discarded is gone after a day.
+    #[cfg(feature = "rescue")]
+    pub(crate) async fn discard_forms(&self, users: impl IntoIterator<Item = User>) {
+        let Some(rescue) = &self.rescue else { return };
+        for user in users {
+            if let Err(error) = rescue.discard_all(user).await {
+                self.store_failed(&error);
+            }
         }
     }
 

@@ -271,7 +271,7 @@ async fn respond_to(
             #[cfg(feature = "rescue")]
             if let (Some(rescue), Some(Decision::Live(live))) = (&config.rescue, &decision) {
                 rescue.cookies.remove_from_browser(response.headers_mut());
-                config.discard_forms(live.owner.as_ref()).await;
+                config.discard_forms(live.owner.as_ref().map(|owner| rescue.user(owner))).await;
             }
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
                 cookie.remove_from_browser(response.headers_mut(), asked.parts);
@@ -324,8 +324,9 @@ async fn unsent(
         return Ok(respond::see_other(&rescue.page));
     }
     let forms = rescue.forms(user).await.map_err(failed)?;
-    Ok(match (&unsent.form, forms.all.first()) {
-        (None, Some(first)) => respond::see_other(&rescue.page_of(first)),
+    let is_there = forms.all.iter().any(|form| Some(&form.id) == unsent.form.as_ref());
+    Ok(match forms.all.first() {
+        Some(first) if !is_there => respond::see_other(&rescue.page_of(first)),
         _ => rescue.show(unsent, &forms),
     })
 }

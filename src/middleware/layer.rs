@@ -69,6 +69,11 @@ impl SessionTimeoutLayer {
         Self { config: Arc::new(config) }
     }
 
+    #[cfg(feature = "rescue")]
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
     /// The path of the script for the page, if there are
     /// [`client_endpoints`](crate::SessionTimeoutBuilder::client_endpoints), with its version: browsers keep it until it changes.
     ///

@@ -62,6 +62,10 @@ impl Admitted {
         if self.withdrawal().is_some() {
             return Some(Observed::RefusedWithin);
         }
+        #[cfg(feature = "rescue")]
+        if self.store.config.rescue.is_some() && self.has_ended_itself() {
+            return Some(Observed::EndedByItself);
+        }
         let renewed = self.renewed_cookie().filter(|_| !is_for_shared_caches(response.headers()))?;
         Some(Observed::CookieDue { id: renewed.id.clone() })
     }

@@ -28,6 +28,9 @@ pub(crate) enum Observed {
     CookieDue {
         id: SessionId<'static>,
     },
+    /// Nothing; and the application has ended the session, so that its user's forms go.
+    #[cfg(feature = "rescue")]
+    EndedByItself,
     /// Nothing; and the request was no activity after all: a layer further in has refused it.
     RefusedWithin,
 }
@@ -159,6 +162,8 @@ impl Plan {
             | Observed::Reauthenticated(_)
             | Observed::LoggedOut
             | Observed::RefusedWithin => Leaving::UNTOUCHED,
+            #[cfg(feature = "rescue")]
+            Observed::EndedByItself => Leaving::UNTOUCHED,
         };
         Self { change: change(facts, observed), leaving }
     }
@@ -196,6 +201,8 @@ fn change(facts: Facts, observed: Observed) -> Change {
         (Observed::CookieRemoved, RequestSession::Live { key, presented, .. }) => {
             Change::End { key, presented, has_ended_itself }
         }
+        #[cfg(feature = "rescue")]
+        (Observed::EndedByItself, _) => Change::None(Outcome::Pass),
         (Observed::CookieRemoved | Observed::Reauthenticated(_) | Observed::RefusedWithin, _) => {
             Change::None(Outcome::Pass)
         }

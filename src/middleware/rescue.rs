@@ -1,4 +1,5 @@
-//! The layer that keeps forms which come after their session has ended: around [`SessionTimeout`], whose refusals it sees.
+//! The layer that keeps forms which come after their session has ended. It is around [`SessionTimeout`], whose refusals it
+//! sees; and within it, where a form that was kept is sent at last.
 
 use std::{
     error::Error,
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{LOCATION, REFERER, SET_COOKIE, VARY},
+    header::{ACCEPT, LOCATION, REFERER, SET_COOKIE, VARY},
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -20,15 +21,15 @@ use tower_service::Service;
 
 use crate::{
     event::SessionEvent,
-    middleware::{
-        body::SessionBody, config::Config, future::ResponseFuture, layer::SessionTimeoutLayer,
-        service::SessionTimeout,
+    middleware::{body::SessionBody, config::Config, layer::SessionTimeoutLayer, service::SessionTimeout},
+    request::{
+        activity::lists,
+        head::{Initiator, RequestHead},
     },
-    request::head::{Initiator, RequestHead},
     rescue::{
         Rescue,
         body::{FormBody, FormCopy},
-        form::{Envelope, Lost},
+        form::{Envelope, LateForm, Lost},
         kept::Claim,
         page::form_named,
         text::Texts,
@@ -36,13 +37,15 @@ use crate::{
     },
     respond::{
         self, LoginPath,
-        negotiation::Negotiation,
-        return_to::{UnsentPage, keeps_forms},
+        return_to::{FormWatch, Seen, keeps_forms, with_next},
     },
-    rules::limits::EndReason,
+    rules::{id::Owner, limits::EndReason},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Of a form that is too large to be kept, so much is shown to its user.
+const SHOWN: usize = 1 << 20;
 
 /// A [`SessionTimeoutLayer`] that keeps forms which come too late: what
 /// [`rescue_forms`](crate::SessionTimeoutBuilder::rescue_forms) builds.
@@ -67,43 +70,47 @@ impl<S: Clone> Layer<S> for FormRescueLayer {
     type Service = FormRescue<S>;
 
     fn layer(&self, inner: S) -> FormRescue<S> {
-        FormRescue { timeout: self.0.layer(inner) }
+        let config = Arc::clone(self.0.config());
+        FormRescue { timeout: self.0.layer(UnsentForms { inner, config }) }
     }
 }
 
 /// A [`SessionTimeout`] that keeps forms which come too late: what a [`FormRescueLayer`] makes.
 #[derive(Clone)]
 pub struct FormRescue<S> {
-    timeout: SessionTimeout<S>,
+    timeout: SessionTimeout<UnsentForms<S>>,
 }
 
 impl<S: fmt::Debug> fmt::Debug for FormRescue<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FormRescue").field("timeout", &self.timeout).finish()
+        f.debug_struct("FormRescue").field("inner", &self.timeout.get_ref().inner).finish_non_exhaustive()
     }
 }
 
-/// What a request is to this layer.
-enum Kind {
-    /// A form, which is kept if its session has ended.
-    Form(Envelope),
-    /// A form that was kept, and that its user sends now.
-    Unsent { id: String },
+/// A form by which a browser leaves a page of this site.
+fn form(config: &Config, head: &RequestHead<'_>) -> Option<Envelope> {
+    if *head.method() != Method::POST || head.initiator() != Initiator::OwnPage {
+        return None;
+    }
+    // Browsers say how they came by it to sites on HTTPS only.
+    let mode = head.headers().get("sec-fetch-mode");
+    let leaves_page = mode.map_or_else(
+        || head.headers().get_all(ACCEPT).iter().any(|accept| lists(accept, "text/html")),
+        |mode| mode == "navigate",
+    );
+    let is_own = config.client.as_ref().is_some_and(|client| client.endpoint(head).is_some());
+    (leaves_page && !is_own && !config.refusals.is_login_or_logout(head.path()))
+        .then(|| Envelope::of(head))?
 }
 
-fn kind(rescue: &Rescue, head: &RequestHead<'_>) -> Option<Kind> {
-    let is_form = *head.method() == Method::POST
-        && head.initiator() == Initiator::OwnPage
-        && Negotiation::of(head).is_navigation;
-    let envelope = Envelope::of(head).filter(|_| is_form)?;
-    Some(unsent(rescue, head).map_or(Kind::Form(envelope), |id| Kind::Unsent { id }))
-}
-
-/// The page of the form says so, for it tells its whole address to its own site.
+/// The page with the form that was kept says so, for it tells its whole address to its own site.
 fn unsent(rescue: &Rescue, head: &RequestHead<'_>) -> Option<String> {
     let page = Uri::try_from(head.only(REFERER)?.as_bytes()).ok()?;
     form_named(page.query()).filter(|_| page.path() == &*rescue.page)
 }
+
+type InnerBody<P> = SessionBody<P>;
+type Answer<R, E> = Pin<Box<dyn Future<Output = Result<R, E>> + Send>>;
 
 impl<S, P, Q> Service<Request<Q>> for FormRescue<S>
 where
@@ -113,44 +120,234 @@ where
     P: Body<Data = Bytes> + Send + 'static,
     Q: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<SessionBody<P>>;
+    type Response = Response<SessionBody<InnerBody<P>>>;
     type Error = S::Error;
-    type Future = FormRescueFuture<S, P, Q>;
+    type Future = Answer<Self::Response, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.timeout.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let head = RequestHead::of(&request);
-        let concerned = self.timeout.config().rescue.as_ref().and_then(|rescue| {
-            let user = rescue.recognize(head.headers())?;
-            Some((user, kind(rescue, &head)?))
-        });
-        let Some((user, kind)) = concerned else {
-            let answer = self.timeout.call(request.map(FormBody::other));
-            return FormRescueFuture { state: State::Passed { answer } };
+        let envelope = form(self.timeout.config(), &RequestHead::of(&request));
+        let Some(envelope) = envelope else {
+            return Box::pin(self.timeout.call(request.map(FormBody::other)));
         };
         let clone = self.timeout.clone();
         let ready = std::mem::replace(&mut self.timeout, clone);
-        let call = Call { config: Arc::clone(ready.config()), user, timeout: ready };
-        let answer: Pin<Box<dyn Future<Output = _> + Send>> = match kind {
-            Kind::Form(envelope) => Box::pin(call.form(envelope, request)),
-            Kind::Unsent { id } => Box::pin(call.unsent(id, request.map(FormBody::other))),
-        };
-        FormRescueFuture { state: State::Watched { answer } }
+        Box::pin(Form::of(Arc::clone(ready.config()), &request, envelope).send(ready, request))
     }
 }
 
-pin_project! {
-    /// The future of [`FormRescue`].
-    pub struct FormRescueFuture<S, P, Q>
-    where
-        S: Service<Request<FormBody<Q>>>,
-    {
-        #[pin]
-        state: State<ResponseFuture<S, FormBody<Q>>, Result<Response<SessionBody<P>>, S::Error>>,
+/// A form on its way, and what its head said.
+struct Form {
+    config: Arc<Config>,
+    envelope: Envelope,
+    watch: FormWatch,
+    texts: Texts,
+    host: Option<String>,
+    is_public: bool,
+    /// Whose session this browser had last, as it says itself.
+    recognized: Option<User>,
+}
+
+/// A form that is not the application's, and who sent it.
+struct Late {
+    user: Option<User>,
+    /// Not by a timeout, so that it is not kept.
+    was_ended: bool,
+    /// The layer has refused it. Else the application sends its browser to the log-in page.
+    is_refused: bool,
+}
+
+impl Form {
+    fn of<Q>(config: Arc<Config>, request: &Request<Q>, envelope: Envelope) -> Self {
+        let head = RequestHead::of(request);
+        let rescue = rescue(&config);
+        Self {
+            watch: FormWatch::new(Arc::clone(&rescue.page), unsent(rescue, &head)),
+            texts: Texts::of(&head, rescue.translate.as_ref()),
+            host: head.host().map(str::to_owned),
+            is_public: config.is_public(&head),
+            recognized: rescue.recognize(head.headers()),
+            config,
+            envelope,
+        }
     }
+
+    async fn send<S, P, Q>(
+        self,
+        mut timeout: SessionTimeout<S>,
+        mut request: Request<Q>,
+    ) -> Result<Response<SessionBody<P>>, S::Error>
+    where
+        S: Service<Request<FormBody<Q>>, Response = Response<P>> + Clone,
+        P: Body<Data = Bytes>,
+        Q: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        request.extensions_mut().insert(self.watch.clone());
+        let (parts, body) = request.into_parts();
+        let limit = rescue(&self.config).limit.max(SHOWN);
+        let (body, copy) = FormBody::form(body, limit, self.envelope.length);
+        let response = timeout.call(Request::from_parts(parts, body)).await?;
+        match self.late(&response) {
+            Some(late) => Ok(self.keep(late, copy, response).await),
+            None => Ok(response),
+        }
+    }
+
+    fn late<B>(&self, response: &Response<B>) -> Option<Late> {
+        let (is_known, owner) = match self.watch.watched().seen.get() {
+            // It is the application's, whatever that makes of it.
+            Some(Seen::Live(_)) => return None,
+            Some(Seen::Ended { is_known, owner }) => (*is_known, owner.as_ref()),
+            None => (false, None),
+        };
+        let known = owner.map(|owner| rescue(&self.config).user(owner));
+        // A session that nobody had logged in to was nobody's, whoever used the browser before.
+        let user = if is_known { known } else { self.recognized };
+        if let Some(reason) = response.extensions().get::<EndReason>() {
+            return Some(Late { user, was_ended: !keeps_forms(*reason), is_refused: true });
+        }
+        let is_late =
+            user.is_some() && !self.is_public && leads_to_login(&self.config, response, self.host.as_deref());
+        is_late.then_some(Late { user, was_ended: false, is_refused: false })
+    }
+
+    async fn keep<P, Q>(
+        self,
+        late: Late,
+        copy: FormCopy<Q>,
+        mut response: Response<SessionBody<P>>,
+    ) -> Response<SessionBody<P>>
+    where
+        Q: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let Self { config, envelope, texts, .. } = self;
+        let rescue = rescue(&config);
+        let (form, kept) = match opened(rescue, envelope, copy).await {
+            Ok((form, _)) if form.is_empty() => return response,
+            // With a password in it, it is a log-in of another kind, which has failed.
+            Ok((form, _)) if !late.is_refused && !form.secrets.is_empty() => return response,
+            Ok((form, size)) => {
+                let kept = match late.user {
+                    _ if late.was_ended => Err(Lost::SessionEnded),
+                    _ if size > rescue.limit => Err(Lost::TooLarge),
+                    Some(user) => rescue.keep(user, &form).await,
+                    None => Err(Lost::OfNobody),
+                };
+                (Some(form), kept)
+            }
+            Err(lost) => (None, Err(lost)),
+        };
+        if let Err(lost) = kept {
+            config.tell(&SessionEvent::FormLost { reason: lost.reason() });
+            return told_lost(&config, &texts, lost, form.as_ref(), response);
+        }
+        config.tell(&SessionEvent::FormKept);
+        let Some(login) = &config.refusals.login_path else { return response };
+        if !late.is_refused {
+            let location = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
+            let next = location.map(|location| with_next(location, &rescue.page));
+            if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
+                response.headers_mut().insert(LOCATION, next);
+            }
+        } else if response.status() == StatusCode::UNAUTHORIZED && config.refusals.expired_response.is_none()
+        {
+            // A browser that did not say that it would show the answer.
+            let login = respond::login_location(login.location(), &rescue.page);
+            let (parts, _) = response.into_parts();
+            response = respond::see_other(&login).map(SessionBody::refusal);
+            take_over(&mut response, parts);
+        }
+        response
+    }
+}
+
+fn rescue(config: &Config) -> &Rescue {
+    config.rescue.as_ref().expect("only a builder with it makes this layer")
+}
+
+/// And how long it is.
+async fn opened<Q>(rescue: &Rescue, envelope: Envelope, copy: FormCopy<Q>) -> Result<(LateForm, usize), Lost>
+where
+    Q: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let body = copy.whole().await?;
+    let size = body.len();
+    Ok((envelope.open(body, &rescue.secrets).await?, size))
+}
+
+/// Whether the application asks for a log-in.
+fn leads_to_login<B>(config: &Config, response: &Response<B>, host: Option<&str>) -> bool {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+    location.is_some_and(|location| config.refusals.is_login(location, host))
+}
+
+/// In place of the answer, with what that says of the session.
+fn told_lost<P>(
+    config: &Config,
+    texts: &Texts,
+    lost: Lost,
+    form: Option<&LateForm>,
+    answer: Response<SessionBody<P>>,
+) -> Response<SessionBody<P>> {
+    let login = config.refusals.login_path.as_ref().map(LoginPath::location);
+    let mut response = rescue(config).lost(texts, lost, form, login);
+    let (parts, _) = answer.into_parts();
+    take_over(&mut response, parts);
+    respond::with_length(response).map(SessionBody::refusal)
+}
+
+fn take_over<B>(response: &mut Response<B>, answer: http::response::Parts) {
+    for name in [SET_COOKIE, VARY, respond::SESSION_ENDED] {
+        for value in answer.headers.get_all(&name) {
+            response.headers_mut().append(&name, value.clone());
+        }
+    }
+    *response.extensions_mut() = answer.extensions;
+}
+
+/// The application, with what forms that were kept need when they are sent.
+#[derive(Clone)]
+pub(crate) struct UnsentForms<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S, P, B> Service<Request<B>> for UnsentForms<S>
+where
+    S: Service<Request<B>, Response = Response<P>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    P: Body<Data = Bytes> + Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<InnerBody<P>>;
+    type Error = S::Error;
+    type Future = UnsentFuture<S::Future, Result<Response<InnerBody<P>>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Some((owner, id)) = sent(&request) else {
+            return UnsentFuture { state: State::Passed { answer: self.inner.call(request) } };
+        };
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        let host = RequestHead::of(&request).host().map(str::to_owned);
+        let unsent = Unsent { config: Arc::clone(&self.config), owner, id, host };
+        UnsentFuture { state: State::Watched { answer: Box::pin(unsent.send(ready, request)) } }
+    }
+}
+
+/// A form that was kept, and that the user of this session sends.
+fn sent<B>(request: &Request<B>) -> Option<(Owner, String)> {
+    let watched = request.extensions().get::<FormWatch>()?.watched();
+    let Some(Seen::Live(Some(owner))) = watched.seen.get() else { return None };
+    Some((owner.clone(), watched.unsent.clone()?))
 }
 
 pin_project! {
@@ -161,140 +358,48 @@ pin_project! {
     }
 }
 
-impl<S, P, Q> Future for FormRescueFuture<S, P, Q>
+pin_project! {
+    pub(crate) struct UnsentFuture<F, A> {
+        #[pin]
+        state: State<F, A>,
+    }
+}
+
+impl<F, P, E> Future for UnsentFuture<F, Result<Response<InnerBody<P>>, E>>
 where
-    S: Service<Request<FormBody<Q>>, Response = Response<P>>,
-    P: Body<Data = Bytes>,
+    F: Future<Output = Result<Response<P>, E>>,
 {
-    type Output = Result<Response<SessionBody<P>>, S::Error>;
+    type Output = Result<Response<InnerBody<P>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            Projected::Passed { answer } => answer.poll(cx),
+            Projected::Passed { answer } => {
+                answer.poll(cx).map_ok(|response| response.map(SessionBody::application))
+            }
             Projected::Watched { answer } => answer.as_mut().poll(cx),
         }
     }
 }
 
-impl<S, P, Q> fmt::Debug for FormRescueFuture<S, P, Q>
-where
-    S: Service<Request<FormBody<Q>>>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FormRescueFuture(..)")
-    }
-}
-
-/// A request that carries a form.
-struct Call<S> {
+struct Unsent {
     config: Arc<Config>,
-    user: User,
-    timeout: SessionTimeout<S>,
+    owner: Owner,
+    id: String,
+    host: Option<String>,
 }
 
-/// Who sends a form back, and so what becomes of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turned {
-    /// Nobody: it is the application's.
-    In,
-    /// The layer, by a timeout; or the application, to the log-in page.
-    Away,
-    /// The layer, for the session has ended otherwise.
-    Down,
-}
-
-impl<S> Call<S> {
-    fn rescue(&self) -> &Rescue {
-        self.config.rescue.as_ref().expect("it has recognized the user")
-    }
-
-    async fn form<P, Q>(
-        mut self,
-        envelope: Envelope,
-        mut request: Request<Q>,
-    ) -> Result<Response<SessionBody<P>>, S::Error>
+impl Unsent {
+    async fn send<S, P, B>(
+        self,
+        mut inner: S,
+        request: Request<B>,
+    ) -> Result<Response<InnerBody<P>>, S::Error>
     where
-        S: Service<Request<FormBody<Q>>, Response = Response<P>> + Clone,
-        P: Body<Data = Bytes>,
-        Q: Body<Data = Bytes, Error: Into<BoxError>>,
+        S: Service<Request<B>, Response = Response<P>>,
     {
-        let rescue = self.rescue();
-        request.extensions_mut().insert(UnsentPage(Arc::clone(&rescue.page)));
-        let texts = Texts::of(&RequestHead::of(&request), rescue.translate.as_ref());
-        let may_be_a_log_in = self.config.refusals.is_login_or_logout(RequestHead::of(&request).path());
-        let host = RequestHead::of(&request).host().map(str::to_owned);
-        let (parts, body) = request.into_parts();
-        let (body, copy) = FormBody::form(body, rescue.limit, envelope.length);
-        let mut response = self.timeout.call(Request::from_parts(parts, body)).await?;
-        if may_be_a_log_in || self.turned(&response, host.as_deref()) != Turned::Away {
-            return Ok(response);
-        }
-        if let Err(lost) = self.keep(envelope, copy).await {
-            self.config.tell(&SessionEvent::FormLost { reason: lost.reason() });
-            return Ok(self.lost(&texts, lost, response));
-        }
-        self.config.tell(&SessionEvent::FormKept);
-        if let (Some(login), true) = (&self.config.refusals.login_path, response.status().is_redirection()) {
-            let login = respond::login_location(login.location(), &self.rescue().page);
-            if let Ok(login) = HeaderValue::try_from(login) {
-                response.headers_mut().insert(LOCATION, login);
-            }
-        }
-        Ok(response)
-    }
-
-    fn turned<B>(&self, response: &Response<B>, host: Option<&str>) -> Turned {
-        if let Some(reason) = response.extensions().get::<EndReason>() {
-            return if keeps_forms(*reason) { Turned::Away } else { Turned::Down };
-        }
-        let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
-        let is_login = location.is_some_and(|location| self.config.refusals.is_login(location, host));
-        let is_away = is_login || response.status() == StatusCode::UNAUTHORIZED;
-        if is_away { Turned::Away } else { Turned::In }
-    }
-
-    fn keep<Q>(&self, envelope: Envelope, copy: FormCopy<Q>) -> impl Future<Output = Result<(), Lost>>
-    where
-        Q: Body<Data = Bytes, Error: Into<BoxError>>,
-    {
-        let (config, user) = (Arc::clone(&self.config), self.user);
-        async move {
-            let Some(rescue) = &config.rescue else { return Err(Lost::StoreFailed) };
-            let form = envelope.open(copy.whole().await?, &rescue.secrets).await?;
-            rescue.keep(user, form).await
-        }
-    }
-
-    /// In place of the answer, with what that says of the session.
-    fn lost<P>(
-        &self,
-        texts: &Texts,
-        lost: Lost,
-        answer: Response<SessionBody<P>>,
-    ) -> Response<SessionBody<P>> {
-        let login = self.config.refusals.login_path.as_ref().map(LoginPath::location);
-        let mut response = self.rescue().lost(texts, lost, login);
-        let (parts, _) = answer.into_parts();
-        for name in [SET_COOKIE, VARY, respond::SESSION_ENDED] {
-            for value in parts.headers.get_all(&name) {
-                response.headers_mut().append(&name, value.clone());
-            }
-        }
-        *response.extensions_mut() = parts.extensions;
-        respond::with_length(response).map(SessionBody::refusal)
-    }
-
-    async fn unsent<P, B>(
-        mut self,
-        id: String,
-        mut request: Request<B>,
-    ) -> Result<Response<SessionBody<P>>, S::Error>
-    where
-        S: Service<Request<B>, Response = Response<P>> + Clone,
-        P: Body<Data = Bytes>,
-    {
-        let (config, user) = (Arc::clone(&self.config), self.user);
-        let Some(rescue) = &config.rescue else { return self.timeout.call(request).await };
+        let Self { config, owner, id, host } = self;
+        let rescue = rescue(&config);
+        let user = rescue.user(&owner);
         match rescue.claim(user, &id).await {
             Ok(Claim::Granted) => {}
             Ok(Claim::Denied) => return Ok(respond::see_other(&rescue.page).map(SessionBody::refusal)),
@@ -303,18 +408,21 @@ impl<S> Call<S> {
                 return Ok(respond::unavailable().map(SessionBody::refusal));
             }
         }
-        request.extensions_mut().insert(UnsentPage(Arc::clone(&rescue.page)));
-        let host = RequestHead::of(&request).host().map(str::to_owned);
-        let response = self.timeout.call(request).await;
+        let response = inner.call(request).await;
         let is_taken = response.as_ref().is_ok_and(|response| {
-            response.status() < StatusCode::BAD_REQUEST
-                && self.turned(response, host.as_deref()) == Turned::In
+            response.status() < StatusCode::BAD_REQUEST && !leads_to_login(&config, response, host.as_deref())
         });
-        let told = if is_taken { rescue.discard(user, &id).await } else { rescue.give_back(user, &id).await };
-        if let Err(error) = told {
-            // Its page says that no answer is known.
-            config.store_failed(&error);
-        }
-        response
+        // Though its client may have gone away.
+        let noting = tokio::spawn(async move {
+            let rescue = self::rescue(&config);
+            let noted =
+                if is_taken { rescue.take(user, &id).await } else { rescue.give_back(user, &id).await };
+            if let Err(error) = noted {
+                // Its page says that no answer is known.
+                config.store_failed(&error);
+            }
+        });
+        let _ = noting.await;
+        response.map(|response| response.map(SessionBody::application))
     }
 }

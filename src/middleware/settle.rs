@@ -1,5 +1,7 @@
 //! Settle: the store is told what an answer says happened.
 
+#[cfg(feature = "rescue")]
+use crate::rescue::user::User;
 use crate::{
     middleware::{
         admitted::Admitted,
@@ -26,11 +28,9 @@ impl Admitted {
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let store = self.store.clone();
         #[cfg(feature = "rescue")]
-        let signed_out = self
-            .page_info
-            .as_ref()
-            .and_then(|info| info.live.owner.clone())
-            .filter(|_| matches!(change, Change::LogOut | Change::End { .. }));
+        let has_signed_out = matches!(change, Change::LogOut | Change::End { .. }) || self.has_ended_itself();
+        #[cfg(feature = "rescue")]
+        let leavers = self.leavers(has_signed_out);
         Box::pin(async move {
             if let Some(live) = withdrawal
                 && store.ask(store.store().withdraw(&live)).await.is_err()
@@ -39,9 +39,19 @@ impl Admitted {
             }
             let outcome = settled(&store, change, logout).await;
             #[cfg(feature = "rescue")]
-            store.config.discard_forms(signed_out.as_ref()).await;
+            store.config.discard_forms(leavers).await;
             outcome
         })
+    }
+
+    /// Whose forms go, for they have signed out.
+    #[cfg(feature = "rescue")]
+    fn leavers(&self, has_signed_out: bool) -> Vec<User> {
+        let Some(rescue) = &self.store.config.rescue else { return Vec::new() };
+        let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
+        let leaver = self.rare.as_ref().and_then(|rare| rare.leaver);
+        let users = owner.map(|owner| rescue.user(owner)).into_iter().chain(leaver);
+        users.filter(|_| has_signed_out).collect()
     }
 }
 

@@ -91,7 +91,7 @@ impl<B> FormBody<B> {
         Self { kind: Kind::Other { body } }
     }
 
-    /// `length`: what it is said to be.
+    /// `limit`: how much of it is copied at most; `length`: what it is said to be.
     pub(crate) fn form(body: B, limit: usize, length: Option<u64>) -> (Self, FormCopy<B>) {
         let lost = length.is_some_and(|length| length > limit as u64).then_some(Lost::TooLarge);
         let state = State { bytes: Vec::new(), limit, lost, is_whole: false, rest: None };

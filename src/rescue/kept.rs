@@ -17,17 +17,19 @@ use crate::{
 /// Of one user's. A form that comes when there are as many is not kept.
 pub(crate) const MOST_FORMS: usize = 4;
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How many are known to have been taken, so that none is sent twice.
+const MOST_TAKEN: usize = 16;
 /// How often somebody else may have been first.
 const ATTEMPTS: usize = 8;
 /// After so long without an answer, a form may be sent again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// What became of a form that its user sends.
+/// What becomes of a form that its user sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// It is this request's to send.
+    /// It is this request's to send. It may be gone: its page was open when it went.
     Granted,
-    /// Another request sends it, or has.
+    /// Another request sends it, or the application has taken it, or it is another user's.
     Denied,
 }
 
@@ -35,36 +37,59 @@ pub(crate) enum Claim {
 #[derive(Default)]
 pub(crate) struct Forms {
     pub(crate) all: Vec<LateForm>,
+    /// The ids of those that the application has taken lately.
+    taken: Vec<(String, Duration)>,
     pub(crate) now: Duration,
 }
 
 impl Rescue {
-    pub(crate) async fn keep(&self, user: User, form: LateForm) -> Result<(), Lost> {
+    pub(crate) async fn keep(&self, user: User, form: &LateForm) -> Result<(), Lost> {
+        let id = self.new_id(user);
         let kept = self.change(user, |forms| {
+            let form = LateForm { id: id.clone(), came: forms.now, ..form.clone() };
+            // Sent again by a user who did not believe it.
+            forms.all.retain(|other| !other.is_alike(&form));
             let is_room = forms.all.len() < MOST_FORMS;
             if is_room {
-                forms.all.push(LateForm { came: forms.now, ..form.clone() });
+                forms.all.push(form);
             }
             is_room
         });
         match kept.await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Lost::NoRoom),
+            Ok(false) => Err(Lost::TooManyForms),
             Err(error) if error.is_no_room() => Err(Lost::NoRoom),
             Err(_) => Err(Lost::StoreFailed),
         }
     }
 
-    /// Nobody sends a form twice by pressing twice.
+    /// Nobody sends a form twice by pressing twice, nor another's.
     pub(crate) async fn claim(&self, user: User, id: &str) -> Result<Claim, StoreError> {
+        if !self.is_id_of(user, id) {
+            return Ok(Claim::Denied);
+        }
         self.change(user, |forms| {
             let now = forms.now;
-            let Some(form) = forms.all.iter_mut().find(|form| form.id == id) else { return Claim::Denied };
+            if forms.taken.iter().any(|(taken, _)| taken == id) {
+                return Claim::Denied;
+            }
+            let Some(form) = forms.all.iter_mut().find(|form| form.id == id) else { return Claim::Granted };
             if form.sent.is_some_and(|sent| now.saturating_sub(sent) < ANSWER_WITHIN) {
                 return Claim::Denied;
             }
             form.sent = Some(now);
             Claim::Granted
+        })
+        .await
+    }
+
+    /// The application has it.
+    pub(crate) async fn take(&self, user: User, id: &str) -> Result<(), StoreError> {
+        self.change(user, |forms| {
+            forms.all.retain(|form| form.id != id);
+            forms.taken.push((id.to_owned(), forms.now));
+            let too_many = forms.taken.len().saturating_sub(MOST_TAKEN);
+            forms.taken.drain(..too_many);
         })
         .await
     }
@@ -97,7 +122,8 @@ impl Rescue {
             let loaded = self.in_time(self.backend.load(key)).await?;
             let mut forms = self.read(user, &loaded);
             let result = change(&mut forms);
-            let record = (!forms.all.is_empty()).then(|| self.written(user, &forms.all));
+            let is_empty = forms.all.is_empty() && forms.taken.is_empty();
+            let record = (!is_empty).then(|| self.written(user, &forms));
             if record.is_none() && loaded.record.is_none() {
                 return Ok(result);
             }
@@ -127,13 +153,15 @@ impl Rescue {
     /// What cannot be read is nobody's any more: the secret has changed.
     fn read(&self, user: User, loaded: &Loaded) -> Forms {
         let opened = loaded.record.as_ref().and_then(|record| self.secret.open(user, record));
-        let mut all: Vec<LateForm> =
+        let (mut all, mut taken): (Vec<LateForm>, Vec<(String, Duration)>) =
             opened.and_then(|opened| serde_json::from_slice(&opened).ok()).unwrap_or_default();
-        all.retain(|form| loaded.now.saturating_sub(form.came) < KEPT_FOR);
-        Forms { all, now: loaded.now }
+        let is_kept = |since| loaded.now.saturating_sub(since) < KEPT_FOR;
+        all.retain(|form| is_kept(form.came));
+        taken.retain(|(_, at)| is_kept(*at));
+        Forms { all, taken, now: loaded.now }
     }
 
-    fn written(&self, user: User, forms: &[LateForm]) -> Vec<u8> {
-        self.secret.seal(user, &serde_json::to_vec(forms).expect("forms are text"))
+    fn written(&self, user: User, forms: &Forms) -> Vec<u8> {
+        self.secret.seal(user, &serde_json::to_vec(&(&forms.all, &forms.taken)).expect("forms are text"))
     }
 }

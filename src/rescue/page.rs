@@ -15,7 +15,7 @@ use crate::{
     request::head::RequestHead,
     rescue::{
         Rescue,
-        form::{LateForm, Lost},
+        form::{LateForm, Lost, pairs},
         kept::Forms,
         text::{RescueText, Texts},
     },
@@ -87,15 +87,7 @@ impl Rescue {
         html! {
             p { (text(RescueText::Explanation)) }
             @if form.sent.is_some() { p role="alert" { (text(RescueText::Unanswered)) } }
-            dl {
-                @for (at, (name, value)) in form.fields.iter().enumerate() {
-                    @if token.is_none_or(|(field, _)| field != name) {
-                        dt { label for={ "f" (at) } { (name) } }
-                        // A line break at its beginning would be lost.
-                        dd { textarea id={ "f" (at) } readonly rows=(rows(value)) { "\n" (value) } }
-                    }
-                }
-            }
+            (fields(form, token.map(|(field, _)| field)))
             (names(text(RescueText::Secrets), &form.secrets))
             (names(text(RescueText::Files), &form.files))
             div.choices {
@@ -117,18 +109,30 @@ impl Rescue {
         self.document(StatusCode::OK, texts, RescueText::Nothing, &body)
     }
 
-    /// Its user reads this while the form is still behind the Back button.
-    pub(crate) fn lost(&self, texts: &Texts, lost: Lost, login: Option<&str>) -> Response<RefusalBody> {
+    /// Its user reads this instead of the log-in page, and may copy what could not be kept.
+    pub(crate) fn lost(
+        &self,
+        texts: &Texts,
+        lost: Lost,
+        form: Option<&LateForm>,
+        login: Option<&str>,
+    ) -> Response<RefusalBody> {
         let (status, why) = match lost {
             Lost::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, RescueText::TooLarge),
-            Lost::Unreadable => (StatusCode::BAD_REQUEST, RescueText::Unreadable),
-            Lost::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, RescueText::NoRoom),
-            Lost::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, RescueText::Failed),
+            Lost::TooManyFields | Lost::Unreadable => (StatusCode::BAD_REQUEST, RescueText::Unreadable),
+            Lost::TooManyForms => (StatusCode::CONFLICT, RescueText::TooManyForms),
+            Lost::NoRoom | Lost::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, RescueText::Failed),
+            Lost::OfNobody | Lost::SessionEnded => (StatusCode::FORBIDDEN, RescueText::NotKept),
         };
         let why = texts.get(why).replace("{size}", &(self.limit >> 10).to_string());
+        let advice = if form.is_some() { RescueText::CopyIt } else { RescueText::GoBack };
         let body = html! {
-            p { strong { (why) } }
-            p { (texts.get(RescueText::Lost)) }
+            p { strong { (why) } " " (texts.get(advice)) }
+            @if let Some(form) = form {
+                (fields(form, self.csrf.as_ref().map(|(field, _)| field.as_str())))
+                (names(texts.get(RescueText::Secrets), &form.secrets))
+                (names(texts.get(RescueText::Files), &form.files))
+            }
             @if let Some(login) = login { p { a href=(login) { (texts.get(RescueText::SignIn)) } } }
         };
         self.document(status, texts, RescueText::LostTitle, &body)
@@ -147,6 +151,8 @@ impl Rescue {
             html lang=(texts.get(RescueText::Language)) {
                 head {
                     meta charset="utf-8";
+                    // Stronger than a header of somebody further out: by the referrer it is known what is sent from here.
+                    meta name="referrer" content="same-origin";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     title { (title) }
                     style { (PreEscaped(LAYOUT)) }
@@ -180,6 +186,21 @@ impl Rescue {
     }
 }
 
+/// To be read, and copied.
+fn fields(form: &LateForm, but: Option<&str>) -> Markup {
+    html! {
+        dl {
+            @for (at, (name, value)) in form.fields.iter().enumerate() {
+                @if but != Some(name.as_str()) {
+                    dt { label for={ "f" (at) } dir="auto" { (name) } }
+                    // A line break at its beginning would be lost.
+                    dd { textarea id={ "f" (at) } dir="auto" readonly rows=(rows(value)) { "\n" (value) } }
+                }
+            }
+        }
+    }
+}
+
 fn rows(value: &str) -> usize {
     value.lines().count().clamp(1, 12)
 }
@@ -195,6 +216,5 @@ fn names(text: &str, names: &[String]) -> Markup {
 
 /// Which form a query names.
 pub(crate) fn form_named(query: Option<&str>) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query?.as_bytes());
-    pairs.find(|(name, _)| name == "form").map(|(_, id)| id.into_owned())
+    pairs(query?.as_bytes())?.into_iter().find(|(name, _)| name == "form").map(|(_, id)| id)
 }

@@ -1,5 +1,7 @@
 //! What the page says, in whatever language.
 
+use std::borrow::Cow;
+
 use crate::request::head::RequestHead;
 
 /// A text of the page with the forms that were not sent: what [`RescueForms::texts`](crate::RescueForms::texts) translates.
@@ -32,16 +34,20 @@ pub enum RescueText {
     GoOn,
     /// The title of the page for a form that was not kept.
     LostTitle,
-    /// What to do about that.
-    Lost,
+    /// What to do about that, where its fields are shown.
+    CopyIt,
+    /// What to do about that, where they are not.
+    GoBack,
     /// Why: `{size}` is the longest that is kept, in KiB.
     TooLarge,
-    /// Why: it is no form of Unicode text.
+    /// Why: it is no form of Unicode text, or has too many fields.
     Unreadable,
-    /// Why: there are as many as are kept.
-    NoRoom,
+    /// Why: there are as many of this user's as are kept.
+    TooManyForms,
     /// Why: it could not be stored.
     Failed,
+    /// Why: the session was not ended by a timeout, or it is not known whose it was.
+    NotKept,
     /// The link to the log-in page.
     SignIn,
 }
@@ -49,7 +55,7 @@ pub enum RescueText {
 pub(crate) type Translate = Box<dyn Fn(&RequestHead<'_>, RescueText) -> Option<String> + Send + Sync>;
 
 impl RescueText {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Language,
         Self::Title,
         Self::Explanation,
@@ -63,11 +69,13 @@ impl RescueText {
         Self::Nothing,
         Self::GoOn,
         Self::LostTitle,
-        Self::Lost,
+        Self::CopyIt,
+        Self::GoBack,
         Self::TooLarge,
         Self::Unreadable,
-        Self::NoRoom,
+        Self::TooManyForms,
         Self::Failed,
+        Self::NotKept,
         Self::SignIn,
     ];
 
@@ -80,8 +88,8 @@ impl RescueText {
                 "You had been signed out when you sent this form. It was kept for you: you can send it now, or copy what \
                  you need from it."
             }
-            Self::Secrets => "Not kept, for your safety:",
-            Self::Files => "Files are not kept. Choose them again:",
+            Self::Secrets => "Not kept, for your safety, and not sent with it:",
+            Self::Files => "Files are not kept, and not sent with it:",
             Self::Unanswered => "You have sent it from here, and it is not known whether it was taken.",
             Self::Send => "Send it now",
             Self::Open => "Open the form again, empty",
@@ -90,26 +98,30 @@ impl RescueText {
             Self::Nothing => "There is nothing that was not sent.",
             Self::GoOn => "Go on",
             Self::LostTitle => "You have been signed out, and this form was not sent",
-            Self::Lost => {
-                "It could not be kept. Go back with your browser's Back button: most browsers show the form as you filled \
-                 it in. Copy what you need before you sign in."
+            Self::CopyIt => "It could not be kept. Copy what you need from here before you sign in.",
+            Self::GoBack => {
+                "It could not be kept, and cannot be shown here. Before you sign in, try your browser's Back button: some \
+                 browsers show the form as you filled it in."
             }
             Self::TooLarge => "It is larger than {size} KiB.",
             Self::Unreadable => "It could not be read.",
-            Self::NoRoom => "There are other forms of yours that were not sent. Sign in to see them.",
+            Self::TooManyForms => "There are other forms of yours that were not sent. Sign in to see them.",
             Self::Failed => "Forms cannot be kept at the moment.",
+            Self::NotKept => "Forms are kept only where a session was not used for too long.",
             Self::SignIn => "Sign in",
         }
     }
 }
 
 /// All texts, as one request's user reads them.
-pub(crate) struct Texts([String; RescueText::ALL.len()]);
+pub(crate) struct Texts([Cow<'static, str>; RescueText::ALL.len()]);
 
 impl Texts {
     pub(crate) fn of(head: &RequestHead<'_>, translate: Option<&Translate>) -> Self {
         let translated = |text| translate.and_then(|translate| translate(head, text));
-        Self(RescueText::ALL.map(|text| translated(text).unwrap_or_else(|| text.in_english().to_owned())))
+        Self(
+            RescueText::ALL.map(|text| translated(text).map_or(Cow::Borrowed(text.in_english()), Cow::Owned)),
+        )
     }
 
     pub(super) fn get(&self, text: RescueText) -> &str {

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const LENGTH: usize = 16;
+const ID_LENGTH: usize = 9;
 
 /// A user, without a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,27 @@ impl Rescue {
 
     fn proof(&self, user: User) -> [u8; LENGTH] {
         first_half(self.secret.mac(b"cookie", &user.0))
+    }
+
+    /// A name for a form of this user's.
+    pub(super) fn new_id(&self, user: User) -> String {
+        let mut random = [0; ID_LENGTH];
+        getrandom::fill(&mut random).expect("the operating system gives random numbers");
+        URL_SAFE_NO_PAD.encode([random, self.id_proof(user, random)].concat())
+    }
+
+    pub(super) fn is_id_of(&self, user: User, id: &str) -> bool {
+        let bytes = URL_SAFE_NO_PAD.decode(id).ok();
+        let bytes: Option<[u8; 2 * ID_LENGTH]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        let Some((random, proof)) = bytes.as_ref().and_then(|bytes| bytes.split_first_chunk()) else {
+            return false;
+        };
+        self.id_proof(user, *random) == proof
+    }
+
+    fn id_proof(&self, user: User, random: [u8; ID_LENGTH]) -> [u8; ID_LENGTH] {
+        let mac = self.secret.mac(b"form", &[&user.0[..], &random].concat());
+        *mac.first_chunk().expect("a MAC is longer")
     }
 
     /// Lets the browser know whose its session is.

@@ -140,10 +140,10 @@ impl<'a> Ended<'a> {
     /// [rescued](crate::SessionTimeoutBuilder::rescue_forms), the page that shows it.
     pub fn return_to(&self) -> Option<Cow<'a, str>> {
         #[cfg(feature = "rescue")]
-        if let Some(page) = self.head.extensions().get::<return_to::UnsentPage>()
+        if let Some(watch) = self.head.extensions().get::<return_to::FormWatch>()
             && return_to::keeps_forms(self.reason)
         {
-            return Some(Cow::Owned(page.0.to_string()));
+            return Some(Cow::Owned(watch.watched().page.to_string()));
         }
         if !matches!(*self.head.method(), Method::GET | Method::HEAD) {
             return None;

@@ -4,7 +4,7 @@ use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 #[cfg(feature = "rescue")]
-use crate::rules::limits::EndReason;
+use crate::rules::{id::Owner, limits::EndReason};
 
 /// Everything but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -43,10 +43,39 @@ fn decodes_safely(path: &str) -> bool {
         && !path.split(|&byte| byte == b'/').any(|segment| segment == b"." || segment == b"..")
 }
 
-/// In the extensions of a request with a form that is kept if its session has ended: where its user is shown it then.
+/// In the extensions of a request with a form: what becomes of its session is noted here, for whoever keeps the form.
 #[cfg(feature = "rescue")]
 #[derive(Clone)]
-pub(crate) struct UnsentPage(pub(crate) std::sync::Arc<str>);
+pub(crate) struct FormWatch(std::sync::Arc<Watched>);
+
+#[cfg(feature = "rescue")]
+pub(crate) struct Watched {
+    /// Where the form's user is shown it after the log-in.
+    pub(crate) page: std::sync::Arc<str>,
+    /// The form that was kept, and that its user sends now.
+    pub(crate) unsent: Option<String>,
+    pub(crate) seen: std::sync::OnceLock<Seen>,
+}
+
+/// What became of the session.
+#[cfg(feature = "rescue")]
+pub(crate) enum Seen {
+    /// The application got the request with it. Whose it is.
+    Live(Option<Owner>),
+    /// It had ended. Whose it was, as far as anybody knows: a session that is known and has no owner is nobody's.
+    Ended { is_known: bool, owner: Option<Owner> },
+}
+
+#[cfg(feature = "rescue")]
+impl FormWatch {
+    pub(crate) fn new(page: std::sync::Arc<str>, unsent: Option<String>) -> Self {
+        Self(std::sync::Arc::new(Watched { page, unsent, seen: std::sync::OnceLock::new() }))
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.0
+    }
+}
 
 /// Not after a log-out, nor where the application has ended the session: whoever sends forms then may be somebody else.
 #[cfg(feature = "rescue")]
@@ -58,6 +87,18 @@ pub(crate) fn keeps_forms(reason: EndReason) -> bool {
 /// authority is no part of it.
 pub(crate) fn of_request(target: Option<&PathAndQuery>) -> Option<&str> {
     target.and_then(|target| safe_return_to(target.as_str()))
+}
+
+/// The same location with this page as its `next`, whatever else the application says in it.
+#[cfg(feature = "rescue")]
+pub(crate) fn with_next(location: &str, next: &str) -> String {
+    let (before, fragment) = location.split_once('#').unwrap_or((location, ""));
+    let (path, query) = before.split_once('?').unwrap_or((before, ""));
+    let others = query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("next"));
+    let next = format!("next={}", utf8_percent_encode(next, QUERY_VALUE));
+    let query: Vec<_> = others.chain([next.as_str()]).collect();
+    let fragment = if fragment.is_empty() { String::new() } else { format!("#{fragment}") };
+    format!("{path}?{}{fragment}", query.join("&"))
 }
 
 /// The log-in page with a way back: for applications that send anonymous visitors there themselves. A target that is

@@ -69,8 +69,22 @@ async fn log_in(RawForm(form): RawForm) -> impl IntoResponse {
     if user.is_empty() {
         return Redirect::to("/login").into_response();
     }
-    let cookie = format!("sid={:032x}; Path=/; HttpOnly", rand::random::<u128>());
+    let cookie = new_cookie();
     (Extension(NewSession::new().owner(user)), [(SET_COOKIE, cookie)], Redirect::to("/notes")).into_response()
+}
+
+fn new_cookie() -> String {
+    format!("sid={:032x}; Path=/; HttpOnly", rand::random::<u128>())
+}
+
+async fn log_in_in_place(RawForm(form): RawForm) -> impl IntoResponse {
+    let user = String::from_utf8(form.to_vec()).unwrap().replace("user=", "");
+    (Extension(NewSession::new().owner(user)), [(SET_COOKIE, new_cookie())], "welcome")
+}
+
+async fn end(session: Session) -> impl IntoResponse {
+    session.end().await.unwrap();
+    Redirect::to("/")
 }
 
 async fn take(State(notes): State<Notes>, session: Option<Session>, body: Bytes) -> impl IntoResponse {
@@ -116,10 +130,18 @@ impl Site {
             .route("/login", get("log in").post(log_in))
             .route("/logout", post(async || Redirect::to("/")))
             .route("/notes", get("notes").post(take))
+            .route("/bye", post(async || ([(SET_COOKIE, "sid=; Path=/; Max-Age=0")], Redirect::to("/login"))))
+            .route("/password", post(async || Redirect::to("/login?changed=1")))
+            .route("/wrong", post(async || StatusCode::UNAUTHORIZED))
+            .route("/auth", post(async || Redirect::to("/login?error=bad&lang=de")))
+            .route("/search", post(async || Redirect::to("/login?error=x&next=/search&lang=de")))
+            .route("/guest", post(async || [(SET_COOKIE, new_cookie())]))
+            .route("/log-in-in-place", post(log_in_in_place))
+            .route("/end", post(end))
             .with_state(notes.clone());
         let service = ServiceExt::<Request<Body>>::and_then(
             layer.layer(app),
-            |response: Response<SessionBody<Body>>| async {
+            |response: Response<SessionBody<SessionBody<Body>>>| async {
                 let (parts, body) = response.into_parts();
                 Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
             },
@@ -499,33 +521,244 @@ async fn of_files_only_the_names_are_kept() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_told_before_it_is_lost() {
+async fn what_cannot_be_kept_is_told_and_shown_before_it_is_lost() {
+    let late = async |site: &Site, body: Body| {
+        let mut ada = site.browser();
+        ada.log_in("ada").await;
+        site.clock.advance(IDLE);
+        ada.post_from("/notes", "/notes", URLENCODED, body).await
+    };
     let site = Site::with(|builder| builder, RescueForms::new().limit(1 << 10));
+    let text = "x".repeat(2000);
+    let told = late(&site, format!("text={text}&password=hunter2").into()).await;
+    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(told.headers()["session-ended"], "idle");
+    let page = Page::of(&told);
+    assert!(page.text.contains("larger than 1 KiB") && page.text.contains(&text), "{}", page.text);
+    assert!(!page.text.contains("hunter2"));
+    // Too large to be shown.
+    let told = late(&site, "x".repeat(2 << 20).into()).await;
+    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(Page::of(&told).text.contains("Back button"));
+    for unreadable in ["text=%FF%FE".to_owned(), "a=b&".repeat(501)] {
+        assert_eq!(late(&site, unreadable.into()).await.status(), StatusCode::BAD_REQUEST);
+    }
+    let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("gone")) });
+    assert_eq!(late(&site, Body::from_stream(broken)).await.status(), StatusCode::BAD_REQUEST);
+    for text in ["text=1", "text=2", "text=3", "text=4"] {
+        assert_eq!(late(&site, text.into()).await.status(), StatusCode::SEE_OTHER);
+    }
+    let told = late(&site, "text=the+fifth".into()).await;
+    assert_eq!(told.status(), StatusCode::CONFLICT);
+    assert!(Page::of(&told).text.contains("the fifth"));
+    let (kept, lost) = site.kept_and_lost();
+    assert_eq!((kept, lost.len()), (4, 6));
+}
+
+#[tokio::test]
+async fn what_is_not_kept_for_its_session_was_ended_otherwise_or_is_nobodys_is_shown() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let mut copy = ada.clone();
+    ada.post_from("/notes", "/logout", URLENCODED, "").await;
+    let told = copy.post("text=after+the+log-out").await;
+    assert_eq!(told.status(), StatusCode::FORBIDDEN);
+    assert!(Page::of(&told).text.contains("after the log-out"));
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+
+    ada.cookies.remove("user-sid");
+    ada.cookies.insert("sid".to_owned(), "0".repeat(32));
+    let told = ada.post("text=of+nobody").await;
+    assert_eq!(told.status(), StatusCode::FORBIDDEN);
+    assert!(Page::of(&told).text.contains("of nobody"));
+    // A form without fields is a button.
+    ada.cookies.insert("sid".to_owned(), "0".repeat(32));
+    assert_eq!(ada.post("").await.status(), StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn what_comes_in_a_live_session_is_the_applications_wherever_it_sends_the_browser() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let answer = ada.post_from("/notes", "/password", URLENCODED, "old=1&new=2").await;
+    assert_eq!(location(&answer), "/login?changed=1");
+    let answer = ada.post_from("/notes", "/wrong", URLENCODED, "text=1").await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let answer = ada.post_from("/notes", "/bye", URLENCODED, "reason=late").await;
+    assert_eq!(location(&answer), "/login");
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+    assert_eq!(site.kept_and_lost(), (0, vec![]));
+}
+
+#[tokio::test]
+async fn without_a_session_a_log_in_that_failed_elsewhere_is_not_kept_nor_what_comes_to_public_paths() {
+    let site = Site::with(|builder| builder.public_paths(["/password"]), RescueForms::new());
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    ada.cookies.remove("sid");
+    let answer = ada.post_from("/login", "/auth", URLENCODED, "user=ada&password=hunter2").await;
+    assert_eq!(location(&answer), "/login?error=bad&lang=de");
+    let answer = ada.post_from("/", "/password", URLENCODED, "a=b").await;
+    assert_eq!(location(&answer), "/login?changed=1");
+    assert_eq!(site.kept_and_lost(), (0, vec![]));
+    // What else the application says in its location stays.
+    let answer = ada.post_from("/", "/search", URLENCODED, "a=b").await;
+    assert_eq!(location(&answer), "/login?error=x&lang=de&next=%2F_session-timeout%2Funsent");
+    assert_eq!(site.kept_and_lost(), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_form_is_its_sessions_owners_whoever_used_the_browser_before() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    // A visitor without a log-in, at Ada's browser.
+    site.clock.advance(IDLE);
+    let mut guest = ada.clone();
+    guest.cookies.remove("sid");
+    guest.post_from("/", "/guest", URLENCODED, "").await;
+    assert!(!guest.cookies.contains_key("user-sid"));
+    guest.cookies.insert("user-sid".to_owned(), ada.cookies["user-sid"].clone());
+    site.clock.advance(IDLE);
+    assert_eq!(guest.post("text=of+a+guest").await.status(), StatusCode::FORBIDDEN);
+    // Somebody who logs in without leaving the page.
+    let mut grace = ada.clone();
+    grace.cookies.remove("sid");
+    grace.post_from("/", "/log-in-in-place", URLENCODED, "user=grace").await;
+    assert_ne!(grace.cookies["user-sid"], ada.cookies["user-sid"]);
+    grace.cookies.insert("user-sid".to_owned(), ada.cookies["user-sid"].clone());
+    site.clock.advance(IDLE);
+    assert_eq!(grace.post("text=of+grace").await.status(), StatusCode::SEE_OTHER);
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+    grace.log_in("grace").await;
+    assert!(grace.unsent().await.1.text.contains("of grace"));
+}
+
+#[tokio::test]
+async fn it_is_sent_in_its_users_session_only_and_without_the_browser_being_known() {
+    let site = Site::new();
     let mut ada = site.browser();
     ada.log_in("ada").await;
     site.clock.advance(IDLE);
-    let large = format!("text={}", "x".repeat(2000));
-    let broken = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("gone")) });
-    let told = ada.post_from("/notes", "/notes", URLENCODED, Body::from_stream(broken)).await;
-    assert_eq!(told.status(), StatusCode::BAD_REQUEST);
-    assert_eq!(told.headers()["session-ended"], "idle");
-    let told = ada.post_from("/notes", "/notes", URLENCODED, large.clone()).await;
-    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    let page = Page::of(&told);
-    assert!(page.text.contains("larger than 1 KiB"), "{}", page.text);
-    // Without a length.
-    let stream = futures_util::stream::once(async { Ok::<_, std::io::Error>(large) });
-    let told = ada.post_from("/notes", "/notes", URLENCODED, Body::from_stream(stream)).await;
-    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    let told = ada.post("text=%FF%FE").await;
-    assert_eq!(told.status(), StatusCode::BAD_REQUEST);
-    for text in ["text=1", "text=2", "text=3", "text=4"] {
-        assert_eq!(ada.post(text).await.status(), StatusCode::SEE_OTHER);
+    ada.post("text=of+ada").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    // Her page is still open when somebody else logs in.
+    let mut grace = ada.clone();
+    grace.log_in("grace").await;
+    assert_eq!(location(&grace.press_send(&place, &page).await), "/_session-timeout/unsent");
+    assert!(site.taken().is_empty());
+    let mut elsewhere = site.browser();
+    elsewhere.post_from("/login", "/login", URLENCODED, "user=ada").await;
+    elsewhere.cookies.remove("user-sid");
+    let (place, page) = elsewhere.unsent().await;
+    elsewhere.press_send(&place, &page).await;
+    elsewhere.press_send(&place, &page).await;
+    assert_eq!(site.taken(), ["text=of+ada"]);
+}
+
+#[tokio::test]
+async fn what_an_open_page_shows_can_be_sent_though_it_is_kept_no_more() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    let mut phone = site.browser();
+    phone.log_in("ada").await;
+    phone.post_from("/notes", "/logout", URLENCODED, "").await;
+    for _ in 0..2 {
+        ada.press_send(&place, &page).await;
     }
-    let told = ada.post("text=5").await;
-    assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let (kept, lost) = site.kept_and_lost();
-    assert_eq!((kept, lost.len()), (4, 5));
+    assert_eq!(site.taken(), ["text=1"]);
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_again_is_kept_once_and_each_page_leads_to_what_is_left() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let late = ada.clone();
+    site.clock.advance(IDLE);
+    for text in ["text=1", "text=1", "text=2"] {
+        late.clone().post(text).await;
+    }
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert!(page.text.contains("There is another one"));
+    ada.press_send(&place, &page).await;
+    let answer = ada.get(&place).await;
+    let (next, page) = ada.unsent().await;
+    assert_eq!(location(&answer), next);
+    assert!(!page.text.contains("There is another one"));
+    ada.press_send(&next, &page).await;
+    assert_eq!(site.taken(), ["text=1", "text=2"]);
+}
+
+#[tokio::test]
+async fn browsers_that_do_not_say_how_they_came_by_it_are_believed_by_what_they_accept() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let cookies = format!("sid={}; user-sid={}", ada.cookies["sid"], ada.cookies["user-sid"]);
+    let request = Request::post("/notes")
+        .header(CONTENT_TYPE, URLENCODED)
+        .header(COOKIE, cookies)
+        .header("host", "intranet.test")
+        .header("origin", "http://intranet.test")
+        .header("accept", "text/html,*/*;q=0.8")
+        .body(Body::from("text=over+plain+HTTP"));
+    let refused = site.service.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(
+        (refused.status(), location(&refused)),
+        (StatusCode::SEE_OTHER, "/login?next=%2F_session-timeout%2Funsent")
+    );
+    ada.log_in("ada").await;
+    assert!(ada.unsent().await.1.text.contains("over plain HTTP"));
+}
+
+#[tokio::test]
+async fn an_application_that_answers_by_itself_does() {
+    let to_idp = |_: &tower_session_timeout::Ended<'_>| {
+        Response::builder().status(303).header(LOCATION, "https://idp.example/").body(Body::empty()).unwrap()
+    };
+    let site = Site::with(|builder| builder.expired_response(to_idp), RescueForms::new());
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    assert_eq!(location(&ada.post("text=1").await), "https://idp.example/");
+    ada.log_in("ada").await;
+    assert!(ada.unsent().await.1.forms[0].action == "/notes");
+}
+
+#[tokio::test]
+async fn it_goes_where_the_application_ends_the_session_and_where_its_user_signs_out_too_late() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    ada.post_from("/notes", "/end", URLENCODED, "").await;
+    assert!(!ada.cookies.contains_key("user-sid"));
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
+
+    site.clock.advance(IDLE);
+    let mut late = ada.clone();
+    ada.post("text=2").await;
+    late.post_from("/notes", "/logout", URLENCODED, "").await;
+    assert!(!late.cookies.contains_key("user-sid"));
+    ada.log_in("ada").await;
+    assert!(ada.has_nothing().await);
 }
 
 #[tokio::test]
@@ -539,10 +772,12 @@ async fn where_there_is_no_room_for_all_users_forms_it_is_told() {
     site.clock.advance(IDLE);
     assert_eq!(ada.post("text=fits").await.status(), StatusCode::SEE_OTHER);
     let large = format!("text={}", "x".repeat(500));
+    let grace_late = grace.clone();
     let told = grace.post_from("/notes", "/notes", URLENCODED, large.clone()).await;
     assert_eq!(told.status(), StatusCode::SERVICE_UNAVAILABLE);
     // A day later there is room.
     site.clock.advance(DAY);
+    grace = grace_late;
     let grace_again = grace.post_from("/notes", "/notes", URLENCODED, large[..300].to_owned()).await;
     assert_eq!(grace_again.status(), StatusCode::SEE_OTHER);
 }
@@ -670,15 +905,6 @@ async fn only_a_form_of_this_site_by_which_a_page_is_left_and_that_a_timeout_was
         ada.log_in("ada").await;
         assert!(ada.has_nothing().await, "{what}");
     }
-    // Nor after a log-out in another browser with the same id.
-    let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    let mut copy = ada.clone();
-    ada.post_from("/notes", "/logout", URLENCODED, "").await;
-    assert_eq!(location(&copy.post("text=1").await), "/login");
-    ada.log_in("ada").await;
-    assert!(ada.has_nothing().await);
 }
 
 #[tokio::test]
@@ -687,21 +913,23 @@ async fn a_forged_or_foreign_cookie_leaves_no_form_for_anybody() {
     let mut ada = site.browser();
     ada.log_in("ada").await;
     let cookie = ada.cookies["user-sid"].clone();
-    site.clock.advance(IDLE);
+    // An id that no store knows.
+    ada.cookies.insert("sid".to_owned(), "0".repeat(32));
+    let mut grace = site.browser();
+    grace.log_in("grace").await;
     for forged in [
         String::new(),
         "x".to_owned(),
         "A".repeat(cookie.len()),
         format!("{}A", &cookie[..cookie.len() - 1]),
         format!("{cookie}A"),
-        format!("{cookie}; user-sid={}", "A".repeat(cookie.len())),
+        format!("{cookie}; user-sid={}", grace.cookies["user-sid"]),
     ] {
         let mut thief = ada.clone();
         thief.cookies.insert("user-sid".to_owned(), forged.clone());
-        let refused = thief.post("text=1").await;
-        let is_hers = forged.starts_with(&format!("{cookie};"));
-        assert_eq!(location(&refused) == "/login", !is_hers, "{forged}");
+        assert_eq!(thief.post("text=1").await.status(), StatusCode::FORBIDDEN, "{forged}");
     }
+    assert_eq!(ada.post("text=1").await.status(), StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
