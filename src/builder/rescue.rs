@@ -46,19 +46,28 @@ impl SessionTimeoutBuilder {
     ///
     /// # How it goes
     ///
-    /// A `POST` of `application/x-www-form-urlencoded` or `multipart/form-data`, by which a browser leaves a page of this site,
-    /// is kept if the layer answers it because its session is idle, over-age or unknown: not after a log-out or where
-    /// sessions were [ended](crate::Sessions::end). Whose it is a cookie tells (named after the session cookie, `user-sid`),
-    /// which the pages of sessions with an owner set: it lets its browser leave forms for its user, and see none. The answer
-    /// is the log-in page, as ever, with the page of the form as its `next` ([`Ended::return_to`](crate::Ended::return_to)).
-    /// If the form cannot be kept, the answer says so and why, while the browser can still go back to it.
+    /// A `POST` of `application/x-www-form-urlencoded` or `multipart/form-data`, by which a browser leaves a page of this site, is
+    /// kept if the layer refuses it because its session has ended by a timeout, or is forgotten; or if it has no session, its path is
+    /// not public, and the application redirects it to the [`login_path`](Self::login_path). (Not with a password in it: that is a
+    /// log-in which failed.) The answer is the log-in page, as ever, with the page of the form as its `next`
+    /// ([`Ended::return_to`](crate::Ended::return_to)), to which the log-in has to lead. What comes in a live session is the
+    /// application's, wherever that sends the browser.
     ///
-    /// That page shows the fields, sends them where they were going if its user presses *Send it now*, and throws them away
-    /// at *Discard it*. It sends nothing by itself, and nothing twice. A form is gone once the application has taken it
-    /// (a status below 400), after a day, and when its user logs out.
+    /// It is kept for the session's owner, whose browser then knows whom it had last by a cookie (`user-` and the session cookie's name),
+    /// until its user logs out: where the store has forgotten the session, that decides. The cookie lets its browser leave forms for
+    /// that user, and see none.
     ///
-    /// Of each user four forms are kept, sealed with a key of that user's that is derived from the
-    /// [secret of the endpoints](crate::ClientEndpoints::secret).
+    /// The page shows the fields, sends them where they were going if its user presses *Send it now*, and throws them away at
+    /// *Discard it*. It sends nothing by itself. A form is gone once the application has taken it (a status below 400), after a day,
+    /// and when its user logs out. By the `Referer` it is known what is sent from there: who has a proxy remove it can send
+    /// a form twice by pressing twice.
+    ///
+    /// What is refused and cannot be kept is shown to its sender at once, with the reason, to be copied: more than the
+    /// [limit](RescueForms::limit), more than 500 fields, the fifth form of a user, any form while the place for them fails, and what
+    /// comes after the session was ended otherwise.
+    ///
+    /// Forms are sealed with a key of their user's that is derived from the
+    /// [secret of the endpoints](crate::ClientEndpoints::secret). Inside another layer for the same cookie it keeps nothing.
     pub fn rescue_forms(self, rescue: RescueForms) -> FormRescueBuilder {
         FormRescueBuilder(Self { rescue: Some(rescue), ..self })
     }

@@ -137,7 +137,7 @@ impl<'a> Ended<'a> {
 
     /// Path and query to come back to after the log-in: of a `GET` or `HEAD` to an ordinary page, and only if they
     /// are safe ([`safe_return_to`]). For htmx, those of the page around the fragment. Of a form that is
-    /// [rescued](crate::SessionTimeoutBuilder::rescue_forms), the page that shows it.
+    /// rescued (`SessionTimeoutBuilder::rescue_forms`), the page that shows it.
     pub fn return_to(&self) -> Option<Cow<'a, str>> {
         #[cfg(feature = "rescue")]
         if let Some(watch) = self.head.extensions().get::<return_to::FormWatch>()
