@@ -71,12 +71,12 @@ impl Admitted {
         let announced = response.extensions().get::<NewSession>().and_then(|new| new.owner.clone());
         let is_live = matches!(self.session, RequestSession::Live { .. });
         let headers = response.headers_mut();
+        let begins = matches!(leaving.cookies, LeavingCookies::Set(_)) && !(is_live && leaving.goes_on);
         match (outcome, &leaving.cookies) {
-            (Outcome::Pass, LeavingCookies::Set(_)) => match announced {
+            (Outcome::Pass, _) if begins => match announced {
                 Some(owner) => rescue.introduce(&owner, headers),
-                // Another's would be kept for whoever was there before.
-                None if !is_live => rescue.cookies.remove_from_browser(headers),
-                None => {}
+                // What comes from there is not for whoever was there before.
+                None => rescue.cookies.remove_from_browser(headers),
             },
             (Outcome::RemoveCookie, _) | (_, LeavingCookies::Removed) => {
                 rescue.cookies.remove_from_browser(headers);

@@ -188,7 +188,7 @@ impl Form {
         request.extensions_mut().insert(self.watch.clone());
         let (parts, body) = request.into_parts();
         let limit = rescue(&self.config).limit.max(SHOWN);
-        let (body, copy) = FormBody::form(body, limit, self.envelope.length);
+        let (body, copy) = FormBody::form(body, limit, self.envelope.length, self.watch.clone());
         let response = timeout.call(Request::from_parts(parts, body)).await?;
         match self.late(&response) {
             Some(late) => Ok(self.keep(late, copy, response).await),

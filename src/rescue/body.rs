@@ -15,7 +15,10 @@ use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-use crate::rescue::form::Lost;
+use crate::{
+    rescue::form::Lost,
+    respond::return_to::{FormWatch, Seen},
+};
 
 /// Until when the rest of a form has to have come.
 const COMES_WITHIN: Duration = Duration::from_secs(30);
@@ -42,11 +45,21 @@ pin_project! {
 struct Watched<B> {
     body: Option<Pin<Box<B>>>,
     copy: FormCopy<B>,
+    watch: FormWatch,
 }
 
 impl<B> Drop for Watched<B> {
     fn drop(&mut self) {
-        self.copy.state().rest = self.body.take();
+        if self.may_be_late() {
+            self.copy.state().rest = self.body.take();
+        }
+    }
+}
+
+impl<B> Watched<B> {
+    /// What comes in a live session is the application's alone.
+    fn may_be_late(&self) -> bool {
+        !matches!(self.watch.watched().seen.get(), Some(Seen::Live(_)))
     }
 }
 
@@ -92,11 +105,11 @@ impl<B> FormBody<B> {
     }
 
     /// `limit`: how much of it is copied at most; `length`: what it is said to be.
-    pub(crate) fn form(body: B, limit: usize, length: Option<u64>) -> (Self, FormCopy<B>) {
+    pub(crate) fn form(body: B, limit: usize, length: Option<u64>, watch: FormWatch) -> (Self, FormCopy<B>) {
         let lost = length.is_some_and(|length| length > limit as u64).then_some(Lost::TooLarge);
         let state = State { bytes: Vec::new(), limit, lost, is_whole: false, rest: None };
         let copy = FormCopy(Arc::new(Mutex::new(state)));
-        let watched = Watched { body: Some(Box::pin(body)), copy: copy.clone() };
+        let watched = Watched { body: Some(Box::pin(body)), copy: copy.clone(), watch };
         (Self { kind: Kind::Form { watched } }, copy)
     }
 }
@@ -151,12 +164,17 @@ impl<B: Body<Data = Bytes>> Body for FormBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Watched { body, copy } = match self.project().kind.project() {
+        let watched = match self.project().kind.project() {
             Projected::Other { body } => return body.poll_frame(cx),
             Projected::Form { watched } => watched,
         };
+        let may_be_late = watched.may_be_late();
+        let Watched { body, copy, .. } = watched;
         let Some(body) = body else { return Poll::Ready(None) };
         let frame = ready!(body.as_mut().poll_frame(cx));
+        if !may_be_late {
+            return Poll::Ready(frame);
+        }
         let mut state = copy.state();
         match &frame {
             Some(Ok(frame)) => {

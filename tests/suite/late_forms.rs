@@ -138,6 +138,7 @@ impl Site {
             .route("/guest", post(async || [(SET_COOKIE, new_cookie())]))
             .route("/log-in-in-place", post(log_in_in_place))
             .route("/end", post(end))
+            .route("/changing", get(async || ([(SET_COOKIE, new_cookie())], "a new id with every page")))
             .with_state(notes.clone());
         let service = ServiceExt::<Request<Body>>::and_then(
             layer.layer(app),
@@ -637,6 +638,22 @@ async fn a_form_is_its_sessions_owners_whoever_used_the_browser_before() {
     assert!(ada.has_nothing().await);
     grace.log_in("grace").await;
     assert!(grace.unsent().await.1.text.contains("of grace"));
+}
+
+#[tokio::test]
+async fn a_browser_whose_id_changes_with_every_page_is_known_too() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let known = ada.cookies.remove("user-sid");
+    ada.get("/changing").await;
+    assert_eq!(ada.cookies.get("user-sid"), known.as_ref());
+    ada.get("/changing").await;
+    assert_eq!(ada.cookies.get("user-sid"), known.as_ref());
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    ada.log_in("ada").await;
+    assert!(!ada.has_nothing().await);
 }
 
 #[tokio::test]
