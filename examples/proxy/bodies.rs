@@ -10,6 +10,10 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{self, Instant};
+use tower_session_timeout::FormBody;
+
+/// A copy may be made of it, if it is a form.
+pub(crate) type RequestBody = FormBody<Incoming>;
 
 /// When a request's body last moved on: an upload takes its time, and the application is not to blame.
 #[derive(Clone)]
@@ -47,9 +51,9 @@ impl Progress {
 /// A body as it goes on, in either direction. The layer has not seen trailers, and servers put those of a request among its
 /// header fields (uvicorn): there, a `Cookie` would be a session that nobody has judged. None of an application's is missed:
 /// it is asked by HTTP/1.1, which carries no gRPC.
-pub(crate) struct WithoutTrailers(pub(crate) Incoming);
+pub(crate) struct WithoutTrailers<B = Incoming>(pub(crate) B);
 
-impl Body for WithoutTrailers {
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for WithoutTrailers<B> {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -76,7 +80,7 @@ impl Body for WithoutTrailers {
 
 /// A request's body, as the application reads it.
 pub(crate) struct Watched {
-    pub(crate) body: WithoutTrailers,
+    pub(crate) body: WithoutTrailers<RequestBody>,
     pub(crate) progress: Progress,
 }
 

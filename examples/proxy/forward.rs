@@ -9,10 +9,10 @@ use http::{
     uri::PathAndQuery,
 };
 use http_body_util::{Either, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use crate::{
-    bodies::WithoutTrailers,
+    bodies::{RequestBody, WithoutTrailers},
     page::{Asked, Page, PageScript, ask_for_page},
     tunnel::{Tunnel, announce_web_socket, is_for_web_socket},
     upstream::{Failure, Upstream},
@@ -25,7 +25,7 @@ pub(crate) type Answer = Response<Either<Page, Full<Bytes>>>;
 pub(crate) async fn forward(
     upstream: Upstream,
     script: Option<&PageScript>,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
 ) -> Answer {
     // It asks for a tunnel, in which nobody would look at sessions.
     if *request.method() == Method::CONNECT {
@@ -84,7 +84,7 @@ pub(crate) async fn forward(
 }
 
 /// To the application, which sees the `Host` the client asked for.
-fn readdress(request: &mut Request<Incoming>, upstream: Uri) -> Result<(), http::Error> {
+fn readdress(request: &mut Request<RequestBody>, upstream: Uri) -> Result<(), http::Error> {
     let asked_for = request.uri().clone().into_parts();
     // HTTP/2 has no `Host`, and an absolute address overrules it (RFC 9112 §3.2.2).
     if let Some(authority) = asked_for.authority {

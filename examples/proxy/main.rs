@@ -7,7 +7,7 @@
 //! ```
 //!
 //! With `--warn 120`, every page of the application gets the script that warns its user, who can stay; with `--drafts form`,
-//! what is typed into forms outlives the session.
+//! what is typed into forms outlives the session, and with `--rescue`, what is sent after its end.
 //!
 //! Nobody may reach the application but through the proxy. It speaks plain HTTP on both sides: put it behind what ends
 //! TLS. A web socket is closed when the session it was opened with ends (after a log-out, within 30 seconds); what is sent
@@ -20,15 +20,19 @@
 use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use http::{HeaderName, Uri, uri::Scheme};
+use cookie::Cookie;
+use http::{HeaderName, Request, Uri, header::COOKIE, uri::Scheme};
+use hyper::body::Incoming;
 use lol_html::Selector;
 use tower::{ServiceBuilder, service_fn};
 use tower_session_timeout::{
-    ClientEndpoints, ConfigError, CookieChunks, RequestHead, SessionCookie, SessionTimeoutLayer,
+    ClientEndpoints, ConfigError, CookieChunks, RequestHead, RescueForms, SessionCookie,
+    SessionTimeoutBuilder, SessionTimeoutLayer,
 };
 
 use self::{
     arguments::{Common, seconds},
+    bodies::RequestBody,
     forward::forward,
     log_in::LogIn,
     page::PageScript,
@@ -90,6 +94,13 @@ struct Options {
     /// after the next one, and are nobody else's. It does not leave
     #[arg(long, value_name = "NAME", requires = "login_path")]
     user_header: Option<HeaderName>,
+    /// Keeps forms that come after their session has ended for their user, who is shown them after the next log-in
+    #[arg(long, requires = "warn", requires = "user_header")]
+    rescue: bool,
+    /// The field with the application's token against forged forms, and the cookie with the new session's: for Django
+    /// csrfmiddlewaretoken=csrftoken
+    #[arg(long, value_name = "FIELD=COOKIE", value_parser = token, requires = "rescue")]
+    csrf: Option<(String, String)>,
     /// How long the application may take to begin an answer, once it has the request
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = some_seconds)]
     answer_timeout: Duration,
@@ -103,7 +114,7 @@ enum Library {
 }
 
 impl Options {
-    fn layer(&self) -> Result<SessionTimeoutLayer, ConfigError> {
+    fn timeouts(&self) -> SessionTimeoutBuilder {
         let cookie = SessionCookie::new(self.cookie.as_str());
         let cookie = match self.cookie_chunks {
             Some(Library::AuthJs) => cookie.chunks(CookieChunks::AuthJs),
@@ -125,7 +136,14 @@ impl Options {
         if let Some(lead) = self.warn {
             layer = layer.client_endpoints(ClientEndpoints::at("/_session-timeout").warn_before(lead));
         }
-        layer.build()
+        layer
+    }
+
+    fn rescue(&self) -> RescueForms {
+        match self.csrf.clone() {
+            Some((field, cookie)) => RescueForms::new().csrf(field, move |head| value_of(head, &cookie)),
+            None => RescueForms::new(),
+        }
     }
 
     fn page_script(&self, timeout: &SessionTimeoutLayer) -> Option<PageScript> {
@@ -137,6 +155,17 @@ impl Options {
         let path = self.login_path.as_ref()?.split('?').next().unwrap_or_default().to_owned();
         Some(LogIn { path, cookie: self.cookie.clone() })
     }
+}
+
+fn token(text: &str) -> Result<(String, String), &'static str> {
+    let (field, cookie) = text.split_once('=').ok_or("this is not FIELD=COOKIE")?;
+    Ok((field.to_owned(), cookie.to_owned()))
+}
+
+fn value_of(head: &RequestHead<'_>, cookie: &str) -> Option<String> {
+    let fields = head.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let cookies = fields.flat_map(Cookie::split_parse).flatten();
+    cookies.filter(|found| found.name() == cookie).map(|found| found.value().to_owned()).next()
 }
 
 fn media_type(text: &str) -> Result<String, &'static str> {
@@ -169,9 +198,9 @@ fn origin(text: &str) -> Result<Uri, &'static str> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let timeout = options
-        .layer()
-        .unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit());
+    let rescued = options.rescue.then(|| valid(options.timeouts().rescue_forms(options.rescue()).build()));
+    let timeout =
+        rescued.as_ref().map_or_else(|| valid(options.timeouts().build()), |layer| layer.timeout().clone());
     let script = options.page_script(&timeout).map(Arc::new);
     let log_in = options.log_in();
     let user_header = options.user_header;
@@ -191,5 +220,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok::<_, Infallible>(answer)
         }
     });
-    serve(&options.common.listen, ServiceBuilder::new().layer(timeout).service(application)).await
+    let listen = &options.common.listen;
+    let Some(rescued) = rescued else {
+        let services = ServiceBuilder::new().layer(timeout);
+        let services = services.map_request(|request: Request<Incoming>| request.map(RequestBody::from));
+        return serve(listen, services.service(application)).await;
+    };
+    serve(listen, ServiceBuilder::new().layer(rescued).service(application)).await
+}
+
+fn valid<T>(layer: Result<T, ConfigError>) -> T {
+    layer.unwrap_or_else(|problem| Options::command().error(ErrorKind::ValueValidation, problem).exit())
 }

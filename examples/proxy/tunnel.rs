@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io;
 use tower_session_timeout::Session;
 
+use crate::bodies::RequestBody;
+
 const WEB_SOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// A request that asks for a web socket.
@@ -23,7 +25,7 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// `None`: it asks for none. Nothing but a web socket is let through: in another protocol (`h2c`), there would be requests
     /// that the layer does not see.
-    pub(crate) fn asked_for_by(request: &mut Request<Incoming>) -> Option<Self> {
+    pub(crate) fn asked_for_by(request: &mut Request<RequestBody>) -> Option<Self> {
         let asks = *request.method() == Method::GET
             && request.version() == Version::HTTP_11
             && is_for_web_socket(request.headers());

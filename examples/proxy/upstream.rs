@@ -11,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-use crate::bodies::{Progress, Watched, WithoutTrailers};
+use crate::bodies::{Progress, RequestBody, Watched, WithoutTrailers};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -44,7 +44,7 @@ impl Upstream {
         }
     }
 
-    pub(crate) async fn ask(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn ask(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failure> {
         let (head, body) = request.into_parts();
         let again = is_repeatable(&head, &body).then(|| Request::from_parts(head.clone(), Empty::new()));
         let progress = Progress::new();
@@ -68,7 +68,7 @@ impl Upstream {
 }
 
 /// To ask twice is the same as once (RFC 9110 §9.2.2), and there is no body that has been read by then.
-fn is_repeatable(head: &request::Parts, body: &Incoming) -> bool {
+fn is_repeatable(head: &request::Parts, body: &RequestBody) -> bool {
     head.method.is_idempotent() && body.is_end_stream()
 }
 

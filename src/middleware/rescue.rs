@@ -131,7 +131,7 @@ where
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let envelope = form(self.timeout.config(), &RequestHead::of(&request));
         let Some(envelope) = envelope else {
-            return Box::pin(self.timeout.call(request.map(FormBody::other)));
+            return Box::pin(self.timeout.call(request.map(FormBody::from)));
         };
         let clone = self.timeout.clone();
         let ready = std::mem::replace(&mut self.timeout, clone);

@@ -98,12 +98,14 @@ impl<B> Clone for FormCopy<B> {
     }
 }
 
-impl<B> FormBody<B> {
-    /// Nobody keeps a copy.
-    pub(crate) fn other(body: B) -> Self {
+/// A body of which nobody makes a copy: for services that are used without a [`FormRescueLayer`](crate::FormRescueLayer), too.
+impl<B> From<B> for FormBody<B> {
+    fn from(body: B) -> Self {
         Self { kind: Kind::Other { body } }
     }
+}
 
+impl<B> FormBody<B> {
     /// `limit`: how much of it is copied at most; `length`: what it is said to be.
     pub(crate) fn form(body: B, limit: usize, length: Option<u64>, watch: FormWatch) -> (Self, FormCopy<B>) {
         let lost = length.is_some_and(|length| length > limit as u64).then_some(Lost::TooLarge);

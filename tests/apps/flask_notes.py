@@ -8,9 +8,11 @@ from werkzeug.serving import make_server
 app = Flask(__name__)
 app.secret_key = "known to this test alone"
 
+saved = {}
+
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Notes</title></head><body>
 <main><h1>Notes of {{ session.user }}</h1>
-<form class="long" method="post"><label>Text <textarea name="text"></textarea></label><button>Save</button></form>
+<form class="long" method="post"><label>Text <textarea name="text">{{ saved }}</textarea></label><button>Save</button></form>
 <form method="post" action="/search"><label>Search <input name="query"></label></form></main></body></html>"""
 
 
@@ -42,7 +44,15 @@ def login():
 def notes():
     if "user" not in session:
         return redirect(url_for("login", next=request.path))
-    return render_template_string(PAGE)
+    return render_template_string(PAGE, saved=saved.get(session["user"], ""))
+
+
+@app.post("/notes")
+def save():
+    if "user" not in session:
+        return redirect(url_for("login", next=request.path))
+    saved[session["user"]] = request.form["text"]
+    return redirect(url_for("notes"))
 
 
 if __name__ == "__main__":

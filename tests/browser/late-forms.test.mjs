@@ -51,7 +51,7 @@ test('a form that comes too late is shown after the log-in, without a script, an
   await picture(seen, '320');
   await withScripts.close();
 
-  await page.click('text=Send it now');
+  await page.getByRole('button', { name: 'Send it now' }).click();
   await leadsTo('/notes');
   assert.equal(await page.inputValue('textarea'), NOTE);
   await page.goto('/_session-timeout/unsent');

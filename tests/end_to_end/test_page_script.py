@@ -418,3 +418,36 @@ def test_mistakes_are_named():
         ended = run("proxy", *needed, *arguments)
         assert ended.returncode == 2, (arguments, ended.stderr)
         assert problem in ended.stderr, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("app", "cookie", "options"),
+    [
+        ("flask_notes", "session", ()),
+        ("django_notes", "sessionid", ("--csrf", "csrfmiddlewaretoken=csrftoken")),
+    ],
+)
+def test_a_form_that_comes_too_late_is_sent_after_the_log_in_without_a_script(start, chromium, app, cookie, options):
+    url = behind_proxy(start, app, cookie, "--user-header", "X-User", "--rescue", *options)
+    context = chromium.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE * 1000)
+    page = context.new_page()
+    text = page.locator("textarea[name=text]")
+    try:
+        page.goto(f"{url}/login")
+        log_in(page, "ada")
+        page.wait_for_url(f"{url}/notes")
+        text.fill('two lines\nof "text" & <b>more</b>')
+        time.sleep(IDLE + 0.5)
+        page.click("form >> text=Save")
+        page.wait_for_url(re.compile(r"/login\?next=%2F_session-timeout%2Funsent$"))
+        log_in(page, "ada")
+        page.wait_for_url(re.compile(r"/_session-timeout/unsent\?form="))
+        expect(page.locator("h1")).to_have_text("This was not sent")
+        page.get_by_role("button", name="Send it now").click()
+        page.wait_for_url(f"{url}/notes")
+        expect(text).to_have_value('two lines\nof "text" & <b>more</b>')
+        page.goto(f"{url}/_session-timeout/unsent")
+        expect(page.locator("h1")).to_have_text("There is nothing that was not sent.")
+    finally:
+        context.close()
