@@ -119,7 +119,7 @@ impl RescueForms {
         }
     }
 
-    /// How long a form may be, as it is sent, files included. Default: 64 KiB; from 1 KiB to 8 MiB.
+    /// How long a form may be, as it is sent, files included. Default: 64 KiB; from 1 KiB to 1 MiB.
     pub fn limit(self, bytes: usize) -> Self {
         Self { limit: bytes, ..self }
     }
@@ -133,7 +133,7 @@ impl RescueForms {
     /// The names of fields that are never kept, beside those that are known for passwords, one-time codes and card numbers by
     /// their names (`password`, `otp`, `cvc` and the like), and card numbers under any name. Calls add up.
     pub fn never_keep<N: Into<String>>(mut self, fields: impl IntoIterator<Item = N>) -> Self {
-        self.secrets.0.extend(fields.into_iter().map(Into::into));
+        self.secrets.named.extend(fields.into_iter().map(Into::into));
         self
     }
 
@@ -156,7 +156,9 @@ impl RescueForms {
         field: impl Into<String>,
         token: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { csrf: Some((field.into(), Box::new(token))), ..self }
+        let field = field.into();
+        let secrets = Secrets { token: Some(field.clone()), ..self.secrets };
+        Self { csrf: Some((field, Box::new(token))), secrets, ..self }
     }
 
     /// The path of the application's stylesheet. Default: a plain style of the page's own, for light and dark.

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, header::COOKIE};
 
-#[cfg(feature = "rescue")]
-use crate::respond::return_to::Seen;
 use crate::{
     cookie::{ClientCookies, CookieSource, Keep},
     event::{self, SessionEvent},
@@ -30,6 +28,8 @@ use crate::{
         limits::{EndReason, Verdict},
     },
 };
+#[cfg(feature = "rescue")]
+use crate::{request::head::Initiator, rescue::user::User, respond::return_to::Seen};
 
 /// Lets the request through, made ready for what comes after, or answers it.
 #[inline]
@@ -59,6 +59,13 @@ fn admit_or_answer<Q>(
     admission: Admission,
 ) -> Result<Admitted, Box<Response<RefusalBody>>> {
     let mut may_go_on = true;
+    #[cfg(feature = "rescue")]
+    let is_capped = matches!(admission, Admission::Decided { decision: Decision::Capped(_), .. });
+    #[cfg(feature = "rescue")]
+    if matches!(admission, Admission::Outer(_)) {
+        // It is for the layer further out to know whose it is.
+        store.config.note(&RequestHead::of(request), || Seen::Live(None));
+    }
     if let Admission::Outer(Verdict::Capped(_) | Verdict::Ended(_)) = admission
         && let Some(session) = request.extensions().get::<Session>()
     {
@@ -71,8 +78,6 @@ fn admit_or_answer<Q>(
         }
         Admission::Outer(Verdict::Live(_)) => {
             event::passed("live, to a layer further out");
-            #[cfg(feature = "rescue")]
-            store.config.note(&RequestHead::of(request), || Seen::Live(None));
             return Ok(admitted(store, kind, request, RequestSession::Outer));
         }
         Admission::Decided { decision: Decision::Live(live), access, one_of_several } => {
@@ -101,6 +106,8 @@ fn admit_or_answer<Q>(
         Admission::Failed => {
             if store.config.admit_on_store_failure {
                 event::passed("unchecked, for the store failed");
+                #[cfg(feature = "rescue")]
+                store.config.note(&RequestHead::of(request), || Seen::Live(None));
                 return Ok(admitted(store, kind, request, RequestSession::Unchecked));
             }
             if let Some(mut logout) = Logout::of(kind) {
@@ -128,8 +135,6 @@ fn admit_or_answer<Q>(
     };
     let config = Arc::clone(&store.config);
     let head = RequestHead::of(request);
-    #[cfg(feature = "rescue")]
-    config.note(&head, || Seen::Ended { is_known: refused.session.is_some(), owner: refused.owner.clone() });
     may_go_on &= config.is_public(&head) || (!refused.is_owned && config.lets_ownerless_sessions_go_on);
     if may_go_on {
         // One that is superseded may be followed in the browser by that of a new log-in already.
@@ -149,8 +154,13 @@ fn admit_or_answer<Q>(
         }
     }
     let Refused { reason, lives_on, .. } = refused;
-    refused.tell(&config);
     let head = RequestHead::of(request);
+    #[cfg(feature = "rescue")]
+    config.note(&head, || {
+        let (is_known, owner) = (refused.session.is_some(), refused.owner.clone());
+        if is_capped { Seen::Capped } else { Seen::Refused { is_known, owner } }
+    });
+    refused.tell(&config);
     Err(Box::new(respond::ended(&config.refusals, &config.source, head, reason, lives_on)))
 }
 
@@ -226,6 +236,8 @@ fn admit_live<Q>(
     {
         admitted.page_info = page_info;
     }
+    #[cfg(feature = "rescue")]
+    admitted.name_leaver();
     admitted
 }
 
@@ -252,14 +264,23 @@ fn admitted<Q>(
         _ => None,
     };
     #[cfg(feature = "rescue")]
-    let leaver =
-        config.rescue.as_ref().filter(|_| kind.is_logout()).and_then(|it| it.recognize(head.headers()));
+    let leaver = leaver(config, &head, session);
+    // A log-out that comes too late.
+    #[cfg(feature = "rescue")]
+    let logout = logout.or_else(|| Logout::of(kind).filter(|it| leaver.is_some() && !it.may_be_forged()));
+    #[cfg(feature = "rescue")]
+    let logout = logout.map(|logout| logout.by(&store.config, leaver));
+    #[cfg(feature = "rescue")]
+    let has_leaver = leaver.is_some();
+    #[cfg(not(feature = "rescue"))]
+    let has_leaver = false;
     let is_rare = is_chunked
         || head_is_needed
         || is_no_logout
         || logout.is_some()
         || label.is_some()
-        || outer.is_some();
+        || outer.is_some()
+        || has_leaver;
     let rare = is_rare.then(|| {
         let client_cookies = is_chunked.then(|| ClientCookies {
             given: request.headers().get_all(COOKIE).iter().filter(|_| is_live).cloned().collect(),
@@ -288,6 +309,14 @@ fn admitted<Q>(
         rare,
         store,
     }
+}
+
+/// Whose browser a request without a live session comes from.
+#[cfg(feature = "rescue")]
+fn leaver(config: &Config, head: &RequestHead<'_>, session: RequestSession) -> Option<User> {
+    let is_without = matches!(session, RequestSession::None | RequestSession::Stripped { .. });
+    let is_elsewhere = head.initiator() == Initiator::Elsewhere;
+    config.rescue.as_ref().filter(|_| is_without && !is_elsewhere)?.recognize(head.headers())
 }
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the

@@ -58,7 +58,7 @@ pub(crate) struct Rare {
     pub(crate) outer: Option<Session>,
     /// Of a request that is no log-out, though it looks like one: what its answer removes stays.
     pub(crate) is_no_logout: bool,
-    /// Whose browser a log-out comes from, though the session may have ended before.
+    /// Whose browser a request without a live session comes from.
     #[cfg(feature = "rescue")]
     pub(crate) leaver: Option<crate::rescue::user::User>,
 }
@@ -127,6 +127,17 @@ impl Admitted {
 
     pub(crate) fn logout(&mut self) -> Option<&mut Logout> {
         self.rare.as_mut()?.logout.as_mut()
+    }
+
+    /// Whose forms go with a log-out, for this is their session.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn name_leaver(&mut self) {
+        let config = Arc::clone(&self.store.config);
+        let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
+        let user = config.rescue.as_ref().zip(owner).map(|(rescue, owner)| rescue.user(owner));
+        if let Some(rare) = &mut self.rare {
+            rare.logout = rare.logout.take().map(|logout| logout.by(&config, user));
+        }
     }
 
     pub(crate) fn renewed_cookie(&self) -> Option<&RenewedCookie> {

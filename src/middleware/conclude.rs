@@ -67,7 +67,6 @@ impl Admitted {
     fn introduce<B>(&self, leaving: &Leaving, outcome: Outcome, response: &mut Response<B>) {
         let Some(rescue) = &self.store.config.rescue else { return };
         let has_ended_itself = self.has_ended_itself();
-        let is_logout = self.rare.as_ref().is_some_and(|rare| rare.leaver.is_some());
         let announced = response.extensions().get::<NewSession>().and_then(|new| new.owner.clone());
         let is_live = matches!(self.session, RequestSession::Live { .. });
         let headers = response.headers_mut();
@@ -81,7 +80,7 @@ impl Admitted {
             (Outcome::RemoveCookie, _) | (_, LeavingCookies::Removed) => {
                 rescue.cookies.remove_from_browser(headers);
             }
-            _ if has_ended_itself || is_logout => rescue.cookies.remove_from_browser(headers),
+            _ if has_ended_itself => rescue.cookies.remove_from_browser(headers),
             (Outcome::Pass, _) if leaving.goes_on => {
                 let owner = self.page_info.as_ref().and_then(|info| info.unintroduced.as_ref());
                 if let Some(owner) = owner.filter(|_| keep_private(headers)) {

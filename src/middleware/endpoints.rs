@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 #[cfg(feature = "rescue")]
-use crate::rescue::kept::Forms;
+use crate::rescue::{kept::Forms, user::User};
 use crate::{
     client::{Client, Endpoint, Operation, RESOURCE_POLICY},
     cookie::{MAX_DUPLICATES, Parts},
@@ -104,6 +104,9 @@ struct Asked {
     parts: Parts,
     #[cfg(feature = "rescue")]
     unsent: Option<crate::rescue::page::Asked>,
+    /// Whose browser it is.
+    #[cfg(feature = "rescue")]
+    recognized: Option<User>,
 }
 
 impl Asked {
@@ -174,6 +177,8 @@ fn ask_and_answer<Q>(
         parts: config.source.parts(head.headers()),
         #[cfg(feature = "rescue")]
         unsent: config.rescue.as_ref().filter(|_| is_unsent(operation)).map(|rescue| rescue.asked(&head)),
+        #[cfg(feature = "rescue")]
+        recognized: config.rescue.as_ref().and_then(|rescue| rescue.recognize(head.headers())),
     };
     let config = Arc::clone(config);
     Box::pin(async move {
@@ -269,9 +274,15 @@ async fn respond_to(
             };
             let mut response = json(StatusCode::OK, &ended);
             #[cfg(feature = "rescue")]
-            if let (Some(rescue), Some(Decision::Live(live))) = (&config.rescue, &decision) {
+            if let Some(rescue) = &config.rescue {
+                let owner = match &decision {
+                    Some(Decision::Live(Live { owner, .. }) | Decision::Ended { owner, .. }) => {
+                        owner.as_ref()
+                    }
+                    _ => None,
+                };
                 rescue.cookies.remove_from_browser(response.headers_mut());
-                config.discard_forms(live.owner.as_ref().map(|owner| rescue.user(owner))).await;
+                config.discard_forms(owner.map(|owner| rescue.user(owner)).or(asked.recognized)).await;
             }
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
                 cookie.remove_from_browser(response.headers_mut(), asked.parts);

@@ -3,6 +3,11 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use http::Response;
+#[cfg(feature = "rescue")]
+use tokio::runtime::Handle;
+
+#[cfg(feature = "rescue")]
+use crate::{middleware::config::Config, rescue::user::User};
 
 use crate::{
     cookie::MAX_DUPLICATES,
@@ -32,6 +37,9 @@ pub(crate) struct Logout {
     shown: Option<Arc<SharedWithAnswer>>,
     /// A page elsewhere may have forged it. The application knows; where it did not say, nothing ends (T71).
     may_be_forged: bool,
+    /// Whose forms that came too late go with it.
+    #[cfg(feature = "rescue")]
+    leaver: Option<(Arc<Config>, User)>,
 }
 
 /// A session, and whom to tell of its end.
@@ -52,8 +60,22 @@ impl Logout {
             is_judged: true,
             shown: None,
             may_be_forged,
+            #[cfg(feature = "rescue")]
+            leaver: None,
         };
         kind.is_logout().then(logout)
+    }
+
+    /// It is this user's.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn by(mut self, config: &Arc<Config>, user: Option<User>) -> Self {
+        self.leaver = user.map(|user| (Arc::clone(config), user));
+        self
+    }
+
+    #[cfg(feature = "rescue")]
+    pub(crate) fn may_be_forged(&self) -> bool {
+        self.may_be_forged
     }
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.
@@ -132,6 +154,10 @@ impl Logout {
         }
         self.sessions.clear();
         self.forget_unknown();
+        #[cfg(feature = "rescue")]
+        {
+            self.leaver = None;
+        }
         false
     }
 
@@ -139,6 +165,8 @@ impl Logout {
     pub(crate) fn end(&mut self) -> BoxFuture<Result<(), StoreError>> {
         self.remember_unknown();
         let sessions = std::mem::take(&mut self.sessions);
+        #[cfg(feature = "rescue")]
+        let leaver = self.leaver.take();
         Box::pin(async move {
             let mut all = Ok(());
             for Of { store, key, shared } in sessions {
@@ -146,6 +174,10 @@ impl Logout {
                     shared.was_ended.store(true, Relaxed);
                 }
                 all = store.end(key, EndReason::SignedOut).await.map(drop).and(all);
+            }
+            #[cfg(feature = "rescue")]
+            if let Some((config, user)) = leaver {
+                config.discard_forms([user]).await;
             }
             all
         })
@@ -173,6 +205,10 @@ impl Drop for Logout {
         self.remember_unknown();
         for Of { store, key, .. } in self.sessions.drain(..) {
             store.end_in_background(key, EndReason::SignedOut);
+        }
+        #[cfg(feature = "rescue")]
+        if let (Some((config, user)), Ok(runtime)) = (self.leaver.take(), Handle::try_current()) {
+            runtime.spawn(async move { config.discard_forms([user]).await });
         }
     }
 }

@@ -103,6 +103,9 @@ pub(crate) enum Change {
         has_ended_itself: bool,
     },
     LogOut,
+    /// No session is to end, but its user's forms go.
+    #[cfg(feature = "rescue")]
+    DiscardForms,
 }
 
 /// What came of it.
@@ -202,7 +205,9 @@ fn change(facts: Facts, observed: Observed) -> Change {
             Change::End { key, presented, has_ended_itself }
         }
         #[cfg(feature = "rescue")]
-        (Observed::EndedByItself, _) => Change::None(Outcome::Pass),
+        (Observed::EndedByItself, _) | (Observed::CookieRemoved, RequestSession::Stripped { .. }) => {
+            Change::DiscardForms
+        }
         (Observed::CookieRemoved | Observed::Reauthenticated(_) | Observed::RefusedWithin, _) => {
             Change::None(Outcome::Pass)
         }
@@ -243,6 +248,9 @@ mod tests {
             Change::Restart { .. } => "restart",
             Change::End { .. } => "end",
             Change::LogOut => "log out",
+            // To the session nothing happens.
+            #[cfg(feature = "rescue")]
+            Change::DiscardForms => "pass",
         }
     }
 

@@ -21,10 +21,13 @@ use tower_service::Service;
 
 use crate::{
     event::SessionEvent,
-    middleware::{body::SessionBody, config::Config, layer::SessionTimeoutLayer, service::SessionTimeout},
+    middleware::{
+        body::SessionBody, config::Config, layer::SessionTimeoutLayer, service::SessionTimeout,
+        store_handle::StoreHandle,
+    },
     request::{
         activity::lists,
-        head::{Initiator, RequestHead},
+        head::{Initiator, OwnedHead, RequestHead},
     },
     rescue::{
         Rescue,
@@ -36,10 +39,14 @@ use crate::{
         user::User,
     },
     respond::{
-        self, LoginPath,
+        self, LoginPath, ToLogin,
         return_to::{FormWatch, Seen, keeps_forms, with_next},
     },
-    rules::{id::Owner, limits::EndReason},
+    rules::{
+        decision::{Access, Decision},
+        id::{Owner, SessionId},
+        limits::EndReason,
+    },
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -144,32 +151,67 @@ struct Form {
     config: Arc<Config>,
     envelope: Envelope,
     watch: FormWatch,
-    texts: Texts,
-    host: Option<String>,
+    /// For the texts in its user's language, if the application has any.
+    head: Option<OwnedHead>,
+    place: Place,
     is_public: bool,
     /// Whose session this browser had last, as it says itself.
     recognized: Option<User>,
+    /// The ids it came with, where the request's own limits may refuse a session that lives.
+    ids: Vec<SessionId<'static>>,
+}
+
+/// Where a request went.
+struct Place {
+    host: Option<String>,
+    path: String,
+}
+
+impl Place {
+    fn of(head: &RequestHead<'_>) -> Self {
+        Self { host: head.host().map(str::to_owned), path: head.path().to_owned() }
+    }
+
+    /// Whether the application asks for a log-in.
+    fn is_sent_to_login<B>(&self, config: &Config, response: &Response<B>) -> ToLogin {
+        let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+        location.map_or(ToLogin::No, |location| {
+            config.refusals.leads_to_login(location, self.host.as_deref(), &self.path)
+        })
+    }
 }
 
 /// A form that is not the application's, and who sent it.
 struct Late {
-    user: Option<User>,
+    sender: Sender,
     /// Not by a timeout, so that it is not kept.
     was_ended: bool,
     /// The layer has refused it. Else the application sends its browser to the log-in page.
     is_refused: bool,
 }
 
+enum Sender {
+    /// If anybody knows.
+    User(Option<User>),
+    /// The owner of a session that lives.
+    Capped,
+}
+
 impl Form {
     fn of<Q>(config: Arc<Config>, request: &Request<Q>, envelope: Envelope) -> Self {
         let head = RequestHead::of(request);
         let rescue = rescue(&config);
+        let ids = match &config.limits_for {
+            Some(_) => config.source.ids(&head, 1),
+            None => Vec::new(),
+        };
         Self {
             watch: FormWatch::new(Arc::clone(&rescue.page), unsent(rescue, &head)),
-            texts: Texts::of(&head, rescue.translate.as_ref()),
-            host: head.host().map(str::to_owned),
+            head: rescue.translate.as_ref().map(|_| OwnedHead::of(&head)),
+            place: Place::of(&head),
             is_public: config.is_public(&head),
             recognized: rescue.recognize(head.headers()),
+            ids,
             config,
             envelope,
         }
@@ -197,21 +239,36 @@ impl Form {
     }
 
     fn late<B>(&self, response: &Response<B>) -> Option<Late> {
-        let (is_known, owner) = match self.watch.watched().seen.get() {
-            // It is the application's, whatever that makes of it.
-            Some(Seen::Live(_)) => return None,
-            Some(Seen::Ended { is_known, owner }) => (*is_known, owner.as_ref()),
-            None => (false, None),
+        let reason = response.extensions().get::<EndReason>();
+        let sender = match (self.watch.watched().seen.get(), reason) {
+            // A session that nobody had logged in to was nobody's, whoever used the browser before.
+            (Some(Seen::Refused { is_known: true, owner }), Some(_)) => {
+                Sender::User(owner.as_ref().map(|owner| rescue(&self.config).user(owner)))
+            }
+            (Some(Seen::Refused { .. }), Some(_)) => Sender::User(self.recognized),
+            (Some(Seen::Capped), Some(_)) => Sender::Capped,
+            // It is the application's, whatever that makes of it, or a layer's further in.
+            (Some(_), _) | (None, Some(_)) => return None,
+            (None, None) => {
+                let is_late = self.recognized.is_some()
+                    && !self.is_public
+                    && self.place.is_sent_to_login(&self.config, response) == ToLogin::Yes;
+                let sender = Sender::User(self.recognized);
+                return is_late.then_some(Late { sender, was_ended: false, is_refused: false });
+            }
         };
-        let known = owner.map(|owner| rescue(&self.config).user(owner));
-        // A session that nobody had logged in to was nobody's, whoever used the browser before.
-        let user = if is_known { known } else { self.recognized };
-        if let Some(reason) = response.extensions().get::<EndReason>() {
-            return Some(Late { user, was_ended: !keeps_forms(*reason), is_refused: true });
+        Some(Late { sender, was_ended: !reason.is_some_and(|reason| keeps_forms(*reason)), is_refused: true })
+    }
+
+    async fn user(&self, sender: &Sender) -> Option<User> {
+        if let Sender::User(user) = sender {
+            return *user;
         }
-        let is_late =
-            user.is_some() && !self.is_public && leads_to_login(&self.config, response, self.host.as_deref());
-        is_late.then_some(Late { user, was_ended: false, is_refused: false })
+        let store = StoreHandle::new(&self.config);
+        let id = self.ids.first()?;
+        let checked = store.store().check(id, &self.config.policy, Access::Peek);
+        let Ok(Decision::Live(live)) = store.ask(checked).await else { return None };
+        live.owner.map(|owner| rescue(&self.config).user(&owner))
     }
 
     async fn keep<P, Q>(
@@ -223,25 +280,31 @@ impl Form {
     where
         Q: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let Self { config, envelope, texts, .. } = self;
+        let user = self.user(&late.sender).await;
+        let Self { config, envelope, head, .. } = self;
         let rescue = rescue(&config);
         let (form, kept) = match opened(rescue, envelope, copy).await {
             Ok((form, _)) if form.is_empty() => return response,
             // With a password in it, it is a log-in of another kind, which has failed.
             Ok((form, _)) if !late.is_refused && !form.secrets.is_empty() => return response,
             Ok((form, size)) => {
-                let kept = match late.user {
+                let kept = match user {
                     _ if late.was_ended => Err(Lost::SessionEnded),
                     _ if size > rescue.limit => Err(Lost::TooLarge),
+                    _ if form.action.is_empty() => Err(Lost::Unreadable),
                     Some(user) => rescue.keep(user, &form).await,
                     None => Err(Lost::OfNobody),
                 };
                 (Some(form), kept)
             }
+            // What the application answers says more than that.
+            Err(_) if !late.is_refused => return response,
             Err(lost) => (None, Err(lost)),
         };
         if let Err(lost) = kept {
             config.tell(&SessionEvent::FormLost { reason: lost.reason() });
+            let head = head.as_ref().map(OwnedHead::head);
+            let texts = Texts::of(head.as_ref().zip(rescue.translate.as_ref()));
             return told_lost(&config, &texts, lost, form.as_ref(), response);
         }
         config.tell(&SessionEvent::FormKept);
@@ -276,12 +339,6 @@ where
     let body = copy.whole().await?;
     let size = body.len();
     Ok((envelope.open(body, &rescue.secrets).await?, size))
-}
-
-/// Whether the application asks for a log-in.
-fn leads_to_login<B>(config: &Config, response: &Response<B>, host: Option<&str>) -> bool {
-    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
-    location.is_some_and(|location| config.refusals.is_login(location, host))
 }
 
 /// In place of the answer, with what that says of the session.
@@ -337,8 +394,8 @@ where
         };
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let host = RequestHead::of(&request).host().map(str::to_owned);
-        let unsent = Unsent { config: Arc::clone(&self.config), owner, id, host };
+        let place = Place::of(&RequestHead::of(&request));
+        let unsent = Unsent { config: Arc::clone(&self.config), owner, id, place };
         UnsentFuture { state: State::Watched { answer: Box::pin(unsent.send(ready, request)) } }
     }
 }
@@ -385,7 +442,7 @@ struct Unsent {
     config: Arc<Config>,
     owner: Owner,
     id: String,
-    host: Option<String>,
+    place: Place,
 }
 
 impl Unsent {
@@ -397,7 +454,7 @@ impl Unsent {
     where
         S: Service<Request<B>, Response = Response<P>>,
     {
-        let Self { config, owner, id, host } = self;
+        let Self { config, owner, id, place } = self;
         let rescue = rescue(&config);
         let user = rescue.user(&owner);
         match rescue.claim(user, &id).await {
@@ -410,7 +467,9 @@ impl Unsent {
         }
         let response = inner.call(request).await;
         let is_taken = response.as_ref().is_ok_and(|response| {
-            response.status() < StatusCode::BAD_REQUEST && !leads_to_login(&config, response, host.as_deref())
+            // Rather sent twice, by somebody who sees that it was not taken, than lost.
+            response.status() < StatusCode::BAD_REQUEST
+                && place.is_sent_to_login(&config, response) == ToLogin::No
         });
         // Though its client may have gone away.
         let noting = tokio::spawn(async move {

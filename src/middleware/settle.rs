@@ -28,9 +28,7 @@ impl Admitted {
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let store = self.store.clone();
         #[cfg(feature = "rescue")]
-        let has_signed_out = matches!(change, Change::LogOut | Change::End { .. }) || self.has_ended_itself();
-        #[cfg(feature = "rescue")]
-        let leavers = self.leavers(has_signed_out);
+        let leavers = self.leavers(&change);
         Box::pin(async move {
             if let Some(live) = withdrawal
                 && store.ask(store.store().withdraw(&live)).await.is_err()
@@ -44,14 +42,15 @@ impl Admitted {
         })
     }
 
-    /// Whose forms go, for they have signed out.
+    /// Whose forms go, for they have signed out. (A log-out discards them by itself.)
     #[cfg(feature = "rescue")]
-    fn leavers(&self, has_signed_out: bool) -> Vec<User> {
+    fn leavers(&self, change: &Change) -> Vec<User> {
+        let has_signed_out = matches!(change, Change::End { .. } | Change::DiscardForms);
         let Some(rescue) = &self.store.config.rescue else { return Vec::new() };
         let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
         let leaver = self.rare.as_ref().and_then(|rare| rare.leaver);
-        let users = owner.map(|owner| rescue.user(owner)).into_iter().chain(leaver);
-        users.filter(|_| has_signed_out).collect()
+        let user = owner.map(|owner| rescue.user(owner)).or(leaver);
+        user.filter(|_| has_signed_out || self.has_ended_itself()).into_iter().collect()
     }
 }
 
@@ -74,6 +73,8 @@ async fn settled(
             end(store, key, presented, has_ended_itself).await
         }
         Change::LogOut => log_out(logout).await,
+        #[cfg(feature = "rescue")]
+        Change::DiscardForms => Outcome::Pass,
     }
 }
 

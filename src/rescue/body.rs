@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     rescue::form::Lost,
@@ -51,7 +51,11 @@ struct Watched<B> {
 impl<B> Drop for Watched<B> {
     fn drop(&mut self) {
         if self.may_be_late() {
-            self.copy.state().rest = self.body.take();
+            let mut state = self.copy.state();
+            state.rest = self.body.take();
+            state.is_left = true;
+            drop(state);
+            self.copy.0.left.notify_one();
         }
     }
 }
@@ -64,7 +68,13 @@ impl<B> Watched<B> {
 }
 
 /// What has come of a form.
-pub(crate) struct FormCopy<B>(Arc<Mutex<State<B>>>);
+pub(crate) struct FormCopy<B>(Arc<Shared<B>>);
+
+struct Shared<B> {
+    state: Mutex<State<B>>,
+    /// The application has let go of the body.
+    left: Notify,
+}
 
 struct State<B> {
     bytes: Vec<u8>,
@@ -72,6 +82,7 @@ struct State<B> {
     /// Not all of it can be kept.
     lost: Option<Lost>,
     is_whole: bool,
+    is_left: bool,
     /// The application has not read this.
     rest: Option<Pin<Box<B>>>,
 }
@@ -109,8 +120,8 @@ impl<B> FormBody<B> {
     /// `limit`: how much of it is copied at most; `length`: what it is said to be.
     pub(crate) fn form(body: B, limit: usize, length: Option<u64>, watch: FormWatch) -> (Self, FormCopy<B>) {
         let lost = length.is_some_and(|length| length > limit as u64).then_some(Lost::TooLarge);
-        let state = State { bytes: Vec::new(), limit, lost, is_whole: false, rest: None };
-        let copy = FormCopy(Arc::new(Mutex::new(state)));
+        let state = State { bytes: Vec::new(), limit, lost, is_whole: false, is_left: false, rest: None };
+        let copy = FormCopy(Arc::new(Shared { state: Mutex::new(state), left: Notify::new() }));
         let watched = Watched { body: Some(Box::pin(body)), copy: copy.clone(), watch };
         (Self { kind: Kind::Form { watched } }, copy)
     }
@@ -118,17 +129,23 @@ impl<B> FormBody<B> {
 
 impl<B> FormCopy<B> {
     fn state(&self) -> MutexGuard<'_, State<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<B: Body<Error: Into<BoxError>>> FormCopy<B> {
-    /// All of it, once the application has answered.
+    /// All of it, once the application has answered. It may go on reading.
     pub(crate) async fn whole(&self) -> Result<Bytes, Lost> {
-        let rest = self.state().rest.take();
-        if let Some(rest) = rest
-            && timeout(COMES_WITHIN, self.read(rest)).await.is_err()
-        {
+        let comes = async {
+            if !self.state().is_left {
+                self.0.left.notified().await;
+            }
+            let rest = self.state().rest.take();
+            if let Some(rest) = rest {
+                self.read(rest).await;
+            }
+        };
+        if timeout(COMES_WITHIN, comes).await.is_err() {
             self.state().lose(Lost::Unreadable);
         }
         let mut state = self.state();

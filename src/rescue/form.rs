@@ -59,7 +59,7 @@ impl Lost {
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct LateForm {
     pub(crate) id: String,
-    /// Path and query it was sent to.
+    /// Path and query it was sent to. Empty: to where no form can be sent again.
     pub(crate) action: String,
     /// The page it was on.
     pub(crate) page: Option<String>,
@@ -76,9 +76,9 @@ pub(crate) struct LateForm {
 }
 
 impl LateForm {
-    /// Nothing was lost with it.
+    /// There is nothing in it that is worth keeping.
     pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.secrets.is_empty() && self.files.is_empty()
+        self.fields.is_empty() && self.files.is_empty()
     }
 
     pub(super) fn is_alike(&self, other: &Self) -> bool {
@@ -137,7 +137,7 @@ impl Envelope {
         }
         Ok(LateForm {
             id: String::new(),
-            action: self.action.ok_or(Lost::Unreadable)?,
+            action: self.action.unwrap_or_default(),
             page: self.page,
             is_multipart,
             fields,
@@ -199,46 +199,60 @@ async fn multipart(body: Bytes, boundary: String) -> Result<(Vec<(String, String
 
 /// What must not lie about: passwords, one-time codes, card numbers (PCI DSS 4.0.1, 3.3), and what the application names.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Secrets(pub(crate) Vec<String>);
+pub(crate) struct Secrets {
+    pub(crate) named: Vec<String>,
+    /// The field with the application's token against forged forms, whose name may sound like one.
+    pub(crate) token: Option<String>,
+}
 
-/// As a word of a field's name.
-const SECRET_WORDS: [&str; 31] = [
-    "pass",
+/// Anywhere in a field's name: in no other word.
+const SECRET_PARTS: [&str; 9] = [
     "password",
     "passwd",
-    "passphrase",
-    "passcode",
-    "pw",
-    "pwd",
-    "secret",
-    "pin",
-    "tan",
-    "otp",
-    "totp",
-    "mfa",
-    "cvc",
-    "cvv",
-    "csc",
     "passwort",
     "kennwort",
     "wachtwoord",
+    "passphrase",
+    "passcode",
+    "creditcard",
+    "2fa",
+];
+/// As a word of a field's name, or the end of one.
+const SECRET_ENDS: [&str; 4] = ["pwd", "cvc", "cvv", "otp"];
+/// As a word of a field's name.
+const SECRET_WORDS: [&str; 26] = [
+    "pass",
+    "pw",
+    "secret",
+    "pin",
+    "tan",
+    "totp",
+    "mfa",
+    "csc",
+    "iban",
     "senha",
     "contrasena",
     "contraseña",
     "clave",
     "haslo",
     "hasło",
+    "heslo",
+    "sifre",
+    "şifre",
     "salasana",
     "lozinka",
     "parola",
     "lösenord",
     "losenord",
-    "motdepasse",
+    "пароль",
+    "密码",
+    "パスワード",
 ];
 /// As words of a field's name that follow each other.
-const SECRET_TERMS: [&str; 12] = [
+const SECRET_TERMS: [&str; 15] = [
     "cardnumber",
     "cardno",
+    "cardnum",
     "ccnumber",
     "ccnum",
     "securitycode",
@@ -247,58 +261,72 @@ const SECRET_TERMS: [&str; 12] = [
     "verificationcode",
     "authcode",
     "mfacode",
+    "smscode",
+    "recoverycode",
+    "backupcode",
     "motdepasse",
-    "newpassword",
 ];
 
 impl Secrets {
     fn hold(&self, name: &str, value: &str) -> bool {
-        self.0.iter().any(|named| named == name) || is_secret(name) || is_card_number(value)
+        self.token.as_deref() != Some(name)
+            && (self.named.iter().any(|named| named == name) || is_secret(name) || is_card_number(value))
     }
 }
 
 fn is_secret(name: &str) -> bool {
+    let lower = name.to_lowercase();
     let words = words(name);
     let are_term = |words: &[String]| SECRET_TERMS.contains(&words.concat().as_str());
-    words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()) || SECRET_TERMS.contains(&word.as_str()))
-        || words.windows(2).any(are_term)
-        || words.windows(3).any(are_term)
+    SECRET_PARTS.iter().any(|part| lower.contains(part))
+        || words.iter().any(|word| {
+            SECRET_WORDS.contains(&word.as_str()) || SECRET_ENDS.iter().any(|end| word.ends_with(end))
+        })
+        || (1..=3).any(|length| words.windows(length).any(are_term))
 }
 
-/// `newPassword2`, `new-password`, `user[new_password]`: in lower case, without the digits at their ends.
+/// `newPassword2`, `new-password`, `user[new_password]`, `OTPCode`: in lower case, without digits.
 fn words(name: &str) -> Vec<String> {
+    let letters: Vec<char> = name.chars().collect();
     let mut words = vec![String::new()];
-    let mut was_lower = false;
-    for letter in name.chars() {
-        if !letter.is_alphanumeric() || (letter.is_uppercase() && was_lower) {
+    for (at, &letter) in letters.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| letters[at]);
+        let is_lower = |letter: Option<&char>| letter.is_some_and(|letter| letter.is_lowercase());
+        // At `C`, both in `pinCode` and in `PINCode`.
+        let begins = letter.is_uppercase()
+            && (is_lower(before.as_ref())
+                || (before.is_some_and(char::is_uppercase) && is_lower(letters.get(at + 1))));
+        if !letter.is_alphabetic() || begins {
             words.push(String::new());
         }
-        if letter.is_alphanumeric() {
+        if letter.is_alphabetic() {
             words.last_mut().expect("there is one").extend(letter.to_lowercase());
         }
-        was_lower = letter.is_lowercase();
     }
-    let without_digits = |word: String| word.trim_end_matches(|it: char| it.is_ascii_digit()).to_owned();
-    words.into_iter().map(without_digits).filter(|word| !word.is_empty()).collect()
+    words.retain(|word| !word.is_empty());
+    words
 }
 
-/// 13 to 19 digits whose last one checks the others (ISO/IEC 7812-1), and what people put between them.
+/// As many digits as the cards of their first digits have, of which the last one checks the others (ISO/IEC 7812-1), and what
+/// people put between them.
 fn is_card_number(value: &str) -> bool {
     let is_between = |it: char| it.is_whitespace() || matches!(it, '-' | '.' | '/' | '\u{2010}'..='\u{2015}');
     let digits: Option<Vec<u32>> =
         value.chars().filter(|it| !is_between(*it)).map(|it| it.to_digit(10)).collect();
-    let Some(digits) = digits.filter(|digits| (13..=19).contains(&digits.len())) else { return false };
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(at, &digit)| match (at % 2, digit * 2) {
-            (0, _) => digit,
-            (_, doubled) if doubled > 9 => doubled - 9,
-            (_, doubled) => doubled,
-        })
-        .sum();
-    sum.is_multiple_of(10)
+    let Some(digits) = digits else { return false };
+    let is_of_card = matches!(
+        (digits.as_slice(), digits.len()),
+        ([4, ..], 13 | 16 | 19)
+            | ([5, 1..=5, ..] | [2, 2..=7, ..], 16)
+            | ([3, 4 | 7, ..], 15)
+            | ([3, 0 | 6 | 8 | 9, ..], 14..=19)
+            | ([3, 5, ..], 16..=19)
+            | ([5, 0 | 6..=8, ..] | [6, ..], 13..=19)
+    );
+    let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+    let places = digits.iter().rev().enumerate();
+    let sum: u32 = places.map(|(at, &digit)| if at % 2 == 0 { digit } else { doubled(digit) }).sum();
+    is_of_card && sum.is_multiple_of(10)
 }
 
 #[cfg(test)]
@@ -307,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_is_a_secret_by_its_name_or_its_digits_is_told_from_what_is_not() {
-        let secrets = Secrets(vec!["ssn".to_owned()]);
+        let secrets = Secrets { named: vec!["ssn".to_owned()], token: Some("secret_token".to_owned()) };
         let secret_names = [
             "password",
             "newPassword1",
@@ -363,7 +391,13 @@ mod tests {
         ] {
             assert!(secrets.hold("note", value), "{value}");
         }
-        for value in ["4111 1111 1111 1112", "123", "+49 30 123456", "4111 1111 1111 1111 and more"] {
+        for value in [
+            "4111 1111 1111 1112",
+            "123",
+            "1234567890123452",
+            "+49 30 123456",
+            "4111 1111 1111 1111 and more",
+        ] {
             assert!(!secrets.hold("note", value), "{value}");
         }
     }

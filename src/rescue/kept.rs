@@ -17,8 +17,10 @@ use crate::{
 /// Of one user's. A form that comes when there are as many is not kept.
 pub(crate) const MOST_FORMS: usize = 4;
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Of a form that is written down, beside its fields.
+const OVERHEAD: usize = 16 << 10;
 /// How many are known to have been taken, so that none is sent twice.
-const MOST_TAKEN: usize = 16;
+const MOST_TAKEN: usize = 64;
 /// How often somebody else may have been first.
 const ATTEMPTS: usize = 8;
 /// After so long without an answer, a form may be sent again.
@@ -42,13 +44,36 @@ pub(crate) struct Forms {
     pub(crate) now: Duration,
 }
 
+impl Forms {
+    fn note_taken(&mut self, id: &str) {
+        self.taken.retain(|(taken, _)| taken != id);
+        self.taken.push((id.to_owned(), self.now));
+        let too_many = self.taken.len().saturating_sub(MOST_TAKEN);
+        self.taken.drain(..too_many);
+    }
+}
+
+/// Whether there has to be room for it: nothing else is refused for want of that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    Yes,
+    No,
+}
+
 impl Rescue {
     pub(crate) async fn keep(&self, user: User, form: &LateForm) -> Result<(), Lost> {
+        // What is escaped takes up to six times its room.
+        if serde_json::to_vec(form).map_or(0, |written| written.len()) > 2 * self.limit + OVERHEAD {
+            return Err(Lost::TooLarge);
+        }
         let id = self.new_id(user);
-        let kept = self.change(user, |forms| {
+        let kept = self.change(user, Begins::Yes, |forms| {
             let form = LateForm { id: id.clone(), came: forms.now, ..form.clone() };
             // Sent again by a user who did not believe it.
-            forms.all.retain(|other| !other.is_alike(&form));
+            if let Some(alike) = forms.all.iter_mut().find(|other| other.is_alike(&form)) {
+                alike.came = forms.now;
+                return true;
+            }
             let is_room = forms.all.len() < MOST_FORMS;
             if is_room {
                 forms.all.push(form);
@@ -68,12 +93,15 @@ impl Rescue {
         if !self.is_id_of(user, id) {
             return Ok(Claim::Denied);
         }
-        self.change(user, |forms| {
+        self.change(user, Begins::No, |forms| {
             let now = forms.now;
             if forms.taken.iter().any(|(taken, _)| taken == id) {
                 return Claim::Denied;
             }
-            let Some(form) = forms.all.iter_mut().find(|form| form.id == id) else { return Claim::Granted };
+            let Some(form) = forms.all.iter_mut().find(|form| form.id == id) else {
+                forms.note_taken(id);
+                return Claim::Granted;
+            };
             if form.sent.is_some_and(|sent| now.saturating_sub(sent) < ANSWER_WITHIN) {
                 return Claim::Denied;
             }
@@ -85,30 +113,29 @@ impl Rescue {
 
     /// The application has it.
     pub(crate) async fn take(&self, user: User, id: &str) -> Result<(), StoreError> {
-        self.change(user, |forms| {
+        self.change(user, Begins::No, |forms| {
             forms.all.retain(|form| form.id != id);
-            forms.taken.push((id.to_owned(), forms.now));
-            let too_many = forms.taken.len().saturating_sub(MOST_TAKEN);
-            forms.taken.drain(..too_many);
+            forms.note_taken(id);
         })
         .await
     }
 
     /// It was sent, and not taken.
     pub(crate) async fn give_back(&self, user: User, id: &str) -> Result<(), StoreError> {
-        self.change(user, |forms| {
+        self.change(user, Begins::No, |forms| {
+            forms.taken.retain(|(taken, _)| taken != id);
             forms.all.iter_mut().filter(|form| form.id == id).for_each(|form| form.sent = None);
         })
         .await
     }
 
     pub(crate) async fn discard(&self, user: User, id: &str) -> Result<(), StoreError> {
-        self.change(user, |forms| forms.all.retain(|form| form.id != id)).await
+        self.change(user, Begins::No, |forms| forms.all.retain(|form| form.id != id)).await
     }
 
     /// The user has signed out.
     pub(crate) async fn discard_all(&self, user: User) -> Result<(), StoreError> {
-        self.change(user, |forms| forms.all.clear()).await
+        self.change(user, Begins::No, |forms| forms.all.clear()).await
     }
 
     pub(crate) async fn forms(&self, user: User) -> Result<Forms, StoreError> {
@@ -116,7 +143,12 @@ impl Rescue {
         Ok(self.read(user, &loaded))
     }
 
-    async fn change<T>(&self, user: User, mut change: impl FnMut(&mut Forms) -> T) -> Result<T, StoreError> {
+    async fn change<T>(
+        &self,
+        user: User,
+        begins: Begins,
+        mut change: impl FnMut(&mut Forms) -> T,
+    ) -> Result<T, StoreError> {
         let key = self.secret.key(user);
         for _ in 0..ATTEMPTS {
             let loaded = self.in_time(self.backend.load(key)).await?;
@@ -133,7 +165,7 @@ impl Rescue {
                 record,
                 keep_for: KEPT_FOR,
                 not_after: None,
-                begins: true,
+                begins: begins == Begins::Yes,
                 ends: false,
             };
             match self.in_time(self.backend.swap(swap)).await? {

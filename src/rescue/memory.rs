@@ -93,7 +93,7 @@ impl MemoryForms {
             return Swapped::Done;
         };
         let freed = current.map_or(0, Vec::len);
-        if kept.bytes - freed + record.len() > self.capacity {
+        if swap.begins && kept.bytes - freed + record.len() > self.capacity {
             kept.sweep(now);
             let freed = kept.records.get(&swap.key).map_or(0, |(record, _)| record.len());
             if kept.bytes - freed + record.len() > self.capacity {

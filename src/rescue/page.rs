@@ -60,7 +60,11 @@ pub(crate) struct Asked {
 impl Rescue {
     pub(crate) fn asked(&self, head: &RequestHead<'_>) -> Asked {
         let token = self.csrf.as_ref().and_then(|(field, fresh)| Some((field.clone(), fresh(head)?)));
-        Asked { form: form_named(head.uri().query()), texts: Texts::of(head, self.translate.as_ref()), token }
+        Asked {
+            form: form_named(head.uri().query()),
+            texts: Texts::of(self.translate.as_ref().map(|translate| (head, translate))),
+            token,
+        }
     }
 
     /// Where one form is shown.

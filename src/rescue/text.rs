@@ -117,8 +117,9 @@ impl RescueText {
 pub(crate) struct Texts([Cow<'static, str>; RescueText::ALL.len()]);
 
 impl Texts {
-    pub(crate) fn of(head: &RequestHead<'_>, translate: Option<&Translate>) -> Self {
-        let translated = |text| translate.and_then(|translate| translate(head, text));
+    /// In English, where nobody translates.
+    pub(crate) fn of(translation: Option<(&RequestHead<'_>, &Translate)>) -> Self {
+        let translated = |text| translation.and_then(|(head, translate)| translate(head, text));
         Self(
             RescueText::ALL.map(|text| translated(text).map_or(Cow::Borrowed(text.in_english()), Cow::Owned)),
         )

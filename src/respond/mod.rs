@@ -80,21 +80,35 @@ impl Refusals {
         response
     }
 
-    /// Whether an answer with this location leads to the log-in page of this site, which is the host's.
+    /// Whether an answer with this location, to a request for this path of this host, leads to the log-in page.
     #[cfg(feature = "rescue")]
-    pub(crate) fn is_login(&self, location: &HeaderValue, host: Option<&str>) -> bool {
-        let (Some(login), Ok(location)) = (&self.login_path, Uri::try_from(location.as_bytes())) else {
-            return false;
-        };
-        // A single sign-on elsewhere may have the same path.
-        location.authority().is_none_or(|authority| Some(authority.as_str()) == host)
-            && location.path() == login.path()
+    pub(crate) fn leads_to_login(&self, location: &HeaderValue, host: Option<&str>, from: &str) -> ToLogin {
+        let (Some(login), Ok(location)) = (&self.login_path, location.to_str()) else { return ToLogin::No };
+        let (to, path) = return_to::target(location, from);
+        let is_here = to.zip(host).map_or(to.is_none(), |(to, host)| return_to::is_same_host(to, host));
+        let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        match path == login.path() {
+            true if is_here => ToLogin::Yes,
+            // A single sign-on elsewhere may have the same path; and somebody may have rewritten the host.
+            true => ToLogin::Perhaps,
+            false if last(&path) == last(login.path()) => ToLogin::Perhaps,
+            false => ToLogin::No,
+        }
     }
 
     pub(crate) fn is_login_or_logout(&self, path: &str) -> bool {
         self.login_path.as_ref().is_some_and(|login| login.path() == path)
             || self.logout_path.as_ref().is_some_and(|logout| logout == path)
     }
+}
+
+/// Whether an answer leads to the log-in page.
+#[cfg(feature = "rescue")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToLogin {
+    Yes,
+    Perhaps,
+    No,
 }
 
 /// The log-in page: a path, perhaps with a query.

@@ -62,8 +62,10 @@ pub(crate) struct Watched {
 pub(crate) enum Seen {
     /// The application got the request with it. Whose it is.
     Live(Option<Owner>),
-    /// It had ended. Whose it was, as far as anybody knows: a session that is known and has no owner is nobody's.
-    Ended { is_known: bool, owner: Option<Owner> },
+    /// The layer has refused it. Whose it was, as far as anybody knows: a session that is known and has no owner is nobody's.
+    Refused { is_known: bool, owner: Option<Owner> },
+    /// It lives, and tighter limits for this request have refused that.
+    Capped,
 }
 
 #[cfg(feature = "rescue")]
@@ -99,6 +101,43 @@ pub(crate) fn with_next(location: &str, next: &str) -> String {
     let query: Vec<_> = others.chain([next.as_str()]).collect();
     let fragment = if fragment.is_empty() { String::new() } else { format!("#{fragment}") };
     format!("{path}?{}{fragment}", query.join("&"))
+}
+
+/// Where a location leads, from a page of this path: to which host, and path.
+#[cfg(feature = "rescue")]
+pub(crate) fn target<'a>(location: &'a str, from: &str) -> (Option<&'a str>, String) {
+    let location = location.split(['?', '#']).next().unwrap_or_default();
+    let after_scheme = ["http://", "https://", "HTTP://", "HTTPS://", "//"].into_iter();
+    let remote = after_scheme.into_iter().find_map(|scheme| location.strip_prefix(scheme));
+    let (host, path) = match remote {
+        Some(remote) => {
+            let end = remote.find('/').unwrap_or(remote.len());
+            (Some(&remote[..end]), &remote[end..])
+        }
+        None => (None, location),
+    };
+    let folder = from.rfind('/').map_or("", |end| &from[..end]);
+    let whole =
+        if path.starts_with('/') || host.is_some() { path.to_owned() } else { format!("{folder}/{path}") };
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in whole.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    (host, format!("/{}", segments.join("/")))
+}
+
+/// Whether both name the same host, with or without a default port.
+#[cfg(feature = "rescue")]
+pub(crate) fn is_same_host(one: &str, other: &str) -> bool {
+    let bare = |host: &str| {
+        let host = host.to_ascii_lowercase();
+        host.strip_suffix(":80").or(host.strip_suffix(":443")).unwrap_or(&host).to_owned()
+    };
+    bare(one) == bare(other)
 }
 
 /// The log-in page with a way back: for applications that send anonymous visitors there themselves. A target that is

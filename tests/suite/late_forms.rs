@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
@@ -22,9 +22,9 @@ use lol_html::{RewriteStrSettings, element, rewrite_str, text};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    Backend, BoxFuture, ClientEndpoints, ConfigError, Key, Loaded, ManualClock, MemoryForms, MemoryStore,
-    NewSession, RescueForms, RescueText, Session, SessionBody, SessionEvent, SessionTimeoutBuilder,
-    SessionTimeoutLayer, StoreError, Swap, Swapped,
+    Backend, BoxFuture, ClientEndpoints, ConfigError, Key, Limits, Loaded, ManualClock, MemoryForms,
+    MemoryStore, NewSession, RescueForms, RescueText, Session, SessionBody, SessionEvent,
+    SessionTimeoutBuilder, SessionTimeoutLayer, StoreError, Swap, Swapped,
 };
 
 use tower_session_timeout_redis::RedisStore;
@@ -32,7 +32,7 @@ use tower_session_timeout_sqlx::SqliteStore;
 
 use crate::{
     servers::redis_server::RedisServer,
-    support::{ABSOLUTE, IDLE},
+    support::{ABSOLUTE, IDLE, RuntimeClock, remote::Remote},
 };
 
 const BASE: &str = "/_session-timeout";
@@ -80,6 +80,15 @@ fn new_cookie() -> String {
 async fn log_in_in_place(RawForm(form): RawForm) -> impl IntoResponse {
     let user = String::from_utf8(form.to_vec()).unwrap().replace("user=", "");
     (Extension(NewSession::new().owner(user)), [(SET_COOKIE, new_cookie())], "welcome")
+}
+
+/// Answers at once, and goes on reading.
+async fn reads_on(body: Body) -> impl IntoResponse {
+    tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        body.collect().await.unwrap();
+    });
+    Redirect::to("/login")
 }
 
 async fn end(session: Session) -> impl IntoResponse {
@@ -138,6 +147,9 @@ impl Site {
             .route("/guest", post(async || [(SET_COOKIE, new_cookie())]))
             .route("/log-in-in-place", post(log_in_in_place))
             .route("/end", post(end))
+            .route("/capped", post(take))
+            .route("/relative", post(async || Redirect::to("./login?next=x")))
+            .route("/reads-on", post(reads_on))
             .route("/changing", get(async || ([(SET_COOKIE, new_cookie())], "a new id with every page")))
             .with_state(notes.clone());
         let service = ServiceExt::<Request<Body>>::and_then(
@@ -148,6 +160,22 @@ impl Site {
             },
         );
         Self { clock, notes, events, service: BoxCloneSyncService::new(service) }
+    }
+
+    /// Within a layer of this configuration, on the same store.
+    fn inside(configure: impl FnOnce(SessionTimeoutBuilder) -> SessionTimeoutBuilder) -> Self {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::new().clock(clock.clone()));
+        let outer = configure(builder(&clock).store(Arc::clone(&store))).build().unwrap();
+        let site = Self::on(clock, |builder| builder.store(store), RescueForms::new());
+        let service = outer
+            .layer(site.service.clone().map_response(|response| response.map(http_body_util::Full::new)));
+        let service =
+            service.and_then(|response: Response<SessionBody<http_body_util::Full<Bytes>>>| async {
+                let (parts, body) = response.into_parts();
+                Ok(Response::from_parts(parts, body.collect().await.unwrap().to_bytes()))
+            });
+        Self { service: BoxCloneSyncService::new(service), ..site }
     }
 
     fn browser(&self) -> Browser<'_> {
@@ -996,6 +1024,154 @@ async fn texts_are_translated_and_the_applications_stylesheet_is_used() {
     let html = str::from_utf8(page.body()).unwrap();
     assert!(html.contains("<html lang=\"de\">") && html.contains("Jetzt senden"), "{html}");
     assert!(html.contains("href=\"/style.css\"") && html.matches("<style").count() == 1, "{html}");
+}
+
+#[tokio::test]
+async fn a_log_out_that_comes_too_late_discards_all_the_same() {
+    for sign_out in ["/logout".to_owned(), format!("{BASE}/sign-out")] {
+        for is_refused_before in [false, true] {
+            let site = Site::new();
+            let mut ada = site.browser();
+            ada.log_in("ada").await;
+            site.clock.advance(IDLE);
+            let before = ada.clone();
+            ada.post("text=1").await;
+            let mut late = if is_refused_before { ada.clone() } else { before };
+            assert!(late.cookies.contains_key("user-sid"));
+            late.post_from("/notes", &sign_out, URLENCODED, "").await;
+            assert!(!late.cookies.contains_key("user-sid"), "{sign_out} {is_refused_before}");
+            ada.log_in("ada").await;
+            assert!(ada.has_nothing().await, "{sign_out} {is_refused_before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_out_by_a_page_elsewhere_discards_nothing() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    let forged = Request::post("/logout").header("sec-fetch-site", "cross-site").body(Body::empty()).unwrap();
+    ada.send(forged).await;
+    assert!(ada.cookies.contains_key("user-sid"));
+    ada.log_in("ada").await;
+    assert!(!ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn a_cap_refuses_a_form_of_its_sessions_owner_whom_the_store_knows() {
+    let cap = Limits::new(Duration::from_secs(60), ABSOLUTE);
+    let capped = move |builder: SessionTimeoutBuilder| {
+        builder.limits_for(move |head| (head.path() == "/capped").then_some(cap))
+    };
+    let site = Site::with(capped, RescueForms::new());
+    let (mut ada, mut mallory) = (site.browser(), site.browser());
+    ada.log_in("ada").await;
+    mallory.log_in("mallory").await;
+    ada.cookies.insert("user-sid".to_owned(), mallory.cookies["user-sid"].clone());
+    site.clock.advance(Duration::from_secs(120));
+    let refused = ada.post_from("/notes", "/capped", URLENCODED, "text=capped").await;
+    assert_eq!(refused.status(), StatusCode::SEE_OTHER);
+    assert!(mallory.has_nothing().await);
+    ada.log_in("ada").await;
+    assert!(ada.unsent().await.1.text.contains("capped"));
+}
+
+#[tokio::test]
+async fn what_passes_unchecked_while_the_store_fails_is_the_applications() {
+    let store = Remote::new(RuntimeClock::new());
+    let failing = Arc::clone(&store.failing);
+    let site =
+        Site::with(|builder| builder.store(store).dangerously_admit_on_store_failure(), RescueForms::new());
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    failing.store(1_000, SeqCst);
+    let answer = ada.post_from("/notes", "/password", URLENCODED, "text=1").await;
+    assert_eq!(location(&answer), "/login?changed=1");
+    assert_eq!(site.kept_and_lost(), (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_form_stays_if_what_it_was_sent_to_may_have_asked_for_a_log_in() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post_from("/notes", "/relative", URLENCODED, "text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    assert_eq!(location(&ada.press_send(&place, &page).await), "./login?next=x");
+    assert!(!ada.has_nothing().await);
+    // And so do those without a session.
+    ada.cookies.remove("sid");
+    let turned = ada.post_from("/notes", "/relative", URLENCODED, "text=2").await;
+    assert_eq!(location(&turned), "./login?next=%2F_session-timeout%2Funsent");
+}
+
+#[tokio::test]
+async fn a_form_that_was_discarded_or_came_again_is_sent_once_from_a_page_that_is_still_open() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let late = ada.clone();
+    site.clock.advance(IDLE);
+    late.clone().post("text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    late.clone().post("text=1").await;
+    let (again, _) = ada.unsent().await;
+    assert_eq!(again, place, "it is the same");
+    ada.post_from("/x", &page.forms[1].action, URLENCODED, "").await;
+    for _ in 0..3 {
+        ada.press_send(&place, &page).await;
+    }
+    assert_eq!(site.taken(), ["text=1"]);
+}
+
+#[tokio::test]
+async fn a_form_that_the_application_goes_on_reading_is_waited_for() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    ada.cookies.remove("sid");
+    let turned = ada.post_from("/notes", "/reads-on", URLENCODED, "text=1").await;
+    assert_eq!(location(&turned), "/login?next=%2F_session-timeout%2Funsent");
+    ada.log_in("ada").await;
+    assert!(ada.unsent().await.1.text.contains('1'));
+}
+
+#[tokio::test]
+async fn one_that_could_not_be_sent_again_is_shown() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let long = format!("/notes?{}", "x".repeat(3000));
+    let told = ada.post_from("/notes", &long, URLENCODED, "text=to+nowhere").await;
+    assert_eq!(told.status(), StatusCode::BAD_REQUEST);
+    assert!(Page::of(&told).text.contains("to nowhere"));
+    // Escaped, it would take six times its room.
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let control = "\u{1}".repeat(60_000);
+    let body = format!("--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\n{control}\r\n--x--\r\n");
+    let told = ada.post_from("/notes", "/notes", "multipart/form-data; boundary=x", body).await;
+    assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// A layer around it has the session: whose it is, it knows.
+#[tokio::test]
+async fn inside_another_layer_for_the_same_cookie_nothing_is_kept() {
+    let site = Site::inside(|builder| builder.idle_timeout(2 * IDLE));
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    let refused = ada.post("text=1").await;
+    assert_eq!(refused.status(), StatusCode::SEE_OTHER);
+    assert_eq!(site.kept_and_lost(), (0, vec![]));
 }
 
 #[tokio::test]
