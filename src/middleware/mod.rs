@@ -17,6 +17,8 @@ pub(crate) mod future;
 pub(crate) mod hints;
 mod in_flight;
 mod kind;
+#[cfg(feature = "rescue")]
+mod late_form;
 pub(crate) mod layer;
 mod logout;
 mod nest;
@@ -29,3 +31,5 @@ pub(crate) mod session;
 mod settle;
 mod short_cookie;
 mod store_handle;
+#[cfg(feature = "rescue")]
+mod unsent_form;
