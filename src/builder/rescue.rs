@@ -58,8 +58,8 @@ impl SessionTimeoutBuilder {
     /// that user, and see none.
     ///
     /// The page shows the fields, sends them where they were going if its user presses *Send it now*, and throws them away at
-    /// *Discard it*. It sends nothing by itself. A form is gone once the application has taken it (a status below 400), after a day,
-    /// and when its user logs out. By the `Referer` it is known what is sent from there: who has a proxy remove it can send
+    /// *Discard it*. It sends nothing by itself. A form is gone once the application has taken it (a status below 400, but for `307`
+    /// and `308`), after a day, and when its user logs out. By the `Referer` it is known what is sent from there: who has a proxy remove it can send
     /// a form twice by pressing twice.
     ///
     /// What is refused and cannot be kept is shown to its sender at once, with the reason, to be copied: more than the

@@ -110,10 +110,8 @@ fn admit_or_answer<Q>(
                 store.config.note(&RequestHead::of(request), || Seen::Live(None));
                 return Ok(admitted(store, kind, request, RequestSession::Unchecked));
             }
-            if let Some(mut logout) = Logout::of(kind) {
-                // Dropped at once: nobody waits for it.
-                logout.add_unknown(&store, &RequestHead::of(request));
-            }
+            // Nobody waits for it.
+            drop(Logout::unchecked(kind, &store, &RequestHead::of(request)));
             return Err(Box::new(respond::unavailable()));
         }
         #[cfg(feature = "client")]
@@ -264,12 +262,15 @@ fn admitted<Q>(
         _ => None,
     };
     #[cfg(feature = "rescue")]
-    let leaver = leaver(config, &head, session);
+    let leaver = leaver(config, kind, &head, session);
     // A log-out that comes too late.
     #[cfg(feature = "rescue")]
     let logout = logout.or_else(|| Logout::of(kind).filter(|it| leaver.is_some() && !it.may_be_forged()));
     #[cfg(feature = "rescue")]
-    let logout = logout.map(|logout| logout.by(&store.config, leaver));
+    let logout = logout.map(|mut logout| {
+        logout.by(&store.config, leaver);
+        logout
+    });
     #[cfg(feature = "rescue")]
     let has_leaver = leaver.is_some();
     #[cfg(not(feature = "rescue"))]
@@ -313,10 +314,17 @@ fn admitted<Q>(
 
 /// Whose browser a request without a live session comes from.
 #[cfg(feature = "rescue")]
-fn leaver(config: &Config, head: &RequestHead<'_>, session: RequestSession) -> Option<User> {
+fn leaver(
+    config: &Config,
+    kind: RequestKind,
+    head: &RequestHead<'_>,
+    session: RequestSession,
+) -> Option<User> {
     let is_without = matches!(session, RequestSession::None | RequestSession::Stripped { .. });
+    // A page that merely clears what is left of a session is no log-out.
+    let may_sign_out = kind.is_logout() || !head.method().is_safe();
     let is_elsewhere = head.initiator() == Initiator::Elsewhere;
-    config.rescue.as_ref().filter(|_| is_without && !is_elsewhere)?.recognize(head.headers())
+    config.recognized(head).filter(|_| is_without && may_sign_out && !is_elsewhere)
 }
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the

@@ -135,8 +135,8 @@ impl Admitted {
         let config = Arc::clone(&self.store.config);
         let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
         let user = config.rescue.as_ref().zip(owner).map(|(rescue, owner)| rescue.user(owner));
-        if let Some(rare) = &mut self.rare {
-            rare.logout = rare.logout.take().map(|logout| logout.by(&config, user));
+        if let Some(logout) = self.logout() {
+            logout.by(&config, user);
         }
     }
 

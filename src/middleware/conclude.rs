@@ -83,12 +83,12 @@ impl Admitted {
             _ if has_ended_itself => rescue.cookies.remove_from_browser(headers),
             (Outcome::Pass, _) if leaving.goes_on => {
                 let owner = self.page_info.as_ref().and_then(|info| info.unintroduced.as_ref());
-                if let Some(owner) = owner.filter(|_| keep_private(headers)) {
-                    rescue.introduce(owner, headers);
-                }
+                let Some(owner) = owner.filter(|_| keep_private(headers)) else { return };
+                rescue.introduce(owner, headers);
             }
-            _ => {}
+            _ => return,
         }
+        keep_from_shared_caches(headers);
     }
 
     fn write_cookies(

@@ -158,6 +158,12 @@ impl Config {
         }
     }
 
+    /// Whose session this browser had last, as it says itself.
+    #[cfg(feature = "rescue")]
+    pub(crate) fn recognized(&self, head: &RequestHead<'_>) -> Option<User> {
+        self.rescue.as_ref()?.recognize(head.headers())
+    }
+
     /// These users have signed out. A form that could not be discarded is gone after a day.
     #[cfg(feature = "rescue")]
     pub(crate) async fn discard_forms(&self, users: impl IntoIterator<Item = User>) {

@@ -147,12 +147,9 @@ fn ask_and_answer<Q>(
 ) -> BoxFuture<Admission> {
     let config = &store.config;
     nest::enter(config, request);
-    let mut logout = Logout::of(kind);
-    if let Some(logout) = &mut logout {
-        logout.add_unknown(store, &RequestHead::of(request));
-        if let Some(outer) = request.extensions().get::<Session>() {
-            logout.add_outer(outer);
-        }
+    let mut logout = Logout::unchecked(kind, store, &RequestHead::of(request));
+    if let (Some(logout), Some(outer)) = (&mut logout, request.extensions().get::<Session>()) {
+        logout.add_outer(outer);
     }
     // A layer further out, which has taken this request for activity, may look after the session.
     let outer = request.extensions().get::<Session>().cloned();
@@ -178,7 +175,7 @@ fn ask_and_answer<Q>(
         #[cfg(feature = "rescue")]
         unsent: config.rescue.as_ref().filter(|_| is_unsent(operation)).map(|rescue| rescue.asked(&head)),
         #[cfg(feature = "rescue")]
-        recognized: config.rescue.as_ref().and_then(|rescue| rescue.recognize(head.headers())),
+        recognized: config.recognized(&head),
     };
     let config = Arc::clone(config);
     Box::pin(async move {

@@ -103,10 +103,7 @@ where
         store: StoreHandle,
         kind: RequestKind,
     ) -> Self {
-        let mut logout = Logout::of(kind);
-        if let Some(logout) = &mut logout {
-            logout.add_unknown(&store, &RequestHead::of(&request));
-        }
+        let logout = Logout::unchecked(kind, &store, &RequestHead::of(&request));
         let (check, request) = (Some(check), Some(request));
         let checking = Box::new(Checking { service, check, request, store, kind, logout });
         Self { state: State::Checking { checking } }
@@ -138,7 +135,7 @@ where
                     checking.check = None;
                     if let Some(mut logout) = checking.logout.take() {
                         // It goes on with what is admitted.
-                        logout.forget_unknown();
+                        logout.hand_over();
                     }
                     let mut request = checking.request.take().expect("polled after completion");
                     match admit(checking.store.clone(), checking.kind, &mut request, admission) {

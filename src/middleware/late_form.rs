@@ -88,7 +88,7 @@ impl Form {
             head: rescue.translate.as_ref().map(|_| OwnedHead::of(&head)),
             place: Place::of(&head),
             is_public: config.is_public(&head),
-            recognized: rescue.recognize(head.headers()),
+            recognized: config.recognized(&head),
             ids,
             config,
             envelope,
@@ -107,7 +107,9 @@ impl Form {
     {
         request.extensions_mut().insert(self.watch.clone());
         let (parts, body) = request.into_parts();
-        let limit = rescue(&self.config).limit.max(SHOWN);
+        // Whoever is known may see more than is kept.
+        let shown = if self.recognized.is_some() { SHOWN } else { 0 };
+        let limit = rescue(&self.config).limit.max(shown);
         let (body, copy) = FormBody::form(body, limit, self.envelope.length, self.watch.clone());
         let response = timeout.call(Request::from_parts(parts, body)).await?;
         match self.late(&response) {
@@ -159,7 +161,7 @@ impl Form {
         Q: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let user = self.user(&late.sender).await;
-        let Self { config, envelope, head, .. } = self;
+        let Self { config, envelope, watch, head, .. } = self;
         let rescue = rescue(&config);
         let (form, kept) = match opened(rescue, envelope, copy).await {
             Ok((form, _)) if form.is_empty() => return response,
@@ -170,7 +172,7 @@ impl Form {
                     _ if late.was_ended => Err(Lost::SessionEnded),
                     _ if size > rescue.limit => Err(Lost::TooLarge),
                     _ if form.action.is_empty() => Err(Lost::Unreadable),
-                    Some(user) => rescue.keep(user, &form).await,
+                    Some(user) => rescue.keep(user, &form, watch.watched().unsent.as_deref()).await,
                     None => Err(Lost::OfNobody),
                 };
                 (Some(form), kept)

@@ -68,14 +68,22 @@ impl Logout {
 
     /// It is this user's.
     #[cfg(feature = "rescue")]
-    pub(crate) fn by(mut self, config: &Arc<Config>, user: Option<User>) -> Self {
+    pub(crate) fn by(&mut self, config: &Arc<Config>, user: Option<User>) {
         self.leaver = user.map(|user| (Arc::clone(config), user));
-        self
     }
 
     #[cfg(feature = "rescue")]
     pub(crate) fn may_be_forged(&self) -> bool {
         self.may_be_forged
+    }
+
+    /// Of a request whose session ids the store has not been asked for: whatever sessions they are of.
+    pub(crate) fn unchecked(kind: RequestKind, store: &StoreHandle, head: &RequestHead<'_>) -> Option<Self> {
+        let mut logout = Self::of(kind)?;
+        logout.add_unknown(store, head);
+        #[cfg(feature = "rescue")]
+        logout.by(&store.config, store.config.recognized(head));
+        Some(logout)
     }
 
     /// The sessions of its ids, whatever they are: the store is away, or may be.
@@ -92,6 +100,15 @@ impl Logout {
     /// The store has answered.
     pub(crate) fn forget_unknown(&mut self) {
         self.unknown.clear();
+    }
+
+    /// Another one goes on with it.
+    pub(crate) fn hand_over(&mut self) {
+        self.forget_unknown();
+        #[cfg(feature = "rescue")]
+        {
+            self.leaver = None;
+        }
     }
 
     pub(crate) fn add(&mut self, store: &StoreHandle, key: SessionKey) {
@@ -153,11 +170,7 @@ impl Logout {
             return true;
         }
         self.sessions.clear();
-        self.forget_unknown();
-        #[cfg(feature = "rescue")]
-        {
-            self.leaver = None;
-        }
+        self.hand_over();
         false
     }
 

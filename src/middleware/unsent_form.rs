@@ -138,9 +138,12 @@ impl Unsent {
         }
         let response = inner.call(request).await;
         let is_taken = response.as_ref().is_ok_and(|response| {
+            // With these the browser sends the same to another place (RFC 9110 §15.4.8): that answer decides.
+            let is_sent_on =
+                matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
             // Rather sent twice, by somebody who sees that it was not taken, than lost.
-            response.status() < StatusCode::BAD_REQUEST
-                && place.is_sent_to_login(&config, response) == ToLogin::No
+            let may_be_login = place.is_sent_to_login(&config, response) != ToLogin::No;
+            response.status() < StatusCode::BAD_REQUEST && !is_sent_on && !may_be_login
         });
         // Though its client may have gone away.
         let noting = tokio::spawn(async move {

@@ -22,6 +22,7 @@ const MULTIPART: &str = "multipart/form-data";
 
 /// Of one form. A page with more is of no use to anybody.
 const MOST_FIELDS: usize = 500;
+const LONGEST_NAME: usize = 256;
 
 /// Why a form was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,12 @@ impl LateForm {
         self.fields.is_empty() && self.files.is_empty()
     }
 
-    pub(super) fn is_alike(&self, other: &Self) -> bool {
-        (&self.action, &self.fields, &self.files) == (&other.action, &other.fields, &other.files)
+    /// But for the application's token.
+    pub(super) fn is_alike(&self, other: &Self, token: Option<&str>) -> bool {
+        let fields = |form: &Self| {
+            form.fields.iter().filter(|(name, _)| Some(name.as_str()) != token).cloned().collect::<Vec<_>>()
+        };
+        (&self.action, &self.files) == (&other.action, &other.files) && fields(self) == fields(other)
     }
 }
 
@@ -275,6 +280,10 @@ impl Secrets {
 }
 
 fn is_secret(name: &str) -> bool {
+    // Nobody names a field so, but to have it looked through.
+    if name.len() > LONGEST_NAME {
+        return true;
+    }
     let lower = name.to_lowercase();
     let words = words(name);
     let are_term = |words: &[String]| SECRET_TERMS.contains(&words.concat().as_str());

@@ -61,7 +61,8 @@ enum Begins {
 }
 
 impl Rescue {
-    pub(crate) async fn keep(&self, user: User, form: &LateForm) -> Result<(), Lost> {
+    /// `unsent`: it was kept before under this id, and its user has sent it from its page.
+    pub(crate) async fn keep(&self, user: User, form: &LateForm, unsent: Option<&str>) -> Result<(), Lost> {
         // What is escaped takes up to six times its room.
         if serde_json::to_vec(form).map_or(0, |written| written.len()) > 2 * self.limit + OVERHEAD {
             return Err(Lost::TooLarge);
@@ -69,8 +70,11 @@ impl Rescue {
         let id = self.new_id(user);
         let kept = self.change(user, Begins::Yes, |forms| {
             let form = LateForm { id: id.clone(), came: forms.now, ..form.clone() };
+            let token = self.csrf.as_ref().map(|(field, _)| field.as_str());
             // Sent again by a user who did not believe it.
-            if let Some(alike) = forms.all.iter_mut().find(|other| other.is_alike(&form)) {
+            let alike =
+                |other: &&mut LateForm| Some(other.id.as_str()) == unsent || other.is_alike(&form, token);
+            if let Some(alike) = forms.all.iter_mut().find(alike) {
                 alike.came = forms.now;
                 return true;
             }
@@ -147,11 +151,20 @@ impl Rescue {
         &self,
         user: User,
         begins: Begins,
+        change: impl FnMut(&mut Forms) -> T,
+    ) -> Result<T, StoreError> {
+        self.in_time(self.changed(user, begins, change)).await
+    }
+
+    async fn changed<T>(
+        &self,
+        user: User,
+        begins: Begins,
         mut change: impl FnMut(&mut Forms) -> T,
     ) -> Result<T, StoreError> {
         let key = self.secret.key(user);
         for _ in 0..ATTEMPTS {
-            let loaded = self.in_time(self.backend.load(key)).await?;
+            let loaded = self.backend.load(key).await?;
             let mut forms = self.read(user, &loaded);
             let result = change(&mut forms);
             let is_empty = forms.all.is_empty() && forms.taken.is_empty();
@@ -168,7 +181,7 @@ impl Rescue {
                 begins: begins == Begins::Yes,
                 ends: false,
             };
-            match self.in_time(self.backend.swap(swap)).await? {
+            match self.backend.swap(swap).await? {
                 Swapped::Done => return Ok(result),
                 Swapped::Lost => {}
                 Swapped::Full => return Err(StoreError::no_room()),

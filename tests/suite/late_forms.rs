@@ -148,6 +148,8 @@ impl Site {
             .route("/log-in-in-place", post(log_in_in_place))
             .route("/end", post(end))
             .route("/capped", post(take))
+            .route("/moved", post(async || Redirect::permanent("/notes")))
+            .route("/clears", get(async || [(SET_COOKIE, "sid=; Path=/; Max-Age=0")]))
             .route("/relative", post(async || Redirect::to("./login?next=x")))
             .route("/reads-on", post(reads_on))
             .route("/changing", get(async || ([(SET_COOKIE, new_cookie())], "a new id with every page")))
@@ -1160,6 +1162,86 @@ async fn one_that_could_not_be_sent_again_is_shown() {
     let body = format!("--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\n{control}\r\n--x--\r\n");
     let told = ada.post_from("/notes", "/notes", "multipart/form-data; boundary=x", body).await;
     assert_eq!(told.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn one_that_the_browser_sends_on_to_another_place_is_taken_there() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post_from("/notes", "/moved", URLENCODED, "text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    let moved = ada.press_send(&place, &page).await;
+    assert_eq!((moved.status(), location(&moved)), (StatusCode::PERMANENT_REDIRECT, "/notes"));
+    ada.post_from(&place, "/notes", URLENCODED, "text=1").await;
+    assert_eq!(site.taken(), ["text=1"]);
+    assert!(ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn a_page_that_clears_what_is_left_of_a_session_is_no_log_out() {
+    let site = Site::with(|builder| builder.public_paths(["/clears"]), RescueForms::new());
+    let (mut ada, mut elsewhere) = (site.browser(), site.browser());
+    ada.log_in("ada").await;
+    elsewhere.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("text=1").await;
+    elsewhere.get("/clears").await;
+    ada.log_in("ada").await;
+    assert!(!ada.has_nothing().await);
+}
+
+#[tokio::test]
+async fn one_that_is_sent_too_late_again_with_a_new_token_is_the_same() {
+    let site = Site::with(|builder| builder, RescueForms::new().csrf("token", |_| Some("new".to_owned())));
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    site.clock.advance(IDLE);
+    ada.post("token=old&text=1").await;
+    ada.log_in("ada").await;
+    let (place, page) = ada.unsent().await;
+    site.clock.advance(IDLE);
+    ada.press_send(&place, &page).await;
+    ada.log_in("ada").await;
+    let (again, page) = ada.unsent().await;
+    assert_eq!(again, place);
+    assert!(!page.text.contains("There is another one"));
+}
+
+#[tokio::test]
+async fn no_shared_cache_hands_on_whose_browser_it_is() {
+    let site = Site::new();
+    let mut ada = site.browser();
+    let answer = ada.post_from("/login", "/login", URLENCODED, "user=ada").await;
+    assert!(answer.headers().get_all(SET_COOKIE).iter().any(|it| it.as_bytes().starts_with(b"user-sid=")));
+    assert_eq!(answer.headers()["cache-control"], "private");
+    let answer = ada.post_from("/notes", "/end", URLENCODED, "").await;
+    assert_eq!(answer.headers()["cache-control"], "private");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_out_waits_for_forms_no_longer_than_for_a_store() {
+    /// Somebody else is always first.
+    struct Busy;
+    impl Backend for Busy {
+        fn load(&self, _: Key) -> BoxFuture<Result<Loaded, StoreError>> {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                Ok(Loaded { record: Some(vec![0]), now: Duration::ZERO })
+            })
+        }
+        fn swap(&self, _: Swap) -> BoxFuture<Result<Swapped, StoreError>> {
+            Box::pin(async { Ok(Swapped::Lost) })
+        }
+    }
+    let site = Site::on(ManualClock::new(), |builder| builder, RescueForms::new().keep_in(Busy));
+    let mut ada = site.browser();
+    ada.log_in("ada").await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(location(&ada.post_from("/notes", "/logout", URLENCODED, "").await), "/");
+    assert!(began.elapsed() <= Duration::from_millis(510), "{:?}", began.elapsed());
 }
 
 /// A layer around it has the session: whose it is, it knows.
