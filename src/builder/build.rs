@@ -81,6 +81,7 @@ impl SessionTimeoutBuilder {
             (self.fresh_login.is_some(), "fresh_login"),
             (self.max_sessions.is_some(), "max_sessions"),
             (self.session_label.is_some(), "session_label"),
+            (self.owner_from.is_some(), "owner_from"),
         ];
         let outermost_only = outermost_only.into_iter().find(|(is_set, _)| *is_set).map(|(_, option)| option);
         let login_path = self.login_path.map(LoginPath::new);
@@ -102,6 +103,7 @@ impl SessionTimeoutBuilder {
             policy: Policy { rotation_grace: self.rotation_grace, ..Policy::new(self.limits) },
             max_sessions: self.max_sessions,
             session_label: self.session_label,
+            owner_from: self.owner_from,
             limits_for: self.limits_for,
             passive: self.passive,
             public: self.public,

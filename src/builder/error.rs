@@ -80,6 +80,8 @@ pub enum ConfigError {
         /// The limit.
         bytes: usize,
     },
+    /// `owner_from` is asked of answers that begin a session by their cookie, and ids travel elsewhere.
+    OwnerFromWithoutCookie,
     /// `fresh_login` recognizes a log-in by its new session cookie, and ids travel elsewhere.
     FreshLoginWithoutCookie,
     /// `logout_by_get` without a `logout_path`.
@@ -140,6 +142,10 @@ impl fmt::Display for ConfigError {
             Self::RescueLimitOutOfRange { bytes } => {
                 write!(f, "a rescued form may have between 1 KiB and 1 MiB, and not {bytes} bytes")
             }
+            Self::OwnerFromWithoutCookie => f.write_str(
+                "owner_from: session ids do not travel in a cookie here, so no answer begins a session: name the owner to \
+                 `Sessions::start`",
+            ),
             Self::FreshLoginWithoutCookie => f.write_str(
                 "fresh_login: session ids do not travel in a cookie here, so no answer brings a new one: begin \
                  sessions with `Sessions::start`",

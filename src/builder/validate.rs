@@ -103,6 +103,9 @@ impl SessionTimeoutBuilder {
         if matches!(self.logout_methods, LogoutMethods::PostAndGet) && self.logout_path.is_none() {
             return Err(ConfigError::LogoutByGetWithoutPath);
         }
+        if self.owner_from.is_some() && matches!(self.source, SourceChoice::Custom(_)) {
+            return Err(ConfigError::OwnerFromWithoutCookie);
+        }
         if self.fresh_login.is_some() && matches!(self.source, SourceChoice::Custom(_)) {
             return Err(ConfigError::FreshLoginWithoutCookie);
         }

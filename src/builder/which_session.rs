@@ -1,6 +1,6 @@
 //! Which session: where its id travels.
 
-use http::HeaderName;
+use http::{HeaderName, Response};
 
 use super::{SessionTimeoutBuilder, SourceChoice};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         extract::{BearerToken, ExtractSessionId, FromClosure, FromHeader, Source},
         head::RequestHead,
     },
-    rules::id::{Label, SessionId},
+    rules::id::{Label, Owner, SessionId},
 };
 
 /// Which session: one of `cookie`, [`bearer`](Self::bearer), [`header`](Self::header), [`session_id`](Self::session_id) and
@@ -115,6 +115,32 @@ impl SessionTimeoutBuilder {
         label: impl Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync + 'static,
     ) -> Self {
         Self { session_label: Some(Box::new(label)), ..self }
+    }
+
+    /// Whose a session is that an answer begins, said of the request and the answer without its body: for applications that
+    /// only have cookies. Where the application says it itself ([`NewSession::owner`](crate::NewSession::owner)), that
+    /// counts. It is asked of answers that set the session cookie of a request without a live session, and of those that
+    /// [`fresh_login`](Self::fresh_login) takes for a log-in: nobody becomes the owner of a session that goes on. What is
+    /// merely typed into a log-in form is no proof of anybody. Default: nobody.
+    ///
+    /// With an owner, a session's drafts and late forms are its user's, [`max_sessions`](Self::max_sessions) counts it, and
+    /// [`Sessions::end_all`](crate::Sessions::end_all) finds it.
+    ///
+    /// ```
+    /// use tower_session_timeout::SessionTimeoutLayer;
+    ///
+    /// // The application says in its answers who is signed in.
+    /// let layer = SessionTimeoutLayer::builder()
+    ///     .cookie("sid")
+    ///     .owner_from(|_, answer| answer.headers().get("x-user")?.to_str().ok().map(Into::into))
+    ///     .build();
+    /// # layer.unwrap();
+    /// ```
+    pub fn owner_from(
+        self,
+        owner: impl Fn(&RequestHead<'_>, &Response<()>) -> Option<Owner> + Send + Sync + 'static,
+    ) -> Self {
+        Self { owner_from: Some(Box::new(owner)), ..self }
     }
 
     /// No [`Session`](crate::Session) is put into the request's extensions, nor left there by a layer further out for

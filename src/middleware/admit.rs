@@ -250,7 +250,7 @@ fn admitted<Q>(
     let head = RequestHead::of(request);
     let is_live = matches!(session, RequestSession::Live { .. });
     let is_chunked = config.source.cookie().is_some_and(CookieSource::is_chunked);
-    let head_is_needed = config.fresh_login.is_some() && is_live;
+    let head_is_needed = (config.fresh_login.is_some() && is_live) || config.owner_from.is_some();
     let logout = logout(&store, kind, &head, session);
     let label = config.session_label.as_ref().and_then(|label| label(&head));
     let is_no_logout = matches!(kind, RequestKind::NoLogout);

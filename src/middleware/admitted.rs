@@ -48,7 +48,7 @@ pub(crate) struct Rare {
     pub(crate) client_cookies: Option<ClientCookies>,
     /// This request was no activity of its session: a layer further in says so.
     pub(crate) withdrawal: Option<Live>,
-    /// Kept only where `fresh_login` will ask for it.
+    /// Kept only where `fresh_login` or `owner_from` will ask for it.
     pub(crate) head: Option<OwnedHead>,
     /// The session has had this id since it began.
     pub(crate) has_first_id: bool,

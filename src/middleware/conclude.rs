@@ -1,7 +1,7 @@
 //! Conclude: the answer as it leaves.
 
 #[cfg(feature = "rescue")]
-use crate::{client::keep_private, rules::new_session::NewSession};
+use crate::client::keep_private;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -51,7 +51,7 @@ impl Admitted {
             client.tell(response.headers_mut(), status, info);
         }
         #[cfg(feature = "rescue")]
-        self.introduce(leaving, outcome, &mut response);
+        self.introduce(leaving, outcome, response.headers_mut());
         if let Some(cookie) = self.store.config.source.cookie() {
             let headers = response.headers_mut();
             self.write_cookies(cookie, headers, &leaving.cookies, outcome);
@@ -64,16 +64,14 @@ impl Admitted {
 
     /// Lets the browser know whose its session is, as long as it has one.
     #[cfg(feature = "rescue")]
-    fn introduce<B>(&self, leaving: &Leaving, outcome: Outcome, response: &mut Response<B>) {
+    fn introduce(&self, leaving: &Leaving, outcome: Outcome, headers: &mut HeaderMap) {
         let Some(rescue) = &self.store.config.rescue else { return };
         let has_ended_itself = self.has_ended_itself();
-        let announced = response.extensions().get::<NewSession>().and_then(|new| new.owner.clone());
         let is_live = matches!(self.session, RequestSession::Live { .. });
-        let headers = response.headers_mut();
         let begins = matches!(leaving.cookies, LeavingCookies::Set(_)) && !(is_live && leaving.goes_on);
         match (outcome, &leaving.cookies) {
-            (Outcome::Pass, _) if begins => match announced {
-                Some(owner) => rescue.introduce(&owner, headers),
+            (Outcome::Pass, _) if begins => match &leaving.owner {
+                Some(owner) => rescue.introduce(owner, headers),
                 // What comes from there is not for whoever was there before.
                 None => rescue.cookies.remove_from_browser(headers),
             },

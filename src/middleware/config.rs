@@ -33,6 +33,7 @@ use crate::{
 
 pub(crate) type LimitsFor = Box<dyn Fn(&RequestHead<'_>) -> Option<Limits> + Send + Sync>;
 pub(crate) type SessionLabel = Box<dyn Fn(&RequestHead<'_>) -> Option<Label> + Send + Sync>;
+pub(crate) type OwnerFrom = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> Option<Owner> + Send + Sync>;
 pub(crate) type FreshLogin = Box<dyn Fn(&RequestHead<'_>, &Response<()>) -> bool + Send + Sync>;
 
 pub(crate) struct Config {
@@ -40,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) max_sessions: Option<MaxSessions>,
     pub(crate) session_label: Option<SessionLabel>,
+    pub(crate) owner_from: Option<OwnerFrom>,
     pub(crate) limits_for: Option<LimitsFor>,
     pub(crate) passive: Rules,
     pub(crate) public: Rules,

@@ -9,8 +9,12 @@ use crate::{
         hints, nest,
         plan::{Facts, Login, Observed},
     },
+    request::head::RequestHead,
     respond::caching::is_for_shared_caches,
-    rules::{id::SessionId, new_session::NewSession},
+    rules::{
+        id::{Owner, SessionId},
+        new_session::NewSession,
+    },
 };
 
 impl Admitted {
@@ -51,7 +55,9 @@ impl Admitted {
         };
         let new = announced.unwrap_or_default();
         let label = || self.rare.as_ref().and_then(|rare| rare.label.clone());
-        let new = NewSession { label: new.label.or_else(label), ..new };
+        let begins = login.is_some() || !matches!(self.session, RequestSession::Live { .. });
+        let owner = || if begins { self.owner_of(response) } else { None };
+        let new = NewSession { label: new.label.or_else(label), owner: new.owner.or_else(owner), ..new };
         Observed::CookieSet { id: SessionId::from(value), login, new: Box::new(new) }
     }
 
@@ -77,7 +83,8 @@ impl Admitted {
             session: self.session,
             has_ended_itself: self.has_ended_itself(),
             has_first_id: self.rare.as_ref().is_some_and(|rare| rare.has_first_id),
-            is_safe: head.is_some_and(|head| matches!(*head.head().method(), Method::GET | Method::HEAD)),
+            is_safe: self.store.config.fresh_login.is_some()
+                && head.is_some_and(|head| matches!(*head.head().method(), Method::GET | Method::HEAD)),
             hidden: self.withdrawal().map(|live| live.key),
         }
     }
@@ -164,11 +171,29 @@ impl Admitted {
     }
 
     fn is_fresh_login<P>(&self, response: &Response<P>) -> bool {
-        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref());
-        let (Some(fresh_login), Some(head)) = (&self.store.config.fresh_login, head) else { return false };
+        self.store
+            .config
+            .fresh_login
+            .as_ref()
+            .and_then(|judge| self.judged(judge, response))
+            .unwrap_or_default()
+    }
+
+    /// Whose a session is that this answer begins.
+    fn owner_of<P>(&self, response: &Response<P>) -> Option<Owner> {
+        self.store.config.owner_from.as_ref().and_then(|judge| self.judged(judge, response)).flatten()
+    }
+
+    /// `None`: the request's head was not kept.
+    fn judged<P, T>(
+        &self,
+        judge: impl Fn(&RequestHead<'_>, &Response<()>) -> T,
+        response: &Response<P>,
+    ) -> Option<T> {
+        let head = self.rare.as_ref().and_then(|rare| rare.head.as_ref())?;
         let mut answer = Response::new(());
         *answer.status_mut() = response.status();
         answer.headers_mut().clone_from(response.headers());
-        fresh_login(&head.head(), &answer)
+        Some(judge(&head.head(), &answer))
     }
 }

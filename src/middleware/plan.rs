@@ -1,6 +1,8 @@
 //! What is made of an answer: which change the store is told, and what leaves if that is done. Nothing is asked or changed
 //! here.
 
+#[cfg(feature = "rescue")]
+use crate::rules::id::Owner;
 use crate::{
     middleware::admitted::RequestSession,
     rules::{
@@ -128,6 +130,9 @@ pub(crate) struct Leaving {
     pub(crate) cookies: LeavingCookies,
     /// The session goes on, at most under another id. So a page is told of it; and a cache may have the answer.
     pub(crate) goes_on: bool,
+    /// Whose the session is that begins.
+    #[cfg(feature = "rescue")]
+    pub(crate) owner: Option<Owner>,
 }
 
 /// Which session cookies leave.
@@ -144,21 +149,34 @@ pub(crate) enum LeavingCookies {
 
 impl Leaving {
     /// Nothing happened.
-    pub(crate) const UNCHANGED: Self = Self { cookies: LeavingCookies::Untouched, goes_on: true };
+    pub(crate) const UNCHANGED: Self = Self::new(LeavingCookies::Untouched, true);
 
-    const UNTOUCHED: Self = Self { cookies: LeavingCookies::Untouched, goes_on: false };
-    const REMOVED: Self = Self { cookies: LeavingCookies::Removed, goes_on: false };
-    const RENEWED: Self = Self { cookies: LeavingCookies::Renewed, goes_on: true };
+    const UNTOUCHED: Self = Self::new(LeavingCookies::Untouched, false);
+    const REMOVED: Self = Self::new(LeavingCookies::Removed, false);
+    const RENEWED: Self = Self::new(LeavingCookies::Renewed, true);
 
-    fn set(id: &SessionId<'static>, goes_on: bool) -> Self {
-        Self { cookies: LeavingCookies::Set(id.clone()), goes_on }
+    const fn new(cookies: LeavingCookies, goes_on: bool) -> Self {
+        Self {
+            cookies,
+            goes_on,
+            #[cfg(feature = "rescue")]
+            owner: None,
+        }
     }
 }
 
 impl Plan {
     pub(crate) fn of(facts: Facts, observed: Observed) -> Self {
         let leaving = match &observed {
-            Observed::CookieSet { id, login, .. } => Leaving::set(id, login.is_none()),
+            #[cfg(not(feature = "rescue"))]
+            Observed::CookieSet { id, login, .. } => {
+                Leaving::new(LeavingCookies::Set(id.clone()), login.is_none())
+            }
+            #[cfg(feature = "rescue")]
+            Observed::CookieSet { id, login, new } => {
+                let leaving = Leaving::new(LeavingCookies::Set(id.clone()), login.is_none());
+                Leaving { owner: new.owner.clone(), ..leaving }
+            }
             Observed::CookieRemoved => Leaving::REMOVED,
             Observed::CookieDue { .. } => Leaving::RENEWED,
             Observed::RemovalWithoutLogout

@@ -146,7 +146,7 @@ fn original_uri(_: &Extensions) -> Option<&Uri> {
     None
 }
 
-/// A head that outlives its request: for `fresh_login`, which judges request and answer together.
+/// A head that outlives its request: for what judges request and answer together.
 pub(crate) struct OwnedHead(Request<()>);
 
 impl OwnedHead {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     time::Duration,
 };
@@ -17,13 +18,14 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{get, post},
 };
+use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use lol_html::{RewriteStrSettings, element, rewrite_str, text};
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_session_timeout::{
-    Backend, BoxFuture, ClientEndpoints, ConfigError, Key, Limits, Loaded, ManualClock, MemoryForms,
-    MemoryStore, NewSession, RescueForms, RescueText, Session, SessionBody, SessionEvent,
+    Backend, BoxFuture, ClientEndpoints, ConfigError, FormBody, Key, Limits, Loaded, ManualClock,
+    MemoryForms, MemoryStore, NewSession, RescueForms, RescueText, Session, SessionBody, SessionEvent,
     SessionTimeoutBuilder, SessionTimeoutLayer, StoreError, Swap, Swapped,
 };
 
@@ -1242,6 +1244,40 @@ async fn a_log_out_waits_for_forms_no_longer_than_for_a_store() {
     let began = tokio::time::Instant::now();
     assert_eq!(location(&ada.post_from("/notes", "/logout", URLENCODED, "").await), "/");
     assert!(began.elapsed() <= Duration::from_millis(510), "{:?}", began.elapsed());
+}
+
+/// Piece by piece, with its length and its trailers.
+#[tokio::test]
+async fn the_application_gets_bodies_as_they_come() {
+    type Frames = Pin<Box<dyn HttpBody<Data = Bytes, Error = std::io::Error> + Send>>;
+    let layer = builder(&ManualClock::new()).rescue_forms(RescueForms::new()).build().unwrap();
+    let service = layer.layer(tower::service_fn(|request: Request<FormBody<Frames>>| async move {
+        let length = request.body().size_hint().exact();
+        let mut body = pin!(request.into_body());
+        let (mut data, mut trailers) = (Vec::new(), None);
+        assert!(!body.is_end_stream());
+        while let Some(frame) = body.frame().await {
+            match frame.unwrap().into_data() {
+                Ok(piece) => data.push(piece),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        let pieces = format!("{length:?} {data:?} {}", trailers.unwrap()["checked"].to_str().unwrap());
+        Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::from(pieces)))
+    }));
+    for content_type in [URLENCODED, "application/octet-stream"] {
+        let trailers = [("checked".parse().unwrap(), "yes".parse().unwrap())].into_iter().collect();
+        let frames = ["a=1", "&b=2"].map(|piece| Ok(Frame::data(Bytes::from(piece))));
+        let frames = futures_util::stream::iter(frames.into_iter().chain([Ok(Frame::trailers(trailers))]));
+        let body: Frames = Box::pin(http_body_util::StreamBody::new(frames));
+        let request = Request::post("/notes")
+            .header(CONTENT_TYPE, content_type)
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-site", "same-origin");
+        let response = service.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let pieces = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(pieces, r#"None [b"a=1", b"&b=2"] yes"#, "{content_type}");
+    }
 }
 
 /// A layer around it has the session: whose it is, it knows.

@@ -32,6 +32,7 @@ mod max_sessions;
 mod memory_store;
 mod nested_layers;
 mod other_ids;
+mod owner_from;
 mod owners;
 mod parsers;
 mod properties;
