@@ -20,8 +20,7 @@
 use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use cookie::Cookie;
-use http::{HeaderName, Request, Uri, header::COOKIE, uri::Scheme};
+use http::{HeaderName, Request, Uri, uri::Scheme};
 use hyper::body::Incoming;
 use lol_html::Selector;
 use tower::{ServiceBuilder, service_fn};
@@ -37,6 +36,7 @@ use self::{
     log_in::LogIn,
     page::PageScript,
     serve::serve,
+    session_cookies::values_of,
     upstream::Upstream,
     users::Visit,
 };
@@ -141,7 +141,9 @@ impl Options {
 
     fn rescue(&self) -> RescueForms {
         match self.csrf.clone() {
-            Some((field, cookie)) => RescueForms::new().csrf(field, move |head| value_of(head, &cookie)),
+            Some((field, cookie)) => {
+                RescueForms::new().csrf(field, move |head| values_of(head, &cookie).next())
+            }
             None => RescueForms::new(),
         }
     }
@@ -160,12 +162,6 @@ impl Options {
 fn token(text: &str) -> Result<(String, String), &'static str> {
     let (field, cookie) = text.split_once('=').ok_or("this is not FIELD=COOKIE")?;
     Ok((field.to_owned(), cookie.to_owned()))
-}
-
-fn value_of(head: &RequestHead<'_>, cookie: &str) -> Option<String> {
-    let fields = head.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-    let cookies = fields.flat_map(Cookie::split_parse).flatten();
-    cookies.filter(|found| found.name() == cookie).map(|found| found.value().to_owned()).next()
 }
 
 fn media_type(text: &str) -> Result<String, &'static str> {

@@ -7,6 +7,13 @@ use http::{
 };
 use tower_session_timeout::RequestHead;
 
+/// Of the cookies of this name that came with a request.
+pub(crate) fn values_of(request: &RequestHead<'_>, name: &str) -> impl Iterator<Item = String> {
+    let fields = request.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let cookies = fields.flat_map(Cookie::split_parse).filter_map(Result::ok);
+    cookies.filter(move |cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned())
+}
+
 /// Those that came with a request.
 pub(crate) struct SessionCookies {
     name: String,
@@ -15,14 +22,7 @@ pub(crate) struct SessionCookies {
 
 impl SessionCookies {
     pub(crate) fn of(request: &RequestHead<'_>, name: &str) -> Self {
-        let fields = request.headers().get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-        let had = fields
-            .flat_map(Cookie::split_parse)
-            .filter_map(Result::ok)
-            .filter(|cookie| cookie.name() == name)
-            .map(|cookie| cookie.value().to_owned())
-            .collect();
-        Self { name: name.to_owned(), had }
+        Self { name: name.to_owned(), had: values_of(request, name).collect() }
     }
 
     /// Whether an answer sets another one.

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::{ConfigError, SessionTimeoutBuilder, error::SHORTEST_WARNING};
-use crate::request::activity::PathRule;
+use crate::{client::secret::Secret, request::activity::PathRule};
 
 /// What the page is told.
 impl SessionTimeoutBuilder {
@@ -90,7 +90,7 @@ impl ClientEndpoints {
             getrandom::fill(&mut secret).expect("the operating system gives random numbers");
             secret
         });
-        crate::client::Client { base: self.base, warn_before: self.warn_before, secret }
+        crate::client::Client { base: self.base, warn_before: self.warn_before, secret: Secret::new(secret) }
     }
 }
 

@@ -2,16 +2,15 @@
 
 mod private;
 mod script;
+pub(crate) mod secret;
 
 use std::{fmt::Write, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use sha2::Sha256;
 
 pub(crate) use self::private::keep_private;
-use self::script::Script;
+use self::{script::Script, secret::Secret};
 use crate::{
     request::head::RequestHead,
     rules::{
@@ -30,7 +29,7 @@ pub(crate) struct Client {
     /// Without a slash at its end.
     pub(crate) base: String,
     pub(crate) warn_before: Duration,
-    pub(crate) secret: [u8; 32],
+    pub(crate) secret: Secret,
 }
 
 /// What an answer of the application's is to tell of its session.
@@ -118,30 +117,16 @@ impl Client {
 
     /// Tells a session from another one without naming it.
     pub(crate) fn session_digest(&self, session: SessionKey) -> String {
-        URL_SAFE_NO_PAD.encode(&self.mac(b"session", &session.to_bytes())[..16])
+        URL_SAFE_NO_PAD.encode(&self.secret.mac(b"session", &session.to_bytes())[..16])
     }
 
     /// Tells a user from another one without naming them.
     pub(crate) fn user_digest(&self, owner: &Owner) -> String {
-        URL_SAFE_NO_PAD.encode(&self.mac(b"user", owner.as_str().as_bytes())[..16])
+        URL_SAFE_NO_PAD.encode(&self.secret.mac(b"user", owner.as_str().as_bytes())[..16])
     }
 
     pub(crate) fn draft_key(&self, owner: &Owner) -> String {
-        URL_SAFE_NO_PAD.encode(self.mac(b"draft", owner.as_str().as_bytes()))
-    }
-
-    /// From which all is derived that forms are kept with.
-    #[cfg(feature = "rescue")]
-    pub(crate) fn rescue_secret(&self) -> [u8; 32] {
-        self.mac(b"rescue", b"")
-    }
-
-    fn mac(&self, purpose: &[u8], text: &[u8]) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
-        mac.update(purpose);
-        mac.update(&[0]);
-        mac.update(text);
-        mac.finalize().into_bytes().into()
+        URL_SAFE_NO_PAD.encode(self.secret.mac(b"draft", owner.as_str().as_bytes()))
     }
 
     /// Where the script is, its version included, so that a browser may keep it for ever.

@@ -324,7 +324,7 @@ fn leaver(
     // A page that merely clears what is left of a session is no log-out.
     let may_sign_out = kind.is_logout() || !head.method().is_safe();
     let is_elsewhere = head.initiator() == Initiator::Elsewhere;
-    config.recognized(head).filter(|_| is_without && may_sign_out && !is_elsewhere)
+    if is_without && may_sign_out && !is_elsewhere { config.recognized(head) } else { None }
 }
 
 /// Not for a request without a session: a cross-site form, which `SameSite` sends without the cookie, must not make the

@@ -134,7 +134,7 @@ impl Admitted {
     pub(crate) fn name_leaver(&mut self) {
         let config = Arc::clone(&self.store.config);
         let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
-        let user = config.rescue.as_ref().zip(owner).map(|(rescue, owner)| rescue.user(owner));
+        let user = config.user(owner);
         if let Some(logout) = self.logout() {
             logout.by(&config, user);
         }

@@ -160,6 +160,11 @@ impl Config {
         }
     }
 
+    #[cfg(feature = "rescue")]
+    pub(crate) fn user(&self, owner: Option<&Owner>) -> Option<User> {
+        Some(self.rescue.as_ref()?.user(owner?))
+    }
+
     /// Whose session this browser had last, as it says itself.
     #[cfg(feature = "rescue")]
     pub(crate) fn recognized(&self, head: &RequestHead<'_>) -> Option<User> {

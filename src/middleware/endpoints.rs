@@ -279,7 +279,7 @@ async fn respond_to(
                     _ => None,
                 };
                 rescue.cookies.remove_from_browser(response.headers_mut());
-                config.discard_forms(owner.map(|owner| rescue.user(owner)).or(asked.recognized)).await;
+                config.discard_forms(config.user(owner).or(asked.recognized)).await;
             }
             if let (Some(cookie), Some(_)) = (config.source.cookie(), decision) {
                 cookie.remove_from_browser(response.headers_mut(), asked.parts);

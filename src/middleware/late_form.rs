@@ -1,6 +1,6 @@
 //! A form on its way: if it comes too late, it is kept, or shown to its sender.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
@@ -22,7 +22,7 @@ use crate::{
     request::head::{OwnedHead, RequestHead},
     rescue::{
         Rescue,
-        body::{FormBody, FormCopy},
+        body::{BoxError, FormBody, FormCopy},
         form::{Envelope, LateForm, Lost},
         page::form_named,
         text::Texts,
@@ -38,8 +38,6 @@ use crate::{
         limits::EndReason,
     },
 };
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Of a form that is too large to be kept, so much is shown to its user.
 const SHOWN: usize = 1 << 20;
@@ -123,7 +121,7 @@ impl Form {
         let sender = match (self.watch.watched().seen.get(), reason) {
             // A session that nobody had logged in to was nobody's, whoever used the browser before.
             (Some(Seen::Refused { is_known: true, owner }), Some(_)) => {
-                Sender::User(owner.as_ref().map(|owner| rescue(&self.config).user(owner)))
+                Sender::User(self.config.user(owner.as_ref()))
             }
             (Some(Seen::Refused { .. }), Some(_)) => Sender::User(self.recognized),
             (Some(Seen::Capped), Some(_)) => Sender::Capped,
@@ -148,7 +146,7 @@ impl Form {
         let id = self.ids.first()?;
         let checked = store.store().check(id, &self.config.policy, Access::Peek);
         let Ok(Decision::Live(live)) = store.ask(checked).await else { return None };
-        live.owner.map(|owner| rescue(&self.config).user(&owner))
+        self.config.user(live.owner.as_ref())
     }
 
     async fn keep<P, Q>(

@@ -2,7 +2,6 @@
 //! (`late_form.rs`); and within it, where a form that was kept is sent at last (`unsent_form.rs`).
 
 use std::{
-    error::Error,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -28,10 +27,11 @@ use crate::{
         activity::lists,
         head::{Initiator, RequestHead},
     },
-    rescue::{body::FormBody, form::Envelope},
+    rescue::{
+        body::{BoxError, FormBody},
+        form::Envelope,
+    },
 };
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A [`SessionTimeoutLayer`] that keeps forms which come too late: what
 /// [`rescue_forms`](crate::SessionTimeoutBuilder::rescue_forms) builds.

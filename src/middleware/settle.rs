@@ -28,7 +28,7 @@ impl Admitted {
         let withdrawal = self.rare.as_mut().and_then(|rare| rare.withdrawal.take());
         let store = self.store.clone();
         #[cfg(feature = "rescue")]
-        let leavers = self.leavers(&change);
+        let leaver = self.leaver(&change);
         Box::pin(async move {
             if let Some(live) = withdrawal
                 && store.ask(store.store().withdraw(&live)).await.is_err()
@@ -37,20 +37,21 @@ impl Admitted {
             }
             let outcome = settled(&store, change, logout).await;
             #[cfg(feature = "rescue")]
-            store.config.discard_forms(leavers).await;
+            store.config.discard_forms(leaver).await;
             outcome
         })
     }
 
     /// Whose forms go, for they have signed out. (A log-out discards them by itself.)
     #[cfg(feature = "rescue")]
-    fn leavers(&self, change: &Change) -> Vec<User> {
+    fn leaver(&self, change: &Change) -> Option<User> {
         let has_signed_out = matches!(change, Change::End { .. } | Change::DiscardForms);
-        let Some(rescue) = &self.store.config.rescue else { return Vec::new() };
+        if !has_signed_out && !self.has_ended_itself() {
+            return None;
+        }
         let owner = self.page_info.as_ref().and_then(|info| info.live.owner.as_ref());
         let leaver = self.rare.as_ref().and_then(|rare| rare.leaver);
-        let user = owner.map(|owner| rescue.user(owner)).or(leaver);
-        user.filter(|_| has_signed_out || self.has_ended_itself()).into_iter().collect()
+        self.store.config.user(owner).or(leaver)
     }
 }
 

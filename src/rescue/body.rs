@@ -23,7 +23,7 @@ use crate::{
 /// Until when the rest of a form has to have come.
 const COMES_WITHIN: Duration = Duration::from_secs(30);
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 pin_project! {
     /// The body of a request behind a [`FormRescueLayer`](crate::FormRescueLayer): as it came. Of forms a copy is made while the

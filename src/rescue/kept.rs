@@ -143,7 +143,7 @@ impl Rescue {
     }
 
     pub(crate) async fn forms(&self, user: User) -> Result<Forms, StoreError> {
-        let loaded = self.in_time(self.backend.load(self.secret.key(user))).await?;
+        let loaded = self.in_time(self.backend.load(self.key(user))).await?;
         Ok(self.read(user, &loaded))
     }
 
@@ -162,7 +162,7 @@ impl Rescue {
         begins: Begins,
         mut change: impl FnMut(&mut Forms) -> T,
     ) -> Result<T, StoreError> {
-        let key = self.secret.key(user);
+        let key = self.key(user);
         for _ in 0..ATTEMPTS {
             let loaded = self.backend.load(key).await?;
             let mut forms = self.read(user, &loaded);
@@ -197,7 +197,7 @@ impl Rescue {
 
     /// What cannot be read is nobody's any more: the secret has changed.
     fn read(&self, user: User, loaded: &Loaded) -> Forms {
-        let opened = loaded.record.as_ref().and_then(|record| self.secret.open(user, record));
+        let opened = loaded.record.as_ref().and_then(|record| self.open(user, record));
         let (mut all, mut taken): (Vec<LateForm>, Vec<(String, Duration)>) =
             opened.and_then(|opened| serde_json::from_slice(&opened).ok()).unwrap_or_default();
         let is_kept = |since| loaded.now.saturating_sub(since) < KEPT_FOR;
@@ -207,6 +207,6 @@ impl Rescue {
     }
 
     fn written(&self, user: User, forms: &Forms) -> Vec<u8> {
-        self.secret.seal(user, &serde_json::to_vec(&(&forms.all, &forms.taken)).expect("forms are text"))
+        self.seal(user, &serde_json::to_vec(&(&forms.all, &forms.taken)).expect("forms are text"))
     }
 }

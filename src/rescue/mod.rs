@@ -1,22 +1,23 @@
 //! Forms that came after their session had ended: kept for their user, who is shown them after the next log-in.
 //!
-//! It uses `clock.rs`, `rules/`, `event.rs`, `store/`, `cookie/`, `request/` and `respond/`.
+//! It uses `clock.rs`, `rules/`, `event.rs`, `store/`, `cookie/`, `request/`, `respond/` and `client/`.
 
 pub(crate) mod body;
 pub(crate) mod form;
 pub(crate) mod kept;
 pub(crate) mod memory;
 pub(crate) mod page;
-pub(crate) mod seal;
+mod seal;
 pub(crate) mod text;
 pub(crate) mod user;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    client::secret::Secret,
     cookie::{CompanionCookies, SessionCookie},
     request::head::RequestHead,
-    rescue::{form::Secrets, seal::Secret, text::Translate},
+    rescue::{form::Secrets, text::Translate},
     store::backend::Backend,
 };
 

@@ -1,35 +1,24 @@
 //! What only this user's next session opens.
 
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::Aead};
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
-use crate::{rescue::user::User, store::backend::Key};
+use crate::{
+    rescue::{Rescue, user::User},
+    store::backend::Key,
+};
 
 const NONCE_LENGTH: usize = 24;
 
-/// From which everything is derived.
-pub(crate) struct Secret(pub(crate) [u8; 32]);
-
-impl Secret {
-    pub(super) fn mac(&self, purpose: &[u8], text: &[u8]) -> [u8; 32] {
-        let mut mac =
-            <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(purpose);
-        mac.update(&[0]);
-        mac.update(text);
-        mac.finalize().into_bytes().into()
-    }
-
+impl Rescue {
     /// Under which a user's forms are kept.
     pub(super) fn key(&self, user: User) -> Key {
         let mut key = [0; 16];
-        key.copy_from_slice(&self.mac(b"forms", &user.0)[..16]);
+        key.copy_from_slice(&self.secret.mac(b"forms", &user.0)[..16]);
         Key::new(key)
     }
 
     fn cipher(&self, user: User) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&self.mac(b"seal", &user.0).into())
+        XChaCha20Poly1305::new(&self.secret.mac(b"seal", &user.0).into())
     }
 
     pub(super) fn seal(&self, user: User, text: &[u8]) -> Vec<u8> {

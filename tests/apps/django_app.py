@@ -1,17 +1,12 @@
 """Django in one file, with its own sessions in files: the cookie is a random id, another one after each log-in."""
 
-import sys
-import tempfile
-
-from django.conf import settings
-from django.core.servers.basehttp import run
-from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import escape
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.http import require_POST
+from django_site import configure, serve
 
 
 def home(request):
@@ -47,18 +42,5 @@ urlpatterns = [
 ]
 
 if __name__ == "__main__":
-    settings.configure(
-        ALLOWED_HOSTS=["127.0.0.1"],
-        MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
-        ROOT_URLCONF=__name__,
-        SECRET_KEY="known to this test alone",
-        SESSION_ENGINE="django.contrib.sessions.backends.file",
-        SESSION_FILE_PATH=tempfile.mkdtemp(),
-    )
-    run(
-        "127.0.0.1",
-        int(sys.argv[1]),
-        get_wsgi_application(),
-        threading=True,
-        on_bind=lambda port: print(f"listening on http://127.0.0.1:{port}", flush=True),
-    )
+    configure()
+    serve()

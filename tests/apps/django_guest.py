@@ -7,10 +7,9 @@ import tempfile
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.core.servers.basehttp import run
-from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
 from django.urls import path
+from django_site import serve
 
 WORK = tempfile.mkdtemp()
 settings.configure(
@@ -64,10 +63,4 @@ if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     for name in ["ada", "grace", "linus", "barbara"]:
         User.objects.create_user(name, password="right")
-    run(
-        "127.0.0.1",
-        int(sys.argv[1]),
-        get_wsgi_application(),
-        threading=True,
-        on_bind=lambda port: print(f"listening on http://127.0.0.1:{port}", flush=True),
-    )
+    serve()

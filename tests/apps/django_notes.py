@@ -1,17 +1,12 @@
 """Django with a form that has a token against forged ones. It knows nothing of timeouts, but says who is signed in."""
 
-import sys
-import tempfile
-
-from django.conf import settings
-from django.core.servers.basehttp import run
-from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse
 from django.middleware.csrf import get_token, rotate_token
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import escape
 from django.utils.http import url_has_allowed_host_and_scheme
+from django_site import configure, serve
 
 saved = {}
 
@@ -55,22 +50,5 @@ def say_who(get_response):
 urlpatterns = [path("login", login), path("notes", notes)]
 
 if __name__ == "__main__":
-    settings.configure(
-        ALLOWED_HOSTS=["127.0.0.1"],
-        MIDDLEWARE=[
-            "django.contrib.sessions.middleware.SessionMiddleware",
-            "__main__.say_who",
-            "django.middleware.csrf.CsrfViewMiddleware",
-        ],
-        ROOT_URLCONF=__name__,
-        SECRET_KEY="known to this test alone",
-        SESSION_ENGINE="django.contrib.sessions.backends.file",
-        SESSION_FILE_PATH=tempfile.mkdtemp(),
-    )
-    run(
-        "127.0.0.1",
-        int(sys.argv[1]),
-        get_wsgi_application(),
-        threading=True,
-        on_bind=lambda port: print(f"listening on http://127.0.0.1:{port}", flush=True),
-    )
+    configure("__main__.say_who", "django.middleware.csrf.CsrfViewMiddleware")
+    serve()

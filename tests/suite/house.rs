@@ -20,8 +20,8 @@ const LAYERS: [&str; 11] = [
     "cookie",
     "request",
     "respond",
-    "rescue",
     "client",
+    "rescue",
     "middleware",
     "builder",
 ];

@@ -186,6 +186,14 @@ impl Site {
         Browser { site: self, cookies: BTreeMap::new() }
     }
 
+    /// One in which this user's session has ended.
+    async fn idle_browser(&self, user: &str) -> Browser<'_> {
+        let mut browser = self.browser();
+        browser.log_in(user).await;
+        self.clock.advance(IDLE);
+        browser
+    }
+
     fn taken(&self) -> Vec<String> {
         let taken = self.notes.taken.lock().unwrap();
         taken.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
@@ -347,9 +355,7 @@ fn decoded(html: &str) -> String {
 #[tokio::test]
 async fn a_late_form_is_shown_after_the_log_in_and_sent_once() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
 
     let refused = ada.post("title=Caf%C3%A9&text=one%0D%0Atwo+%3Cb%3E%22&tag=a&tag=b").await;
     assert_eq!(refused.status(), StatusCode::SEE_OTHER);
@@ -419,9 +425,7 @@ async fn it_is_kept_though_the_store_has_forgotten_the_session() {
 #[tokio::test]
 async fn so_are_those_that_the_application_turns_away_for_the_browser_has_lost_its_cookie() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     // In another tab, which is sent to the log-in page without its cookie.
     assert_eq!(location(&ada.get("/notes").await), "/login?next=%2Fnotes");
     assert!(!ada.cookies.contains_key("sid"));
@@ -517,9 +521,7 @@ async fn while_forms_cannot_be_kept_it_is_told_and_nothing_waits_longer_than_the
 #[tokio::test]
 async fn passwords_codes_and_card_numbers_are_not_kept_nor_what_the_application_names() {
     let site = Site::with(|builder| builder, RescueForms::new().never_keep(["ssn"]));
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("note=keep&password=hunter2&otp=123456&payment=4111+1111+1111+1111&ssn=078-05-1120").await;
     ada.log_in("ada").await;
     let (_, page) = ada.unsent().await;
@@ -535,9 +537,7 @@ async fn passwords_codes_and_card_numbers_are_not_kept_nor_what_the_application_
 #[tokio::test]
 async fn of_files_only_the_names_are_kept() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     let body = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nwith \"quotes\"\r\n\
                 --x\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"me.jpg\"\r\n\
                 Content-Type: image/jpeg\r\n\r\nJPEG\r\n\
@@ -556,9 +556,7 @@ async fn of_files_only_the_names_are_kept() {
 #[tokio::test]
 async fn what_cannot_be_kept_is_told_and_shown_before_it_is_lost() {
     let late = async |site: &Site, body: Body| {
-        let mut ada = site.browser();
-        ada.log_in("ada").await;
-        site.clock.advance(IDLE);
+        let mut ada = site.idle_browser("ada").await;
         ada.post_from("/notes", "/notes", URLENCODED, body).await
     };
     let site = Site::with(|builder| builder, RescueForms::new().limit(1 << 10));
@@ -691,9 +689,7 @@ async fn a_browser_whose_id_changes_with_every_page_is_known_too() {
 #[tokio::test]
 async fn it_is_sent_in_its_users_session_only_and_without_the_browser_being_known() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=of+ada").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -714,9 +710,7 @@ async fn it_is_sent_in_its_users_session_only_and_without_the_browser_being_know
 #[tokio::test]
 async fn what_an_open_page_shows_can_be_sent_though_it_is_kept_no_more() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -754,9 +748,7 @@ async fn a_form_that_is_sent_again_is_kept_once_and_each_page_leads_to_what_is_l
 #[tokio::test]
 async fn browsers_that_do_not_say_how_they_came_by_it_are_believed_by_what_they_accept() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     let cookies = format!("sid={}; user-sid={}", ada.cookies["sid"], ada.cookies["user-sid"]);
     let request = Request::post("/notes")
         .header(CONTENT_TYPE, URLENCODED)
@@ -780,9 +772,7 @@ async fn an_application_that_answers_by_itself_does() {
         Response::builder().status(303).header(LOCATION, "https://idp.example/").body(Body::empty()).unwrap()
     };
     let site = Site::with(|builder| builder.expired_response(to_idp), RescueForms::new());
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     assert_eq!(location(&ada.post("text=1").await), "https://idp.example/");
     ada.log_in("ada").await;
     assert!(ada.unsent().await.1.forms[0].action == "/notes");
@@ -791,9 +781,7 @@ async fn an_application_that_answers_by_itself_does() {
 #[tokio::test]
 async fn it_goes_where_the_application_ends_the_session_and_where_its_user_signs_out_too_late() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     ada.post_from("/notes", "/end", URLENCODED, "").await;
@@ -834,9 +822,7 @@ async fn where_there_is_no_room_for_all_users_forms_it_is_told() {
 #[tokio::test]
 async fn it_goes_after_a_day_by_discarding_it_and_by_a_log_out() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     let (_, page) = ada.unsent().await;
@@ -863,9 +849,7 @@ async fn it_goes_after_a_day_by_discarding_it_and_by_a_log_out() {
 #[tokio::test]
 async fn by_a_sign_out_of_the_page_too() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     let out = ada.post_from("/notes", &format!("{BASE}/sign-out"), URLENCODED, "").await;
@@ -878,9 +862,7 @@ async fn by_a_sign_out_of_the_page_too() {
 #[tokio::test]
 async fn a_form_that_the_application_refuses_stays() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     *site.notes.refuses.lock().unwrap() = true;
@@ -895,9 +877,7 @@ async fn a_form_that_the_application_refuses_stays() {
 #[tokio::test]
 async fn one_that_is_sent_into_a_session_which_has_ended_again_stays_once() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -915,9 +895,7 @@ async fn one_that_is_sent_into_a_session_which_has_ended_again_stays_once() {
 async fn a_new_token_takes_the_place_of_the_old_one() {
     let rescue = RescueForms::new().csrf("token", |_| Some("new".to_owned()));
     let site = Site::with(|builder| builder, rescue);
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("token=old&text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -936,9 +914,7 @@ async fn only_a_form_of_this_site_by_which_a_page_is_left_and_that_a_timeout_was
     ];
     for (what, fields) in others {
         let site = Site::new();
-        let mut ada = site.browser();
-        ada.log_in("ada").await;
-        site.clock.advance(IDLE);
+        let mut ada = site.idle_browser("ada").await;
         let mut request = Request::post("/notes");
         if !fields.iter().any(|(name, _)| *name == "content-type") {
             request = request.header(CONTENT_TYPE, URLENCODED);
@@ -984,9 +960,7 @@ async fn a_forged_or_foreign_cookie_leaves_no_form_for_anybody() {
 #[tokio::test]
 async fn the_page_is_nobodys_to_frame_or_to_cache_and_runs_no_script() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post_from(
         "/notes?a=%3Cscript%3E",
         "/notes?%22%3E%3Cscript%3E",
@@ -1017,9 +991,7 @@ async fn texts_are_translated_and_the_applications_stylesheet_is_used() {
         }
     });
     let site = Site::with(|builder| builder, rescue);
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     ada.log_in("ada").await;
     let place = location(&ada.get(&format!("{BASE}/unsent")).await).to_owned();
@@ -1035,9 +1007,7 @@ async fn a_log_out_that_comes_too_late_discards_all_the_same() {
     for sign_out in ["/logout".to_owned(), format!("{BASE}/sign-out")] {
         for is_refused_before in [false, true] {
             let site = Site::new();
-            let mut ada = site.browser();
-            ada.log_in("ada").await;
-            site.clock.advance(IDLE);
+            let mut ada = site.idle_browser("ada").await;
             let before = ada.clone();
             ada.post("text=1").await;
             let mut late = if is_refused_before { ada.clone() } else { before };
@@ -1053,9 +1023,7 @@ async fn a_log_out_that_comes_too_late_discards_all_the_same() {
 #[tokio::test]
 async fn a_log_out_by_a_page_elsewhere_discards_nothing() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("text=1").await;
     let forged = Request::post("/logout").header("sec-fetch-site", "cross-site").body(Body::empty()).unwrap();
     ada.send(forged).await;
@@ -1100,9 +1068,7 @@ async fn what_passes_unchecked_while_the_store_fails_is_the_applications() {
 #[tokio::test]
 async fn a_form_stays_if_what_it_was_sent_to_may_have_asked_for_a_log_in() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post_from("/notes", "/relative", URLENCODED, "text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -1149,17 +1115,13 @@ async fn a_form_that_the_application_goes_on_reading_is_waited_for() {
 #[tokio::test]
 async fn one_that_could_not_be_sent_again_is_shown() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     let long = format!("/notes?{}", "x".repeat(3000));
     let told = ada.post_from("/notes", &long, URLENCODED, "text=to+nowhere").await;
     assert_eq!(told.status(), StatusCode::BAD_REQUEST);
     assert!(Page::of(&told).text.contains("to nowhere"));
     // Escaped, it would take six times its room.
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     let control = "\u{1}".repeat(60_000);
     let body = format!("--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\n{control}\r\n--x--\r\n");
     let told = ada.post_from("/notes", "/notes", "multipart/form-data; boundary=x", body).await;
@@ -1169,9 +1131,7 @@ async fn one_that_could_not_be_sent_again_is_shown() {
 #[tokio::test]
 async fn one_that_the_browser_sends_on_to_another_place_is_taken_there() {
     let site = Site::new();
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post_from("/notes", "/moved", URLENCODED, "text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -1198,9 +1158,7 @@ async fn a_page_that_clears_what_is_left_of_a_session_is_no_log_out() {
 #[tokio::test]
 async fn one_that_is_sent_too_late_again_with_a_new_token_is_the_same() {
     let site = Site::with(|builder| builder, RescueForms::new().csrf("token", |_| Some("new".to_owned())));
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     ada.post("token=old&text=1").await;
     ada.log_in("ada").await;
     let (place, page) = ada.unsent().await;
@@ -1284,9 +1242,7 @@ async fn the_application_gets_bodies_as_they_come() {
 #[tokio::test]
 async fn inside_another_layer_for_the_same_cookie_nothing_is_kept() {
     let site = Site::inside(|builder| builder.idle_timeout(2 * IDLE));
-    let mut ada = site.browser();
-    ada.log_in("ada").await;
-    site.clock.advance(IDLE);
+    let mut ada = site.idle_browser("ada").await;
     let refused = ada.post("text=1").await;
     assert_eq!(refused.status(), StatusCode::SEE_OTHER);
     assert_eq!(site.kept_and_lost(), (0, vec![]));
